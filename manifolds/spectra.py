@@ -1,0 +1,86 @@
+"""How the singular values of a weight are parameterized (Obukhov et al. 2021, Sec. 3.4)."""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+
+class Spectrum(abc.ABC):
+    """A map from a parameter of shape ``(..., size)`` to r singular values ``(..., r)``, which may have any sign."""
+
+    is_identity: ClassVar[bool] = False
+
+    def size(self, rank: int) -> int:
+        """Return the number of parameters of a spectrum of ``rank`` values."""
+        return rank
+
+    def initial(self, rank: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
+        """Return the parameter of a fresh spectrum, of shape ``(size,)``: all ones."""
+        return torch.ones(self.size(rank), dtype=dtype, device=device)
+
+    @abc.abstractmethod
+    def values(self, parameter: Tensor, rank: int) -> Tensor:
+        """Return the singular values ``(..., r)`` of the parameter ``(..., size)``."""
+
+    @abc.abstractmethod
+    def fit(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the parameter nearest in kind to given values, and the scale ``(...)`` that it cannot hold.
+
+        The scale is 1 where nothing is dropped.
+        """
+
+
+@final
+@dataclass(frozen=True)
+class Free(Spectrum):
+    """s unconstrained: the Euclidean factor of the product manifold as it is."""
+
+    def values(self, parameter: Tensor, rank: int) -> Tensor:
+        """Return the parameter itself."""
+        return parameter
+
+    def fit(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the values themselves and the scale 1."""
+        return values, values.new_ones(values.shape[:-1])
+
+
+@final
+@dataclass(frozen=True)
+class Lipschitz(Spectrum):
+    """s / max|s|, the paper's flavour L: the matrix has Lipschitz constant 1. The scale of s does nothing."""
+
+    def values(self, parameter: Tensor, rank: int) -> Tensor:
+        """Return s / max|s|."""
+        return parameter / parameter.abs().amax(dim=-1, keepdim=True)
+
+    def fit(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the values divided by the largest magnitude, and that magnitude."""
+        scale = values.abs().amax(dim=-1)
+        # A zero matrix has no direction to keep: its spectrum starts as a fresh one does.
+        safe = torch.where(scale > 0, scale, torch.ones_like(scale)).unsqueeze(-1)
+        return torch.where(scale.unsqueeze(-1) > 0, values / safe, torch.ones_like(values)), scale
+
+
+@final
+@dataclass(frozen=True)
+class Identity(Spectrum):
+    """s ≡ 1, the paper's flavour C: no parameter, and the basis at the centre becomes gauge."""
+
+    is_identity: ClassVar[bool] = True
+
+    def size(self, rank: int) -> int:
+        """Return 0."""
+        return 0
+
+    def values(self, parameter: Tensor, rank: int) -> Tensor:
+        """Return ones of shape ``(..., rank)``."""
+        return parameter.new_ones(*parameter.shape[:-1], rank)
+
+    def fit(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return an empty parameter, and the root mean square of the values that ones stand for from now on."""
+        return values[..., :0], values.square().mean(dim=-1).sqrt()

@@ -1,0 +1,324 @@
+"""The product manifold of one weight: the frames of its tensor train times its spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from .contraction import absorb, contract_left, contract_right, tensor_train_svd
+from .geometry import Chart, Geometry, Riemannian
+from .householder import householder_entries
+from .matrices import haar_frame, identity_like, rq_positive
+from .spectra import Free, Spectrum
+from .train_shape import TrainShape
+
+
+@final
+@dataclass(frozen=True)
+class TrainPoint:
+    """A point of a :class:`SpectralTensorTrain`.
+
+    Attributes:
+        frames: the coordinates of the stored frames, in the order of the chain.
+        spectrum: the spectrum's parameter, ``(..., size)``.
+        signs: for each stored frame its fixed signs ``(..., p)``, or None where its chart needs none.
+    """
+
+    frames: tuple[Tensor, ...]
+    spectrum: Tensor
+    signs: tuple[Tensor | None, ...]
+
+
+@final
+@dataclass(frozen=True)
+class TrainTangent:
+    """A tangent vector, or an ambient one, at a :class:`TrainPoint`: a tensor for each of the point's."""
+
+    frames: tuple[Tensor, ...]
+    spectrum: Tensor
+
+
+@final
+@dataclass(frozen=True)
+class MatrixFit:
+    """What :meth:`SpectralTensorTrain.from_matrix` found.
+
+    Attributes:
+        point: the point.
+        error: ‖W − Ŵ‖_F / ‖W‖_F of the truncated train Ŵ, of shape ``(...)``, before the spectrum drops its scale.
+        scale: the factor ``(...)`` that the spectrum cannot hold; 1 for a free one.
+    """
+
+    point: TrainPoint
+    error: Tensor
+    scale: Tensor
+
+
+@final
+class SpectralTensorTrain:
+    """Weights W = U diag(s) Vᵀ of a given tensor-train shape, as a product of frames and a Euclidean spectrum.
+
+    U and V are contractions of frames (Obukhov et al. 2021, Prop. 1), s is the spectrum's, and a geometry says what
+    each frame is stored as. All four geometries describe the same weights, and :meth:`convert` moves between them
+    at a fixed W. All methods take any leading batch dimensions, float32 or float64, on any device; the names
+    of the geometric ones are geoopt's.
+
+    Args:
+        shape: modes and ranks.
+        geometry: ``Riemannian(…)`` or ``Householder(…)``.
+        spectrum: ``Free()``, ``Lipschitz()`` or ``Identity()``.
+
+    Attributes:
+        charts: the charts of the stored frames, in the order of the chain. Where the gauge is fixed, square frames have
+            no freedom: they are the identity, and neither stored nor multiplied.
+    """
+
+    def __init__(self, shape: TrainShape, geometry: Geometry | None = None, spectrum: Spectrum | None = None) -> None:
+        self.shape = shape
+        self.geometry = Riemannian() if geometry is None else geometry
+        self.spectrum = Free() if spectrum is None else spectrum
+        charts: list[Chart] = []
+        positions: list[int] = []
+        for position, frame in enumerate(shape.frames):
+            gauge_fixed = self._is_gauge_fixed(position)
+            if not (gauge_fixed and frame.rows == frame.columns):
+                charts.append(self.geometry.chart(frame, gauge_fixed))
+                positions.append(position)
+        self.charts = tuple(charts)
+        self._positions = tuple(positions)
+
+    def _key(self) -> tuple[object, ...]:
+        return (self.shape, self.geometry, self.spectrum)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SpectralTensorTrain) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        return f"SpectralTensorTrain({self.shape!r}, {self.geometry!r}, {self.spectrum!r})"
+
+    @property
+    def degrees_of_freedom(self) -> int:
+        """DOF(W), the same in all geometries (Eq. 9)."""
+        return self.shape.degrees_of_freedom(self.spectrum.is_identity)
+
+    @property
+    def dimension(self) -> int:
+        """Dimension of the product manifold: DOF(W), and R_k(R_k−1)/2 more for every bond that is left as gauge."""
+        frames = sum(
+            frame.degrees_of_freedom(self._is_gauge_fixed(position)) for position, frame in enumerate(self.shape.frames)
+        )
+        return frames + self.spectrum.size(self.shape.center_rank)
+
+    # --- points and weights ---
+
+    def random(
+        self,
+        *batch: int,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        generator: torch.Generator | None = None,
+    ) -> TrainPoint:
+        """Draw a point: Haar frames, and absolute normal values for the spectrum."""
+        frames = [
+            haar_frame(*batch, frame.rows, frame.columns, dtype=dtype, device=device, generator=generator)
+            for frame in self.shape.frames
+        ]
+        rank = self.shape.center_rank
+        values = torch.randn(*batch, rank, dtype=dtype, device=device, generator=generator).abs()
+        return self.from_frames(frames, self.spectrum.fit(values)[0])
+
+    def factors(self, point: TrainPoint) -> tuple[Tensor, Tensor, Tensor]:
+        """Return U ``(..., rows, r)``, s ``(..., r)`` and V ``(..., columns, r)`` with W = U diag(s) Vᵀ.
+
+        U and V are frames unless the shape is padded.
+        """
+        shape, rank = self.shape, self.shape.center_rank
+        frames: list[Tensor | None] = [None] * len(shape.frames)
+        for position, frame in zip(self._positions, self._stored_frames(point), strict=True):
+            frames[position] = frame
+        split = len(shape.row_modes)
+        left = contract_left(frames[:split], shape.frames[:split])
+        right = contract_right(frames[split:], shape.frames[split:])
+        if left is None:
+            left = identity_like(point.spectrum, shape.padded_rows, rank)
+            left = left.expand(*point.spectrum.shape[:-1], *left.shape)
+        # The right side is never missing: V's frame at the centre is kept in every geometry.
+        assert right is not None
+        values = self.spectrum.values(point.spectrum, rank)
+        return left[..., : shape.rows, :], values, right[..., : shape.columns, :]
+
+    def to_matrix(self, point: TrainPoint) -> Tensor:
+        """Return W of shape ``(..., rows, columns)``."""
+        left, values, right = self.factors(point)
+        return (left * values.unsqueeze(-2)) @ right.mT
+
+    def singular_values(self, point: TrainPoint) -> Tensor:
+        """Return s of shape ``(..., r)``, unsorted and of any sign, without the frames."""
+        return self.spectrum.values(point.spectrum, self.shape.center_rank)
+
+    def from_matrix(self, matrix: Tensor) -> MatrixFit:
+        """Return the point of a matrix ``(..., rows, columns)`` by TT-SVD, which is computed in float64.
+
+        Raises:
+            ValueError: the matrix has another shape than the train, or entries that are not finite.
+        """
+        shape = self.shape
+        if matrix.shape[-2:] != (shape.rows, shape.columns):
+            raise ValueError(
+                f"matrix must have shape (..., {shape.rows}, {shape.columns}), got {tuple(matrix.shape)}; reshape it"
+            )
+        if not matrix.isfinite().all():
+            raise ValueError("matrix has entries that are NaN or infinite; mend the weights before fitting them")
+        exact = matrix.detach().to(torch.float64)
+        padding = (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows)
+        frames, values = tensor_train_svd(torch.nn.functional.pad(exact, padding), shape)
+        free = SpectralTensorTrain(shape)
+        approximation = free.to_matrix(free.from_frames(frames, values))
+        norm = torch.linalg.matrix_norm(exact)
+        error = torch.linalg.matrix_norm(exact - approximation) / torch.where(norm > 0, norm, 1.0)
+        parameter, scale = self.spectrum.fit(values)
+        point = _cast(self.from_frames(frames, parameter), matrix.dtype)
+        return MatrixFit(point, error.to(matrix.dtype), scale.to(matrix.dtype))
+
+    def from_frames(self, frames: Sequence[Tensor], spectrum: Tensor) -> TrainPoint:
+        """Return the point of given frames, one ``(..., rows, columns)`` for each of ``shape.frames``.
+
+        Where the gauge is fixed, the frames are rotated from both ends to the centre, which leaves W as it is.
+        """
+        if len(frames) != len(self.shape.frames):
+            raise ValueError(f"frames must be {len(self.shape.frames)} tensors, got {len(frames)}")
+        frames = list(frames) if self.geometry.redundant else self._fix_gauge(frames)
+        pairs = [chart.coordinates(frames[k]) for k, chart in zip(self._positions, self.charts, strict=True)]
+        signs = tuple(s if chart.keeps_signs else None for (_, s), chart in zip(pairs, self.charts, strict=True))
+        return TrainPoint(tuple(coordinates for coordinates, _ in pairs), spectrum, signs)
+
+    def to_frames(self, point: TrainPoint) -> list[Tensor]:
+        """Return all frames of a point, also those that are not stored: the inverse of :meth:`from_frames`."""
+        batch = point.spectrum.shape[:-1]
+        frames: list[Tensor] = [
+            identity_like(point.spectrum, frame.rows, frame.columns).expand(*batch, frame.rows, frame.columns)
+            for frame in self.shape.frames
+        ]
+        for position, frame in zip(self._positions, self._stored_frames(point), strict=True):
+            frames[position] = frame
+        return frames
+
+    def convert(self, point: TrainPoint, target: SpectralTensorTrain) -> TrainPoint:
+        """Return the point of ``target``, the same train in another geometry, that has the same W.
+
+        Raises:
+            ValueError: the target has another shape or spectrum.
+        """
+        if (self.shape, self.spectrum) != (target.shape, target.spectrum):
+            raise ValueError(
+                f"target must have this train's shape and spectrum, {self.shape} and {self.spectrum}, "
+                f"got {target.shape} and {target.spectrum}; use target.from_matrix for another one"
+            )
+        return target.from_frames(self.to_frames(point), point.spectrum)
+
+    def canonical(self, point: TrainPoint) -> TrainPoint:
+        """Return the point that stands for all points with the same W, where the singular values differ.
+
+        Singular values are non-negative and descending, the largest entry of each of U's columns in the frame at the
+        centre is positive, and all other frames have an upper triangular top block.
+        """
+        frames = self._fix_gauge(self.to_frames(point))
+        parameter = point.spectrum
+        if not self.spectrum.is_identity:
+            center = len(self.shape.row_modes)
+            left, right = frames[center - 1], frames[center]
+            values, order = torch.sort(self.singular_values(point).abs(), dim=-1, descending=True)
+            right = right * torch.where(self.singular_values(point) < 0, -1.0, 1.0).to(right).unsqueeze(-2)
+            left, right = (torch.take_along_dim(frame, order.unsqueeze(-2), dim=-1) for frame in (left, right))
+            largest = torch.take_along_dim(left, left.abs().argmax(dim=-2, keepdim=True), dim=-2)
+            flip = torch.where(largest < 0, -1.0, 1.0).to(left)
+            frames[center - 1], frames[center] = left * flip, right * flip
+            parameter = self.spectrum.fit(values)[0]
+        return self.from_frames(frames, parameter)
+
+    # --- geometry ---
+
+    def projx(self, point: TrainPoint) -> TrainPoint:
+        """Return the nearest point on the manifold, frame by frame."""
+        frames = tuple(chart.manifold.projx(x) for chart, x in zip(self.charts, point.frames, strict=True))
+        return TrainPoint(frames, point.spectrum, point.signs)
+
+    def proju(self, point: TrainPoint, vector: TrainTangent) -> TrainTangent:
+        """Return the projection of an ambient vector to the tangent space at the point."""
+        return self._each(lambda manifold, x, u: manifold.proju(x, u), point, vector)
+
+    def egrad2rgrad(self, point: TrainPoint, gradient: TrainTangent) -> TrainTangent:
+        """Return the Riemannian gradient of a Euclidean one."""
+        return self._each(lambda manifold, x, u: manifold.egrad2rgrad(x, u), point, gradient)
+
+    def retr(self, point: TrainPoint, tangent: TrainTangent) -> TrainPoint:
+        """Return the retraction of a tangent vector: each frame's own, and addition for the spectrum."""
+        moved = self._each(lambda manifold, x, u: manifold.retr(x, u), point, tangent)
+        return TrainPoint(moved.frames, point.spectrum + tangent.spectrum, point.signs)
+
+    def transp(self, point: TrainPoint, end: TrainPoint, tangent: TrainTangent) -> TrainTangent:
+        """Return the tangent vector transported from one point to another."""
+        frames = tuple(
+            chart.manifold.transp(x, y, v)
+            for chart, x, y, v in zip(self.charts, point.frames, end.frames, tangent.frames, strict=True)
+        )
+        return TrainTangent(frames, tangent.spectrum)
+
+    def inner(self, point: TrainPoint, first: TrainTangent, second: TrainTangent | None = None) -> Tensor:
+        """Return the inner product ``(...)`` of the product metric, the sum of the frames' and the spectrum's."""
+        second = first if second is None else second
+        total = (first.spectrum * second.spectrum).sum(dim=-1)
+        for chart, x, u, v in zip(self.charts, point.frames, first.frames, second.frames, strict=True):
+            total = total + chart.manifold.inner(x, u, v)
+        return total
+
+    # --- pieces ---
+
+    def _is_gauge_fixed(self, position: int) -> bool:
+        frame = self.shape.frames[position]
+        return not self.geometry.redundant and self.shape.is_gauge_fixed(frame, self.spectrum.is_identity)
+
+    def _stored_frames(self, point: TrainPoint) -> list[Tensor]:
+        stored = zip(self.charts, point.frames, point.signs, strict=True)
+        return [chart.frame(coordinates, signs) for chart, coordinates, signs in stored]
+
+    def _each(self, function: Callable[..., Tensor], point: TrainPoint, vector: TrainTangent) -> TrainTangent:
+        triples = zip(self.charts, point.frames, vector.frames, strict=True)
+        return TrainTangent(tuple(function(chart.manifold, x, u) for chart, x, u in triples), vector.spectrum)
+
+    def _fix_gauge(self, frames: Sequence[Tensor]) -> list[Tensor]:
+        """Rotate each frame whose basis is gauge until its top block is upper triangular, the identity if it is square.
+
+        The rotation goes into the next frame on the way to the centre, and so do the signs that reflections leave:
+        reduced Householder frames then need none beside them.
+        """
+        frames = list(frames)
+        shapes = self.shape.frames
+        split = len(self.shape.row_modes)
+        order = [*((k, k + 1) for k in range(split)), *((k, k - 1) for k in range(len(shapes) - 1, split - 1, -1))]
+        for position, neighbour in order:
+            shape = shapes[position]
+            if not self.shape.is_gauge_fixed(shape, self.spectrum.is_identity):
+                continue
+            _, rotation = rq_positive(frames[position][..., : shape.columns, :])
+            if shape.rows > shape.columns:
+                signs = householder_entries(frames[position] @ rotation.mT)[1]
+                rotation = signs.unsqueeze(-1) * rotation
+            frames[position] = frames[position] @ rotation.mT
+            if shape.at_center:
+                frames[neighbour] = frames[neighbour] @ rotation.mT
+            else:
+                frames[neighbour] = absorb(rotation, frames[neighbour], shapes[neighbour])
+        return frames
+
+
+def _cast(point: TrainPoint, dtype: torch.dtype) -> TrainPoint:
+    signs = tuple(None if s is None else s.to(dtype) for s in point.signs)
+    return TrainPoint(tuple(x.to(dtype) for x in point.frames), point.spectrum.to(dtype), signs)

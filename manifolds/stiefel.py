@@ -1,0 +1,75 @@
+"""The Stiefel manifold of orthonormal frames."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, final
+
+import torch
+from torch import Tensor
+
+from .frame_manifold import FrameManifold, geodesic, polished
+from .matrices import symmetric_part
+from .retractions import Retraction
+
+Metric = Literal["euclidean", "canonical"]
+METRICS: Final[tuple[Metric, ...]] = ("euclidean", "canonical")
+
+
+@final
+class Stiefel(FrameManifold):
+    """St(n, p) = {X ∈ R^{n×p} : XᵀX = I}, of dimension np − p(p+1)/2, with any leading batch dimensions.
+
+    Tangent vectors at X are the Ξ with XᵀΞ + ΞᵀX = 0, stored as matrices of X's shape. Of the two metrics the
+    Euclidean is ⟨Ξ, H⟩ = tr(ΞᵀH), and the canonical ⟨Ξ, H⟩ = tr(Ξᵀ(I − ½XXᵀ)H) (Edelman, Arias, Smith 1998, Eq. 2.39).
+
+    Args:
+        metric: ``"euclidean"`` or ``"canonical"``.
+        retraction: how :meth:`retr` moves: ``QR()`` (the default), ``Polar()``, ``Cayley()`` or ``Exponential()``.
+
+    Raises:
+        ValueError: the metric is none of the two.
+        TypeError: the retraction is not an object of :mod:`sttp.manifolds.retractions`.
+    """
+
+    def __init__(self, metric: Metric = "euclidean", retraction: Retraction | None = None) -> None:
+        super().__init__(retraction)
+        if metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(map(repr, METRICS))}, got {metric!r}")
+        self.metric = metric
+        self.name = f"Stiefel({metric})"
+
+    def _key(self) -> tuple[object, ...]:
+        return (*super()._key(), self.metric)
+
+    def proju(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return the orthogonal projection U − X sym(XᵀU) of ``u`` to the tangent space at ``x``.
+
+        It is orthogonal in the Frobenius inner product of the matrices, whichever the metric.
+        """
+        return u - x @ symmetric_part(x.mT @ u)
+
+    def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return the Riemannian gradient of G = ``u``: G − X sym(XᵀG), or G − X GᵀX (canonical)."""
+        if self.metric == "euclidean":
+            return self.proju(x, u)
+        return u - x @ (u.mT @ x)
+
+    def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> Tensor:
+        """Return ⟨u, v⟩ at ``x``, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``; v = u by default."""
+        v = u if v is None else v
+        product = (u * v).sum(dim=(-2, -1), keepdim=keepdim)
+        if self.metric == "euclidean":
+            return product
+        return product - ((x.mT @ u) * (x.mT @ v)).sum(dim=(-2, -1), keepdim=keepdim) / 2
+
+    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return the exponential map of the manifold's metric.
+
+        Canonical: [X Q] exp([[A, −Bᵀ], [B, 0]]) I with A = XᵀΞ (Edelman, Arias, Smith 1998, Eq. 2.42); Euclidean: the
+        same with 2A in the corner, times exp(−A). Both have skew exponents only, which keeps float32 accurate.
+        """
+        corner = x.mT @ u
+        corner = (corner - corner.mT) / 2
+        if self.metric == "canonical":
+            return polished(geodesic(x, u, corner))
+        return polished(geodesic(x, u, 2 * corner) @ torch.linalg.matrix_exp(-corner))

@@ -1,0 +1,167 @@
+"""The shape of a spectral tensor train: modes, ranks, frames and degrees of freedom. Plain integers, no tensors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import final
+
+
+@final
+@dataclass(frozen=True)
+class FrameShape:
+    """One core of the train as a frame of shape ``(rows, columns)``.
+
+    Attributes:
+        left: whether the core stands left of the centre (a factor of U) or right of it (a factor of V).
+        outer_rank: rank of the bond that points away from the centre.
+        mode: size of the core's mode.
+        columns: rank of the bond that points to the centre, the number of the frame's columns.
+        at_center: whether this bond is the centre, which carries the singular values.
+    """
+
+    left: bool
+    outer_rank: int
+    mode: int
+    columns: int
+    at_center: bool
+
+    @property
+    def rows(self) -> int:
+        """Number of the frame's rows, (outer rank)·(mode) on the left and (mode)·(outer rank) on the right."""
+        return self.outer_rank * self.mode
+
+    def degrees_of_freedom(self, gauge_fixed: bool) -> int:
+        """Return p(d − p), a subspace's, if the frame's own basis is gauge, else dp − p(p+1)/2 (Prop. 2)."""
+        if gauge_fixed:
+            return self.columns * (self.rows - self.columns)
+        return self.rows * self.columns - self.columns * (self.columns + 1) // 2
+
+
+@final
+@dataclass(frozen=True)
+class TrainShape:
+    """The modes and ranks of the tensor train of a matrix of shape ``(rows, columns)`` (Obukhov et al. 2021, Sec. 3.3).
+
+    The matrix, reshaped row-major to n_1 × … × n_D × m_1 × … × m_E, is a train over the chain of modes
+    q = (n_1 … n_D, m_1 … m_E) with ranks R_k = min(rank, q_1⋯q_k, q_{k+1}⋯q_last) (Eq. 3); the bond after n_D is the
+    centre. Modes may multiply to more than the dimension where ``pad`` is set: the surplus rows and columns are cut
+    off the contracted matrix. With one mode each, ``TrainShape((d_out,), (d_in,), rank)``, it is the plain SVD form.
+
+    Attributes:
+        row_modes: n_1 … n_D.
+        column_modes: m_1 … m_E.
+        rank: the bound on all ranks.
+        rows: number of the matrix's rows, by default the product of its modes.
+        columns: number of the matrix's columns, by default the product of its modes.
+        pad: allow modes that multiply to more than the dimension.
+
+    Raises:
+        TypeError: a rank or mode is not an integer.
+        ValueError: a rank or mode is below 1, or modes do not multiply to the dimension.
+    """
+
+    row_modes: tuple[int, ...]
+    column_modes: tuple[int, ...]
+    rank: int
+    rows: int = 0
+    columns: int = 0
+    pad: bool = False
+
+    def __post_init__(self) -> None:
+        require_rank(self.rank)
+        for name, dimension in (("row", "rows"), ("column", "columns")):
+            modes = tuple(getattr(self, f"{name}_modes"))
+            object.__setattr__(self, f"{name}_modes", modes)
+            if not modes or not all(type(mode) is int for mode in modes):
+                raise TypeError(f"{name}_modes must be a tuple of at least one integer, got {modes!r}")
+            size, product = getattr(self, dimension) or math.prod(modes), math.prod(modes)
+            if min(modes) < 1 or product < size or (product > size and not self.pad):
+                raise ValueError(
+                    f"{name}_modes must be positive and multiply to the {size} {dimension} of the matrix, got {modes}, "
+                    f"whose product is {product}; mend them"
+                    + (", or pass pad=True to cut off the surplus" if product > size else "")
+                )
+            object.__setattr__(self, dimension, size)
+
+    @property
+    def padded_rows(self) -> int:
+        """Number of rows before the surplus is cut off."""
+        return math.prod(self.row_modes)
+
+    @property
+    def padded_columns(self) -> int:
+        """Number of columns before the surplus is cut off."""
+        return math.prod(self.column_modes)
+
+    @cached_property
+    def ranks(self) -> tuple[int, ...]:
+        """R_0 … R_last of Eq. 3, with R_0 = R_last = 1."""
+        modes = self.row_modes + self.column_modes
+        inner = (min(self.rank, math.prod(modes[:k]), math.prod(modes[k:])) for k in range(1, len(modes)))
+        return (1, *inner, 1)
+
+    @property
+    def center_rank(self) -> int:
+        """Number r of singular values."""
+        return self.ranks[len(self.row_modes)]
+
+    @cached_property
+    def frames(self) -> tuple[FrameShape, ...]:
+        """Shapes of all frames, in the order of the chain."""
+        center = len(self.row_modes)
+        left = (
+            FrameShape(True, self.ranks[k], mode, self.ranks[k + 1], k + 1 == center)
+            for k, mode in enumerate(self.row_modes)
+        )
+        right = (
+            FrameShape(False, self.ranks[k + 1], mode, self.ranks[k], k == center)
+            for k, mode in enumerate(self.column_modes, center)
+        )
+        return (*left, *right)
+
+    def is_gauge_fixed(self, frame: FrameShape, identity_spectrum: bool) -> bool:
+        """Return whether the frame's own basis is gauge: away from the centre, and of U where all s_i = 1."""
+        return not frame.at_center or (identity_spectrum and frame.left)
+
+    def degrees_of_freedom(self, identity_spectrum: bool = False) -> int:
+        """Return DOF(W), the dimension of the set of weights (Eq. 9): the frames' without gauge, and the spectrum's."""
+        frames = sum(frame.degrees_of_freedom(self.is_gauge_fixed(frame, identity_spectrum)) for frame in self.frames)
+        return frames + (0 if identity_spectrum else self.center_rank)
+
+
+def prime_modes(channels: int, filter_size: int = 1) -> tuple[int, ...]:
+    """Return the paper's modes of a dimension ``channels · filter_size``.
+
+    These are the prime factors of the channels, ascending and with repetition, then one mode for the whole filter
+    where it has more than one entry; a dimension of 1 has the single mode 1.
+
+    Raises:
+        ValueError: a size is below 1.
+    """
+    for name, value in (("channels", channels), ("filter_size", filter_size)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+    modes = []
+    divisor = 2
+    while divisor * divisor <= channels:
+        while channels % divisor == 0:
+            modes.append(divisor)
+            channels //= divisor
+        divisor += 1
+    modes += [size for size in (channels, filter_size) if size > 1]
+    return tuple(modes) or (1,)
+
+
+def require_rank(rank: int) -> None:
+    """Refuse what is no rank.
+
+    Raises:
+        TypeError: the rank is not an integer.
+        ValueError: the rank is below 1.
+    """
+    if type(rank) is not int:
+        raise TypeError(f"rank must be an integer, got {rank!r} of type {type(rank).__name__}")
+    if rank < 1:
+        raise ValueError(f"rank must be at least 1, got {rank}")
