@@ -1,0 +1,173 @@
+"""The weight of a layer as a point on the product manifold: the module that owns frames and spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self, cast, final
+
+import geoopt
+import torch
+from torch import Tensor, nn
+
+from ..manifolds import MatrixFit, SpectralTensorTrain, TrainPoint, orthogonality_error
+from ..manifolds.householder import require_precision
+from .initialization import Initialization
+from .weight_shape import WeightShape
+
+
+class Factors(NamedTuple):
+    """U ``(rows, r)``, s ``(r,)`` and V ``(columns, r)`` with W = U diag(s) Vᵀ."""
+
+    left: Tensor
+    values: Tensor
+    right: Tensor
+
+
+@final
+class SpectralWeight(nn.Module):
+    """Parameters of one weight W = U diag(s) Vᵀ, and W in the forms that layers need.
+
+    Frames are ``geoopt.ManifoldParameter`` on Stiefel or Grassmann, or plain parameters in the Householder
+    geometries; they keep their own precision under autocast. One module serves all layers that share a weight.
+
+    Args:
+        manifold: the product manifold.
+        weight_shape: the form of torch's weight.
+        dtype: float32 or float64.
+        device: where the parameters lie.
+
+    Attributes:
+        fit_error: relative Frobenius error of the weight that was fitted at construction, None for a fresh one.
+
+    Raises:
+        TypeError: the dtype is another one.
+    """
+
+    spectrum: nn.Parameter | None
+    frames: nn.ParameterList
+
+    def __init__(
+        self,
+        manifold: SpectralTensorTrain,
+        weight_shape: WeightShape,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        dtype = torch.get_default_dtype() if dtype is None else dtype
+        require_precision(dtype, "the frames of a spectral weight")
+        self.manifold = manifold
+        self.weight_shape = weight_shape
+        self.fit_error: float | None = None
+        self.frames = nn.ParameterList()
+        for index, chart in enumerate(manifold.charts):
+            coordinates = torch.zeros(chart.shape, dtype=dtype, device=device)
+            if isinstance(chart.manifold, geoopt.Euclidean):
+                self.frames.append(nn.Parameter(coordinates))
+            else:
+                self.frames.append(geoopt.ManifoldParameter(coordinates, manifold=chart.manifold))
+            columns = chart.columns
+            self.register_buffer(
+                f"signs_{index}", torch.ones(columns, dtype=dtype, device=device) if chart.keeps_signs else None
+            )
+        size = manifold.spectrum.size(manifold.shape.center_rank)
+        self.register_parameter(
+            "spectrum", nn.Parameter(torch.zeros(size, dtype=dtype, device=device)) if size else None
+        )
+        # Set while a network's forward or a shared_evaluation block runs: what then evaluates equal trains together.
+        self.evaluator: Callable[[SpectralWeight], Factors] | None = None
+
+    # --- the point ---
+
+    @property
+    def point(self) -> TrainPoint:
+        """The parameters as a point of :attr:`manifold`; differentiable."""
+        frames = tuple(self.frames)
+        spectrum = frames[0].new_empty(0) if self.spectrum is None else self.spectrum
+        return TrainPoint(frames, spectrum, tuple(self._buffers[f"signs_{k}"] for k in range(len(frames))))
+
+    @torch.no_grad()
+    def set_point(self, point: TrainPoint) -> Self:
+        """Copy a point into the parameters, cast to their dtype and device."""
+        for target, source in zip(self.frames, point.frames, strict=True):
+            target.copy_(source)
+        for index, signs in enumerate(point.signs):
+            if signs is not None:
+                cast(Tensor, self._buffers[f"signs_{index}"]).copy_(signs)
+        if self.spectrum is not None:
+            self.spectrum.copy_(point.spectrum)
+        return self
+
+    def initialize(self, initialization: Initialization, generator: torch.Generator | None = None) -> Self:
+        """Draw fresh frames and reset the spectrum."""
+        shape = self.manifold.shape
+        frames = [initialization.frame(frame.rows, frame.columns, generator) for frame in shape.frames]
+        spectrum = self.manifold.spectrum.initial(shape.center_rank, frames[0].dtype, frames[0].device)
+        return self.set_point(self.manifold.from_frames(frames, spectrum))
+
+    def fit(self, weight: Tensor) -> MatrixFit:
+        """Set the parameters to the train nearest to torch's weight, in the sense of TT-SVD, and return the fit."""
+        fit = self.manifold.from_matrix(self.weight_shape.to_matrix(weight.detach()).to(torch.float64))
+        self.set_point(fit.point)
+        self.fit_error = float(fit.error)
+        return fit
+
+    # --- the weight ---
+
+    def factors(self) -> Factors:
+        """Return U, s and V, in the parameters' own precision also under autocast."""
+        if self.evaluator is not None:
+            return self.evaluator(self)
+        return evaluate(self.manifold, self.point)
+
+    def matrix(self) -> Tensor:
+        """Return W as a matrix ``(rows, columns)``."""
+        left, values, right = self.factors()
+        with torch.autocast(left.device.type, enabled=False):
+            return (left * values) @ right.mT
+
+    def weight(self) -> Tensor:
+        """Return W in the shape of torch's weight, contiguous."""
+        return self.weight_shape.to_weight(self.matrix())
+
+    def singular_values(self) -> Tensor:
+        """Return s of shape ``(r,)``: the singular values of the matrix, unsorted and of any sign."""
+        return self.manifold.singular_values(self.point)
+
+    def orthogonality_error(self) -> Tensor:
+        """Return the largest ‖XᵀX − I‖_F over all frames, a float64 scalar."""
+        with torch.no_grad():
+            return torch.stack([orthogonality_error(frame) for frame in self.manifold.to_frames(self.point)]).max()
+
+    # --- what nn.Module asks ---
+
+    def extra_repr(self) -> str:
+        """Return the matrix's size, the ranks, the geometry and the spectrum."""
+        shape = self.manifold.shape
+        return (
+            f"{shape.rows}x{shape.columns}, modes={shape.row_modes}x{shape.column_modes}, rank={shape.center_rank}, "
+            f"geometry={self.manifold.geometry.name}, spectrum={type(self.manifold.spectrum).__name__.lower()}"
+        )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # Asked before anything is converted, so that network.half() leaves the frames as they are.
+        require_precision(fn(self.frames[0].new_empty(0)).dtype, "the frames of a spectral weight")
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "evaluator": None}
+
+
+def evaluate(manifold: SpectralTensorTrain, point: TrainPoint) -> Factors:
+    """Return the factors of a point, with any leading batch dimensions, out of autocast's reach."""
+    with torch.autocast(point.spectrum.device.type, enabled=False):
+        return Factors(*manifold.factors(point))
+
+
+def spectral_weights(network: nn.Module) -> dict[str, SpectralWeight]:
+    """Return the spectral weights of a network by the name of the layer that owns each, shared ones once."""
+    return {
+        name.rpartition(".")[0]: module
+        for name, module in network.named_modules()
+        if isinstance(module, SpectralWeight)
+    }

@@ -1,0 +1,74 @@
+"""A layer's weight as a matrix."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import final
+
+from torch import Tensor, nn
+
+
+@final
+@dataclass(frozen=True)
+class WeightShape:
+    """How torch's weight of a layer becomes a matrix ``(rows, columns)`` and back (Obukhov et al. 2021, Sec. 2).
+
+    A linear or embedding weight is a matrix already; a convolution's (C_out, C_in/groups, k…) is flattened to
+    C_out × (C_in/groups)·Πk; a transposed convolution's (C_in, C_out/groups, k…) first has its two channel axes
+    swapped within each group.
+
+    Attributes:
+        shape: the shape of torch's weight.
+        groups: number of groups of a convolution.
+        transposed: whether the convolution is a transposed one.
+    """
+
+    shape: tuple[int, ...]
+    groups: int = 1
+    transposed: bool = False
+
+    @staticmethod
+    def of(module: nn.Module) -> WeightShape:
+        """Return the weight shape of a torch.nn layer."""
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        return WeightShape(tuple(weight.shape), getattr(module, "groups", 1), getattr(module, "transposed", False))
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, the output channels."""
+        return self.shape[1] * self.groups if self.transposed else self.shape[0]
+
+    @property
+    def column_channels(self) -> int:
+        """Number of input channels of one group."""
+        return self.shape[0] // self.groups if self.transposed else self.shape[1]
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Size of the filter, empty where there is none."""
+        return self.shape[2:]
+
+    @property
+    def filter_size(self) -> int:
+        """Number of the filter's entries."""
+        return math.prod(self.kernel)
+
+    @property
+    def columns(self) -> int:
+        """Number of columns, (C_in/groups)·Πk."""
+        return self.column_channels * self.filter_size
+
+    def to_matrix(self, weight: Tensor) -> Tensor:
+        """Return the matrix ``(rows, columns)`` of torch's weight."""
+        if self.transposed:
+            weight = weight.unflatten(0, (self.groups, -1)).transpose(1, 2)
+        return weight.reshape(self.rows, self.columns)
+
+    def to_weight(self, matrix: Tensor) -> Tensor:
+        """Return torch's weight of the matrix: the inverse of :meth:`to_matrix`."""
+        if self.transposed:
+            blocks = matrix.reshape(self.groups, self.rows // self.groups, self.column_channels, *self.kernel)
+            matrix = blocks.transpose(1, 2)
+        return matrix.reshape(self.shape)
