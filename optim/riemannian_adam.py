@@ -1,0 +1,122 @@
+"""Adam on manifolds."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, final
+
+import geoopt
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+
+from .riemannian_optimizer import Parameters, RiemannianOptimizer, require_nonnegative
+
+SecondMoment = Literal["entry", "frame"]
+
+
+@final
+class RiemannianAdam(RiemannianOptimizer):
+    r"""Riemannian Adam (Bécigneul and Ganea 2019, Eq. 6) for manifold parameters, torch's Adam for all others.
+
+    With the Riemannian gradient g at the point X, per frame and not per entry,
+
+        m ← β₁ m + (1 − β₁) g,   v ← β₂ v + (1 − β₂) ⟨g, g⟩_X / (n·p),
+        X ← R_X(−lr · m̂ / (√v̂ + eps)),   m ← transport of m along that step,
+
+    m̂ and v̂ with Adam's bias correction. Division by the n·p entries gives the learning rate torch's meaning: an entry
+    moves by about lr a step. It departs from the source in that, and in having no maximum over v (AMSGrad).
+    On each frame it costs the retraction, three products of the gradient and transport, and a scalar v.
+
+    Args:
+        params: parameters, named parameters or parameter groups, as in torch.
+        lr: learning rate.
+        betas: decay rates β₁, β₂ of the two moments.
+        eps: added to the denominator.
+        weight_decay: L2 penalty. On a Stiefel or Grassmann frame it does nothing, being normal to the manifold.
+        second_moment: ``"entry"`` as above, or ``"frame"`` without the division by n·p, which is geoopt's convention:
+            then the whole frame moves by about lr.
+        maximize: ascend.
+
+    Raises:
+        ValueError: a hyperparameter is out of range.
+        TypeError: a manifold parameter has a precision below float32.
+    """
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        second_moment: SecondMoment = "entry",
+        maximize: bool = False,
+    ) -> None:
+        require_nonnegative(lr=lr, eps=eps, weight_decay=weight_decay)
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas must lie in [0, 1), got {betas}")
+        if second_moment not in ("entry", "frame"):
+            raise ValueError(f"second_moment must be 'entry' or 'frame', got {second_moment!r}")
+        defaults = {
+            "lr": lr,
+            "betas": betas,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "second_moment": second_moment,
+            "maximize": maximize,
+        }
+        super().__init__(params, defaults)
+
+    def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
+        state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        if isinstance(parameter, geoopt.ManifoldParameter):
+            # On the parameter's device: a step then reads nothing back from it.
+            state["step"] = torch.zeros((), device=parameter.device)
+            state["exp_avg_sq"] = torch.zeros_like(parameter.manifold.component_inner(parameter, state["exp_avg"]))
+        else:
+            state["step"] = torch.zeros(())
+            state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+
+    def _step_plain(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
+        states = [self.state[parameter] for parameter in parameters]
+        beta1, beta2 = group["betas"]
+        adam(
+            parameters,
+            [parameter.grad for parameter in parameters if parameter.grad is not None],
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [],
+            [state["step"] for state in states],
+            amsgrad=False,
+            beta1=beta1,
+            beta2=beta2,
+            lr=group["lr"],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            maximize=group["maximize"],
+        )
+
+    def _move(
+        self,
+        manifold: geoopt.Manifold,
+        points: Tensor,
+        gradients: Tensor,
+        state: dict[str, Tensor],
+        group: dict[str, Any],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        beta1, beta2 = group["betas"]
+        gradients = manifold.egrad2rgrad(points, gradients)
+        squares = manifold.component_inner(points, gradients)
+        if group["second_moment"] == "entry":
+            squares = squares * (squares.numel() / points.numel())
+        step = state["step"] + 1
+        first = torch.lerp(gradients, state["exp_avg"], beta1)
+        second = torch.lerp(squares, state["exp_avg_sq"], beta2)
+        correction1, correction2 = (
+            (1 - beta**step).to(points.dtype).reshape(-1, *(1,) * (points.dim() - 1)) for beta in (beta1, beta2)
+        )
+        denominator = (second / correction2).sqrt() + group["eps"]
+        direction = first * (-group["lr"] / (correction1 * denominator))
+        points, first = manifold.retr_transp(points, direction, first)
+        return points, {"step": step, "exp_avg": first, "exp_avg_sq": second}
