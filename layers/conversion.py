@@ -10,14 +10,14 @@ from fnmatch import fnmatchcase
 from typing import Final, Literal, final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from . import convolution
 from .embedding import Embedding
 from .evaluation import attach, detach
 from .linear import Linear
 from .specification import Specification
-from .spectral_layer import SpectralLayer
+from .spectral_layer import SpectralLayer, share_hooks
 from .spectral_weight import SpectralWeight
 from .weight_shape import WeightShape
 
@@ -77,6 +77,22 @@ def candidates(network: nn.Module, skip: Iterable[str] = ()) -> list[Candidate]:
     return result
 
 
+def require_candidates(network: nn.Module, skip: Iterable[str] = ()) -> list[Candidate]:
+    """Return :func:`candidates`, of which there must be one.
+
+    Raises:
+        ValueError: there is none; or see there.
+    """
+    skip = (skip,) if isinstance(skip, str) else tuple(skip)
+    chosen = candidates(network, skip)
+    if not chosen:
+        raise ValueError(
+            f"network has nothing to reparameterize: {type(network).__name__} has no linear, convolution or embedding "
+            f"layer outside skip={skip!r}; pass another network or skip less"
+        )
+    return chosen
+
+
 def reparameterize(
     network: nn.Module,
     spec: Specification,
@@ -109,12 +125,7 @@ def reparameterize(
         raise TypeError(f"spec must be STTP(...) or SVDP(...), got {spec!r}")
     if init not in (None, "weights"):
         raise ValueError(f"init must be None for fresh frames or 'weights' for the weights there are, got {init!r}")
-    chosen = candidates(network, skip)
-    if not chosen:
-        raise ValueError(
-            f"network has nothing to reparameterize: {type(network).__name__} has no linear, convolution or embedding "
-            f"layer outside skip={skip!r}; pass another network or skip less"
-        )
+    chosen = require_candidates(network, skip)
     dropped: dict[str, float] = {}
     replacements: list[tuple[Candidate, SpectralWeight]] = []
     for candidate in chosen:  # everything that can be refused is, before anything is replaced
@@ -134,6 +145,9 @@ def reparameterize(
 def decompress(network: nn.Module) -> nn.Module:
     """Return a copy of the network with torch.nn layers and equal outputs; what was shared stays shared.
 
+    One exception: an embedding with ``padding_idx`` reads a row of its own in place of the weight's, and where that
+    row differs gets a weight of its own.
+
     Raises:
         ValueError: the network has no spectral layer.
     """
@@ -142,14 +156,20 @@ def decompress(network: nn.Module) -> nn.Module:
     network = copy.deepcopy(network)
     detach(network)
     layers: dict[int, nn.Module] = {}
-    weights: dict[int, Tensor | nn.Module] = {}
+    weights: dict[int, nn.Parameter] = {}
     for name, module in list(network.named_modules(remove_duplicate=False)):
         if not isinstance(module, SpectralLayer):
             continue
         if id(module) not in layers:
             layer = module.dense()
-            layer.weight = weights.setdefault(id(module.spectral), layer.weight)
-            layer._parameters["bias"] = module._parameters.get("bias")
+            weight = layer._parameters["weight"]
+            assert weight is not None
+            shared = weights.setdefault(id(module.spectral), weight)
+            if torch.equal(shared, weight):
+                layer.weight = shared
+            if module.bias is not None:
+                layer.bias = module.bias
+            share_hooks(module, layer)
             layers[id(module)] = layer
         network = set_submodule(network, name, layers[id(module)])
     return network

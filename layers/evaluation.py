@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..manifolds import TrainPoint
+from .spectral_layer import SpectralLayer
 from .spectral_weight import Factors, SpectralWeight, evaluate
 
 
@@ -25,7 +26,8 @@ class _Evaluator:
     def __init__(self, weights: list[SpectralWeight]) -> None:
         self._groups: dict[object, list[SpectralWeight]] = {}
         self._group_of: dict[int, list[SpectralWeight]] = {}
-        self._slices: dict[int, tuple[object, Factors]] = {}
+        self._slices: dict[int, tuple[_State, Factors]] = {}
+        self._surroundings = _surroundings()
         for weight in weights:
             reference = weight.frames[0]
             group = self._groups.setdefault((weight.manifold, reference.dtype, reference.device), [])
@@ -33,21 +35,47 @@ class _Evaluator:
             self._group_of[id(weight)] = group
 
     def __call__(self, weight: SpectralWeight) -> Factors:
-        state = _state(weight)
+        if _surroundings() != self._surroundings:
+            # Inside a checkpoint, forward or again in the backward: its layers must meet the same tensors both times.
+            return evaluate(weight.manifold, weight.point)
         found = self._slices.get(id(weight))
-        if found is None or found[0] != state:
+        if found is None or not found[0].holds_for(weight):
             group = self._group_of[id(weight)]
             for member, factors in zip(group, _evaluate_group(group), strict=True):
-                self._slices[id(member)] = (_state(member), factors)
+                self._slices[id(member)] = (_State(member), factors)
             found = self._slices[id(weight)]
         return found[1]
 
 
-def _state(weight: SpectralWeight) -> object:
-    """Return what the factors depend on: gradient mode, and which tensors in which version the parameters are."""
-    tensors = [*weight.frames, *(() if weight.spectrum is None else (weight.spectrum,))]
-    versions = tuple((id(t), -1 if t.is_inference() else t._version, t.requires_grad) for t in tensors)
-    return (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), versions)
+class _State:
+    """What the factors of a weight depend on: gradient mode, and which tensors in which version the parameters are.
+
+    The tensors themselves are kept: the id of one that is gone may be another's.
+    """
+
+    def __init__(self, weight: SpectralWeight) -> None:
+        self._tensors = _parameters(weight)
+        self._values = self._read(self._tensors)
+
+    def holds_for(self, weight: SpectralWeight) -> bool:
+        tensors = _parameters(weight)
+        same = all(ours is theirs for ours, theirs in zip(self._tensors, tensors, strict=True))
+        return same and self._values == self._read(tensors)
+
+    @staticmethod
+    def _read(tensors: list[Tensor]) -> object:
+        versions = [(-1 if tensor.is_inference() else tensor._version, tensor.requires_grad) for tensor in tensors]
+        return (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), versions)
+
+
+def _parameters(weight: SpectralWeight) -> list[Tensor]:
+    return [*weight.frames, *(() if weight.spectrum is None else (weight.spectrum,))]
+
+
+def _surroundings() -> object:
+    """Return which backward runs, and which hooks catch tensors saved for one; torch has no public names for these."""
+    hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
+    return torch._C._current_graph_task_id(), None if hooks is None else hooks(True)
 
 
 def _evaluate_group(group: list[SpectralWeight]) -> list[Factors]:
@@ -90,7 +118,8 @@ def shared_evaluation(network: nn.Module) -> Iterator[None]:
     """Make the weights of a network once for a whole block, for instance an evaluation loop under ``torch.no_grad()``.
 
     Weights are made again when a parameter changes or gradients are switched on or off. A change that torch does not
-    count, through ``parameter.data``, is not seen.
+    count, through ``parameter.data``, is not seen. With gradients, the forwards of a block between two changes share
+    one graph: add their losses and go backward once.
     """
     weights = _begin(network)
     try:
@@ -100,8 +129,8 @@ def shared_evaluation(network: nn.Module) -> Iterator[None]:
 
 
 def attach(network: nn.Module) -> None:
-    """Let each forward of the network evaluate its weights together; a network that already does is left as it is."""
-    if _before_forward not in network._forward_pre_hooks.values():
+    """Let each forward of the network evaluate its weights together, unless it already does or is a single layer."""
+    if not isinstance(network, SpectralLayer) and _before_forward not in network._forward_pre_hooks.values():
         network.register_forward_pre_hook(_before_forward)
         network.register_forward_hook(_after_forward, always_call=True)
 
@@ -120,11 +149,9 @@ def detach(network: nn.Module) -> None:
 
 def _before_forward(network: nn.Module, _: Any) -> None:
     if not torch.compiler.is_compiling():  # a compiler batches for itself, and need not trace this
-        network.__dict__.setdefault("_sttp_evaluations", []).append(_begin(network))
+        _after_forward(network)  # what a KeyboardInterrupt left behind, after which torch runs no hooks
+        network.__dict__["_sttp_evaluated"] = _begin(network)
 
 
-def _after_forward(network: nn.Module, _: Any, __: Any) -> None:
-    if evaluations := network.__dict__.get("_sttp_evaluations"):
-        _end(evaluations.pop())
-        if not evaluations:
-            del network.__dict__["_sttp_evaluations"]
+def _after_forward(network: nn.Module, *_: Any) -> None:
+    _end(network.__dict__.pop("_sttp_evaluated", []))

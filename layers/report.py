@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, final
@@ -9,7 +10,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from ..manifolds import SpectralTensorTrain
-from .conversion import candidates
+from .conversion import require_candidates
 from .specification import Specification
 from .spectral_layer import SpectralLayer
 from .spectral_weight import SpectralWeight, spectral_weights
@@ -95,7 +96,7 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
         ValueError: the network has no spectral layer and no ``spec`` is given, or see ``reparameterize``.
     """
     if spec is not None:
-        chosen = candidates(network, skip)
+        chosen = require_candidates(network, skip)
         rows = [_row(c.names[0], spec.manifold(c.shape)) for c in chosen]
         return CompressionReport(tuple(rows), _numel(network) - sum(c.weight.numel() for c in chosen))
     weights = spectral_weights(network)
@@ -117,20 +118,21 @@ def ranks_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[
         skip: as in :func:`~sttp.layers.reparameterize`.
 
     Raises:
-        ValueError: rank 1 exceeds the budget already.
+        ValueError: no rank fits the budget, or the network has nothing to reparameterize.
     """
-
-    def z_of(rank: int) -> float:
-        return report(network, replace(spec, rank=rank), skip).z
-
-    if z_of(1) > z:
-        raise ValueError(f"z must be at least {z_of(1):.4f} for this network, its Z at rank 1, got {z}; raise it")
-    # Beyond the smaller side of its matrix no layer gains from a higher rank.
-    low, high = 1, max(min(c.shape.rows, c.shape.columns) for c in candidates(network, skip))
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if z_of(middle) <= z else (low, middle - 1)
-    return low
+    shapes = [candidate.shape for candidate in require_candidates(network, skip)]
+    dense = sum(shape.rows * shape.columns for shape in shapes)
+    kept = report(network, spec, skip).kept
+    lowest = math.inf
+    # Beyond the smaller side of its matrix no layer gains from a higher rank. Downwards one by one: with an identity
+    # spectrum the degrees of freedom can fall where the rank grows, so that no bisection would do.
+    for rank in range(max(min(shape.rows, shape.columns) for shape in shapes), 0, -1):
+        ranked = replace(spec, rank=rank)
+        dof = sum(ranked.shape(shape).degrees_of_freedom(spec.spectrum.is_identity) for shape in shapes)
+        lowest = min(lowest, 100 * (dof + kept) / (dense + kept))
+        if lowest <= z:
+            return rank
+    raise ValueError(f"z must be at least {lowest:.4f} for this network, its lowest Z, got {z}; raise it")
 
 
 def _row(name: str, manifold: SpectralTensorTrain, fit_error: float | None = None) -> LayerReport:

@@ -74,6 +74,8 @@ class STTP(Specification):
             modes = prime_modes(weight.rows), prime_modes(weight.column_channels, weight.filter_size)
         else:
             modes = self.modes(weight) if callable(self.modes) else self.modes
+            if not isinstance(modes, tuple | list) or len(modes) != 2:
+                raise TypeError(f"modes must be a pair (row modes, column modes), got {modes!r}")
         return TrainShape(*modes, self.rank, weight.rows, weight.columns, self.pad)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,17 @@ Product = Literal["auto", "dense", "factors"]
 
 # What a torch.nn layer keeps in its __dict__ on behalf of nn.Module itself and not of its own call.
 _MODULE_STATE = frozenset(vars(nn.Module()))
-_HOOKS = ("_forward_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks")
+# The hooks that a forward or backward runs; those of state dicts speak of the weight that is gone.
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_is_full_backward_hook",
+)
 
 
 class SpectralLayer(nn.Module):
@@ -88,15 +98,22 @@ class SpectralLayer(nn.Module):
         return self.namesake.extra_repr(self)  # reads attributes that both have
 
     def multiplies_factors(self) -> bool:
-        """Return whether the forward applies the factors and does not form W."""
+        """Return whether the forward applies the factors and does not form W.
+
+        Raises:
+            ValueError: ``product`` is none of its three values.
+        """
+        if self.product not in get_args(Product):
+            raise ValueError(f"product must be one of {', '.join(get_args(Product))}, got {self.product!r}")
         shape = self.spectral.manifold.shape
-        fewer = shape.center_rank * (shape.rows + shape.columns) < shape.rows * shape.columns
+        # Each group of a convolution has V applied to its own channels.
+        columns = self.spectral.weight_shape.groups * shape.columns
+        fewer = shape.center_rank * (shape.rows + columns) < shape.rows * shape.columns
         return self.product == "factors" or (self.product == "auto" and fewer)
 
     def _adopt(self, layer: nn.Module, spectral: SpectralWeight) -> None:
         self.__dict__.update({name: value for name, value in vars(layer).items() if name not in _MODULE_STATE})
-        for name in _HOOKS:
-            self.__dict__[name] = layer.__dict__[name]
+        share_hooks(layer, self)
         self.spectral = spectral
         bias = layer._parameters.get("bias")
         self.register_parameter("bias", bias)
@@ -105,3 +122,8 @@ class SpectralLayer(nn.Module):
     def _own_attributes(self) -> dict[str, Any]:
         kept = {"product"}
         return {name: value for name, value in vars(self).items() if name not in _MODULE_STATE | kept}
+
+
+def share_hooks(source: nn.Module, target: nn.Module) -> None:
+    """Let a module run the forward and backward hooks of the one it replaces: the same, so that handles stay good."""
+    target.__dict__.update({name: source.__dict__[name] for name in _HOOKS})

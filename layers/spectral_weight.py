@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Self, cast, final
 
 import geoopt
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..manifolds import MatrixFit, SpectralTensorTrain, TrainPoint, orthogonality_error
+from ..manifolds.embedded_train import parameter_manifolds
 from ..manifolds.householder import require_precision
 from .initialization import Initialization
 from .weight_shape import WeightShape
@@ -60,20 +62,18 @@ class SpectralWeight(nn.Module):
         self.weight_shape = weight_shape
         self.fit_error: float | None = None
         self.frames = nn.ParameterList()
+        self.parameter_manifolds = parameter_manifolds(manifold)
         for index, chart in enumerate(manifold.charts):
             coordinates = torch.zeros(chart.shape, dtype=dtype, device=device)
-            if isinstance(chart.manifold, geoopt.Euclidean):
-                self.frames.append(nn.Parameter(coordinates))
-            else:
-                self.frames.append(geoopt.ManifoldParameter(coordinates, manifold=chart.manifold))
+            self.frames.append(_parameter(coordinates, self.parameter_manifolds[index]))
             columns = chart.columns
             self.register_buffer(
                 f"signs_{index}", torch.ones(columns, dtype=dtype, device=device) if chart.keeps_signs else None
             )
         size = manifold.spectrum.size(manifold.shape.center_rank)
-        self.register_parameter(
-            "spectrum", nn.Parameter(torch.zeros(size, dtype=dtype, device=device)) if size else None
-        )
+        values = torch.zeros(size, dtype=dtype, device=device)
+        self.register_parameter("spectrum", _parameter(values, self.parameter_manifolds[-1]) if size else None)
+        self.register_load_state_dict_post_hook(_restore_manifolds)
         # Set while a network's forward or a shared_evaluation block runs: what then evaluates equal trains together.
         self.evaluator: Callable[[SpectralWeight], Factors] | None = None
 
@@ -116,19 +116,20 @@ class SpectralWeight(nn.Module):
 
     def factors(self) -> Factors:
         """Return U, s and V, in the parameters' own precision also under autocast."""
-        if self.evaluator is not None:
-            return self.evaluator(self)
+        evaluator = self.evaluator
+        if evaluator is not None:
+            return evaluator(self)
         return evaluate(self.manifold, self.point)
 
     def matrix(self) -> Tensor:
         """Return W as a matrix ``(rows, columns)``."""
         left, values, right = self.factors()
-        with torch.autocast(left.device.type, enabled=False):
+        with without_autocast(left):
             return (left * values) @ right.mT
 
     def weight(self) -> Tensor:
         """Return W in the shape of torch's weight, contiguous."""
-        return self.weight_shape.to_weight(self.matrix())
+        return self.weight_shape.to_weight(self.matrix()).contiguous()
 
     def singular_values(self) -> Tensor:
         """Return s of shape ``(r,)``: the singular values of the matrix, unsorted and of any sign."""
@@ -152,16 +153,43 @@ class SpectralWeight(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Asked before anything is converted, so that network.half() leaves the frames as they are.
         require_precision(fn(self.frames[0].new_empty(0)).dtype, "the frames of a spectral weight")
-        return super()._apply(fn, recurse)
+        super()._apply(fn, recurse)
+        _restore_manifolds(self)
+        return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "evaluator": None}
 
 
+def _parameter(values: Tensor, manifold: geoopt.Manifold | None, requires_grad: bool = True) -> nn.Parameter:
+    if manifold is None:
+        return nn.Parameter(values, requires_grad)
+    return geoopt.ManifoldParameter(values, manifold=manifold, requires_grad=requires_grad)
+
+
 def evaluate(manifold: SpectralTensorTrain, point: TrainPoint) -> Factors:
     """Return the factors of a point, with any leading batch dimensions, out of autocast's reach."""
-    with torch.autocast(point.spectrum.device.type, enabled=False):
+    with without_autocast(point.spectrum):
         return Factors(*manifold.factors(point))
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
+    """Return a context without autocast on the tensor's device, which on some, such as meta, does not exist."""
+    kind = tensor.device.type
+    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
+
+
+def _restore_manifolds(weight: SpectralWeight, *_: object) -> None:
+    """Give frames their manifold again where torch put plain parameters: leaving the meta device, or by ``assign``."""
+    *frame_manifolds, spectrum_manifold = weight.parameter_manifolds
+    for index, manifold in enumerate(frame_manifolds):
+        if manifold is not None and not isinstance(weight.frames[index], geoopt.ManifoldParameter):
+            weight.frames[index] = _parameter(
+                weight.frames[index].detach(), manifold, weight.frames[index].requires_grad
+            )
+    spectrum = weight.spectrum
+    if spectrum_manifold is not None and spectrum is not None and not isinstance(spectrum, geoopt.ManifoldParameter):
+        weight.spectrum = _parameter(spectrum.detach(), spectrum_manifold, spectrum.requires_grad)
 
 
 def spectral_weights(network: nn.Module) -> dict[str, SpectralWeight]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any, Final
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
@@ -26,7 +28,7 @@ from ..manifolds import (
     SpectralTensorTrain,
     TrainShape,
 )
-from .conversion import candidates, replace_layers
+from .conversion import SPECTRAL_LAYERS, candidates, replace_layers
 from .evaluation import attach
 from .spectral_weight import SpectralWeight, spectral_weights
 
@@ -42,6 +44,8 @@ _KINDS: Final[dict[str, Callable[..., Any]]] = {
 
 def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
     """Write a reparameterized network to a folder: ``model.safetensors`` and ``sttp.json``, each atomically.
+
+    The tensors carry the description as well, so that a kill between the two files loses neither network.
 
     Raises:
         ValueError: the network has no spectral layer, or uses a geometry that is not this toolkit's.
@@ -60,7 +64,7 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT, "layers": layers}, indent=1)
-    _write(folder / TENSORS, lambda path: save_model(network, str(path)))
+    _write(folder / TENSORS, lambda path: save_model(network, str(path), {DESCRIPTION: text}))
     _write(folder / DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
 
 
@@ -78,21 +82,20 @@ def load(network: nn.Module, directory: str | os.PathLike[str]) -> nn.Module:
         FileNotFoundError: the folder or a file in it is missing.
         ValueError: the description cannot be read, or does not fit the network.
     """
-    path = Path(directory) / DESCRIPTION
+    tensors = Path(directory) / TENSORS
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-        saved = {name: _manifold(layer) for name, layer in description["layers"].items()}
-        errors = {name: layer["fit_error"] for name, layer in description["layers"].items()}
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        saved = _layers((Path(directory) / DESCRIPTION).read_text(encoding="utf-8"))
+        with safe_open(tensors, "pt") as file:
+            own = (file.metadata() or {}).get(DESCRIPTION)
+        if own is not None:  # what the tensors say of themselves counts: see save
+            saved = _layers(own)
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise ValueError(
-            f"directory={str(directory)!r}: {DESCRIPTION} is no description of a network ({error})"
+            f"directory={str(directory)!r} has no description of a network in {DESCRIPTION}, or no tensors in "
+            f"{TENSORS} ({type(error).__name__}: {error}); pass a folder that save() wrote"
         ) from None
-    if description["format"] != FORMAT:
-        raise ValueError(
-            f"directory={str(directory)!r} has format {description['format']!r}, this version reads {FORMAT}"
-        )
-    found = {name: candidate for candidate in candidates(network) for name in candidate.names}
-    for name, manifold in saved.items():
+    found = {name: candidate for candidate in candidates(network, _others(network, saved)) for name in candidate.names}
+    for name, (manifold, _) in saved.items():
         if name not in found:
             raise ValueError(f"network has no layer {name!r} as the saved one has; pass the network it was made from")
         shape = found[name].shape
@@ -101,18 +104,42 @@ def load(network: nn.Module, directory: str | os.PathLike[str]) -> nn.Module:
                 f"layer {name!r} has a {shape.rows} x {shape.columns} weight, the saved one "
                 f"{manifold.shape.rows} x {manifold.shape.columns}; pass the network it was made from"
             )
-    for name, manifold in saved.items():
+    for name, (manifold, fit_error) in saved.items():
         candidate = found[name]
         weight = SpectralWeight(manifold, candidate.shape, candidate.weight.dtype, candidate.weight.device)
-        weight.fit_error = errors[name]
+        weight.fit_error = fit_error
         network = replace_layers(network, candidate, weight.requires_grad_(candidate.weight.requires_grad))
     attach(network)
-    load_model(network, str(Path(directory) / TENSORS))
+    try:
+        load_model(network, str(tensors))
+    except RuntimeError as error:
+        raise ValueError(f"network does not fit {str(tensors)!r}: {error}") from None
     return network
 
 
-def _manifold(layer: dict[str, Any]) -> SpectralTensorTrain:
-    return SpectralTensorTrain(*(_decode(layer[key]) for key in ("shape", "geometry", "spectrum")))
+def _others(network: nn.Module, saved: Iterable[str]) -> list[str]:
+    """Return the names of the layers that were not reparameterized, whatever their weights are tied to."""
+    modules = dict(network.named_modules(remove_duplicate=False))
+    weights = {id(modules[name]._parameters.get("weight")) for name in saved if name in modules}
+    return [
+        escape(name)
+        for name, module in modules.items()
+        if type(module) in SPECTRAL_LAYERS and id(module._parameters.get("weight")) not in weights
+    ]
+
+
+def _layers(text: str) -> dict[str, tuple[SpectralTensorTrain, float | None]]:
+    """Return manifold and fit error of each layer that a description names."""
+    description = json.loads(text)
+    if description["format"] != FORMAT:
+        raise ValueError(f"format {description['format']!r}, where this version reads {FORMAT}")
+    return {
+        name: (
+            SpectralTensorTrain(*(_decode(layer[key]) for key in ("shape", "geometry", "spectrum"))),
+            layer["fit_error"],
+        )
+        for name, layer in description["layers"].items()
+    }
 
 
 def _encode(value: Any) -> Any:

@@ -58,8 +58,8 @@ class TrainShape:
         pad: allow modes that multiply to more than the dimension.
 
     Raises:
-        TypeError: a rank or mode is not an integer.
-        ValueError: a rank or mode is below 1, or modes do not multiply to the dimension.
+        TypeError: a rank, mode or dimension is not an integer.
+        ValueError: a rank, mode or dimension is below 1, or modes do not multiply to the dimension.
     """
 
     row_modes: tuple[int, ...]
@@ -72,12 +72,15 @@ class TrainShape:
     def __post_init__(self) -> None:
         require_rank(self.rank)
         for name, dimension in (("row", "rows"), ("column", "columns")):
-            modes = tuple(getattr(self, f"{name}_modes"))
-            object.__setattr__(self, f"{name}_modes", modes)
-            if not modes or not all(type(mode) is int for mode in modes):
+            modes = getattr(self, f"{name}_modes")
+            if not isinstance(modes, tuple | list) or not modes or not all(type(mode) is int for mode in modes):
                 raise TypeError(f"{name}_modes must be a tuple of at least one integer, got {modes!r}")
-            size, product = getattr(self, dimension) or math.prod(modes), math.prod(modes)
-            if min(modes) < 1 or product < size or (product > size and not self.pad):
+            object.__setattr__(self, f"{name}_modes", tuple(modes))
+            product = math.prod(modes)
+            size = getattr(self, dimension) or product
+            if type(size) is not int:
+                raise TypeError(f"{dimension} must be an integer, got {size!r} of type {type(size).__name__}")
+            if min(modes) < 1 or not 1 <= size <= product or (product > size and not self.pad):
                 raise ValueError(
                     f"{name}_modes must be positive and multiply to the {size} {dimension} of the matrix, got {modes}, "
                     f"whose product is {product}; mend them"
@@ -138,11 +141,10 @@ def prime_modes(channels: int, filter_size: int = 1) -> tuple[int, ...]:
     where it has more than one entry; a dimension of 1 has the single mode 1.
 
     Raises:
+        TypeError: a size is not an integer.
         ValueError: a size is below 1.
     """
-    for name, value in (("channels", channels), ("filter_size", filter_size)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    _require_positive_integers(channels=channels, filter_size=filter_size)
     modes = []
     divisor = 2
     while divisor * divisor <= channels:
@@ -161,7 +163,12 @@ def require_rank(rank: int) -> None:
         TypeError: the rank is not an integer.
         ValueError: the rank is below 1.
     """
-    if type(rank) is not int:
-        raise TypeError(f"rank must be an integer, got {rank!r} of type {type(rank).__name__}")
-    if rank < 1:
-        raise ValueError(f"rank must be at least 1, got {rank}")
+    _require_positive_integers(rank=rank)
+
+
+def _require_positive_integers(**values: int) -> None:
+    for name, value in values.items():
+        if type(value) is not int:  # bool is a subclass of int, and no size
+            raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")

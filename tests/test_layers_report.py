@@ -1,0 +1,99 @@
+"""Counts of a network's degrees of freedom, and the rank that fits a budget."""
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from sttp.layers import STTP, SVDP, Identity, ranks_for, reparameterize, report
+
+
+def network():
+    shared = nn.Linear(6, 6)
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(12, 6), shared, shared)
+
+
+# Bias of the convolution, weight, bias, mean and variance of the normalization, two more biases.
+KEPT = 8 + 4 * 8 + 6 + 6
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_rank_two_svd_counted_by_hand(device):
+    with torch.device(device):
+        built = network()
+    found = report(built, SVDP(rank=2))
+    dof = [2 * (8 + 27 - 2), 2 * (6 + 12 - 2), 2 * (6 + 6 - 2)]
+    assert [layer.name for layer in found.layers] == ["0", "3", "4"]
+    assert [layer.dof for layer in found.layers] == dof
+    assert [(layer.rows, layer.columns) for layer in found.layers] == [(8, 27), (6, 12), (6, 6)]
+    assert [layer.rank for layer in found.layers] == [2, 2, 2]
+    assert (found.dof, found.dense, found.kept) == (sum(dof), 8 * 27 + 72 + 36, KEPT)
+    assert found.z == pytest.approx(100 * (sum(dof) + KEPT) / (8 * 27 + 72 + 36 + KEPT))
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+@pytest.mark.parametrize("skip", [(), "0", ("4", "5")])
+@pytest.mark.parametrize("spec", [STTP(rank=3), SVDP(rank=2, spectrum=Identity())], ids=["sttp", "svdp"])
+def test_forecast_is_what_reparameterization_gives(spec, skip, device):
+    with torch.device(device):
+        forecast = report(network(), spec, skip)
+        made = report(reparameterize(network(), spec, skip=skip))
+    assert made.to_dict() == forecast.to_dict()
+
+
+def test_report_is_a_table_and_json():
+    found = report(reparameterize(network(), SVDP(rank=2), init="weights"))
+    assert json.loads(json.dumps(found.to_dict()))["z"] == found.z
+    assert set(found.to_dict()) == {"z", "dof", "dense", "kept", "layers"}
+    assert 0 < found.layers[0].fit_error < 1
+    lines = str(found).splitlines()
+    assert len(lines) == 1 + 3 + 3
+    assert all(len(line) == len(lines[0]) for line in lines)
+    assert f"{found.z:.3f}" in lines[-1]
+
+
+def test_padding_row_of_an_embedding_is_part_of_its_weight():
+    plain, padded = (
+        report(reparameterize(nn.Sequential(nn.Embedding(8, 4, padding_idx=index)), SVDP(rank=2)))
+        for index in (None, 3)
+    )
+    assert plain.to_dict() == padded.to_dict()
+    assert plain.kept == 0
+
+
+def test_dense_networks_have_nothing_to_count():
+    with pytest.raises(ValueError, match=r"network has no spectral layer: Sequential is dense; pass spec="):
+        report(network())
+    with pytest.raises(ValueError, match="network has nothing to reparameterize"):
+        report(nn.ReLU(), SVDP(rank=2))
+    with pytest.raises(ValueError, match="network has nothing to reparameterize"):
+        ranks_for(nn.ReLU(), 50, SVDP(rank=2))
+
+
+@pytest.mark.parametrize("z", [45.0, 60.0, 90.0, 1000.0])
+@pytest.mark.parametrize(
+    "spec",
+    [STTP(rank=1), SVDP(rank=7), SVDP(rank=1, spectrum=Identity())],
+    ids=["sttp", "svdp", "svdp-identity"],
+)
+def test_rank_for_a_budget_is_the_largest_that_fits(spec, z):
+    def z_of(rank):
+        return report(network(), type(spec)(rank=rank, spectrum=spec.spectrum), skip="3").z
+
+    found = ranks_for(network(), z, spec, skip="3")
+    assert z_of(found) <= z
+    assert all(z_of(rank) > z for rank in range(found + 1, 9))
+
+
+def test_rank_for_a_budget_where_more_rank_has_less_freedom():
+    square = nn.Linear(32, 32, bias=False)
+    frames = SVDP(rank=1, spectrum=Identity())
+    # 32 orthonormal rows have 32·31/2 degrees of freedom, fewer than 25 have.
+    assert ranks_for(square, 50.0, frames) == 32
+
+
+@pytest.mark.parametrize("z", [1.0, float("nan"), -5.0])
+def test_budget_below_every_rank_is_refused(z):
+    with pytest.raises(ValueError, match=r"z must be at least \d+\.\d{4} .* got"):
+        ranks_for(network(), z, STTP(rank=1))
