@@ -1,0 +1,214 @@
+"""Optimizer state: its size, its way through a file, gradients that come and go, scaled losses, and what is refused."""
+
+import io
+
+import geoopt
+import pytest
+import torch
+from torch import Tensor, nn
+
+from sttp.manifolds import Grassmann, Stiefel, haar_frame
+from sttp.optim import RiemannianAdam, RiemannianSGD
+
+KINDS = [
+    pytest.param(RiemannianAdam, {}, id="adam"),
+    pytest.param(RiemannianAdam, {"lr": torch.tensor(0.02)}, id="adam-tensor-lr"),
+    pytest.param(RiemannianSGD, {}, id="sgd"),
+    pytest.param(RiemannianSGD, {"momentum": 0.9, "nesterov": True}, id="sgd-momentum"),
+]
+
+
+def frame(*shape: int, manifold: geoopt.Manifold | None = None, seed: int = 0) -> geoopt.ManifoldParameter:
+    generator = torch.Generator().manual_seed(seed)
+    return geoopt.ManifoldParameter(haar_frame(*shape, generator=generator), manifold=manifold or Stiefel())
+
+
+def mixed_parameters() -> list[nn.Parameter]:
+    equal = [frame(6, 2, seed=seed) for seed in range(3)]
+    others = [frame(5, 3, manifold=Grassmann(), seed=3), frame(2, 6, 2, seed=4)]
+    return [*equal, *others, nn.Parameter(torch.linspace(0, 1, 4))]
+
+
+def fill_gradients(parameters: list[nn.Parameter], step: int) -> None:
+    """Give gradients to all parameters but one, which changes from step to step."""
+    generator = torch.Generator().manual_seed(step)
+    for index, parameter in enumerate(parameters):
+        gradient = torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
+        parameter.grad = None if (index + step) % 3 == 0 else gradient
+
+
+def train(parameters: list[nn.Parameter], optimizer: torch.optim.Optimizer, steps: range) -> None:
+    for step in steps:
+        fill_gradients(parameters, step)
+        optimizer.step()
+
+
+# --- what is kept ---
+
+
+def test_the_second_moment_of_a_frame_is_one_number():
+    single, batch, plain = frame(6, 2), frame(4, 6, 2), nn.Parameter(torch.zeros(3))
+    optimizer = RiemannianAdam([single, batch, plain])
+    for parameter in (single, batch, plain):
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    sizes = [optimizer.state[parameter]["exp_avg_sq"].numel() for parameter in (single, batch, plain)]
+    assert sizes == [1, 4, 3]
+    assert optimizer.state[single]["exp_avg"].shape == (6, 2)
+
+
+def test_descent_without_momentum_keeps_nothing():
+    parameters = mixed_parameters()
+    optimizer = RiemannianSGD(parameters)
+    train(parameters, optimizer, range(3))
+    assert not any(optimizer.state.values())
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_state_is_kept_in_tensors_of_its_own(kind, options):
+    """A view of the stack that many frames were moved in would drag all of it into every file."""
+    parameters = mixed_parameters()
+    optimizer = kind(parameters, **options)
+    train(parameters, optimizer, range(3))
+    for state in optimizer.state.values():
+        for tensor in state.values():
+            assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+
+
+# --- through a file ---
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_a_run_continues_to_the_last_bit_after_saving_and_loading(kind, options):
+    uninterrupted, interrupted = mixed_parameters(), mixed_parameters()
+    optimizer = kind(uninterrupted, **options)
+    train(uninterrupted, optimizer, range(9))
+
+    first = kind(interrupted, **options)
+    train(interrupted, first, range(4))
+    file = io.BytesIO()
+    torch.save({"optimizer": first.state_dict(), "parameters": [p.detach() for p in interrupted]}, file)
+    file.seek(0)
+    saved = torch.load(file, weights_only=True)
+
+    resumed = mixed_parameters()
+    with torch.no_grad():
+        for parameter, values in zip(resumed, saved["parameters"], strict=True):
+            parameter.copy_(values)
+    second = kind(resumed, lr=123.0)
+    second.load_state_dict(saved["optimizer"])
+    train(resumed, second, range(4, 9))
+    for one, other in zip(uninterrupted, resumed, strict=True):
+        assert torch.equal(one, other)
+        assert optimizer.state[one].keys() == second.state[other].keys()
+
+
+def test_a_loaded_step_count_follows_its_parameter_to_the_device():
+    """A file read to the CPU must serve parameters elsewhere; the meta device stands in for a GPU."""
+    here = geoopt.ManifoldParameter(torch.ones(3, 2), manifold=geoopt.Euclidean())
+    there = geoopt.ManifoldParameter(torch.ones(3, 2, device="meta"), manifold=geoopt.Euclidean())
+    first, second = RiemannianAdam([here]), RiemannianAdam([there])
+    here.grad = torch.ones(3, 2)
+    first.step()
+    second.load_state_dict(first.state_dict())
+    assert {tensor.device.type for tensor in second.state[there].values()} == {"meta"}
+
+
+# --- gradients that come and go ---
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_gradients_that_come_only_at_some_steps(kind, options):
+    """Frames of one shape that have made different numbers of steps are moved together, each by its own count."""
+    together, apart = mixed_parameters(), mixed_parameters()
+    optimizers = [kind(together, **options), *(kind([parameter], **options) for parameter in apart)]
+    for step in range(7):
+        fill_gradients(together, step)
+        fill_gradients(apart, step)
+        for optimizer in optimizers:
+            optimizer.step()
+    for one, other in zip(together, apart, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_frozen_parameters_and_those_without_gradient_stay(kind, options):
+    moving, frozen, idle = frame(6, 2), frame(6, 2, seed=1), frame(6, 2, seed=2)
+    start = [parameter.detach().clone() for parameter in (moving, frozen, idle)]
+    frozen.requires_grad_(False)
+    optimizer = kind([moving, frozen, idle], weight_decay=0.1, **options)
+    moving.pow(3).sum().backward()
+    optimizer.step()
+    assert not torch.equal(moving, start[0])
+    assert torch.equal(frozen, start[1])
+    assert torch.equal(idle, start[2])
+    assert set(optimizer.state) == {moving}
+
+
+# --- scaled losses ---
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_a_gradient_scaler_changes_nothing_and_skips_overflows(kind, options):
+    plain, scaled = frame(6, 2), frame(6, 2)
+    optimizer, scaled_optimizer = kind([plain], **options), kind([scaled], **options)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    for step in range(4):
+        optimizer.zero_grad()
+        scaled_optimizer.zero_grad()
+        scaler.scale(scaled.pow(3).sum() * (float("inf") if step == 1 else 1)).backward()
+        scaler.step(scaled_optimizer)
+        scaler.update()
+        if step != 1:
+            plain.pow(3).sum().backward()
+            optimizer.step()
+    assert torch.equal(plain, scaled)
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize("kind", [RiemannianAdam, RiemannianSGD])
+@pytest.mark.parametrize("parameter", [frame(6, 2), nn.Parameter(torch.ones(6, 2))], ids=["frame", "plain"])
+def test_sparse_gradients_are_refused(kind, parameter):
+    parameter.grad = torch.ones(6, 2).to_sparse()
+    with pytest.raises(RuntimeError, match=r"sparse.*\(6, 2\).*sparse=False"):
+        kind([parameter]).step()
+
+
+@pytest.mark.parametrize("kind", [RiemannianAdam, RiemannianSGD])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_low_precision_frames_are_refused_and_the_optimizer_left_as_it_was(kind, dtype):
+    low = geoopt.ManifoldParameter(torch.eye(6, 2, dtype=dtype), manifold=Stiefel())
+    with pytest.raises(TypeError, match=rf"float32 or float64, got {dtype}"):
+        kind([low])
+    optimizer = kind([frame(6, 2)])
+    with pytest.raises(TypeError, match=str(dtype)):
+        optimizer.add_param_group({"params": [low]})
+    assert len(optimizer.param_groups) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (RiemannianAdam, {"lr": -1.0}, "lr must be at least 0, got -1.0"),
+        (RiemannianAdam, {"lr": float("nan")}, "lr must be at least 0, got nan"),
+        (RiemannianAdam, {"lr": torch.tensor(-1.0)}, "lr must be at least 0"),
+        (RiemannianAdam, {"eps": -1e-8}, "eps must be at least 0, got -1e-08"),
+        (RiemannianAdam, {"weight_decay": -0.1}, "weight_decay must be at least 0"),
+        (RiemannianAdam, {"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\), got \(0.9, 1.0\)"),
+        (RiemannianAdam, {"betas": (-0.1, 0.9)}, "betas must lie in"),
+        (RiemannianAdam, {"second_moment": "entries"}, "'entry' or 'frame', got 'entries'"),
+        (RiemannianSGD, {"lr": -1.0}, "lr must be at least 0"),
+        (RiemannianSGD, {"momentum": -0.5}, "momentum must be at least 0, got -0.5"),
+        (RiemannianSGD, {"weight_decay": float("nan")}, "weight_decay must be at least 0"),
+        (RiemannianSGD, {"nesterov": True}, "nesterov=True wants momentum > 0"),
+        (RiemannianSGD, {"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "dampening=0.1"),
+    ],
+)
+def test_bad_hyperparameters_are_refused_for_all_parameters_or_for_a_group(kind, options, message):
+    parameter: Tensor = frame(6, 2)
+    with pytest.raises(ValueError, match=message):
+        kind([parameter], **options)
+    with pytest.raises(ValueError, match=message):
+        kind([{"params": [parameter], **options}])
