@@ -4,8 +4,8 @@ from .geometry import Chart, Geometry, Householder, HouseholderChart, Riemannian
 from .grassmann import Grassmann
 from .householder import householder_entries, householder_frames
 from .matrices import haar_frame, orthogonality_error
-from .protocols import SpectrumOwner
-from .retractions import QR, Cayley, Exponential, Polar, Retraction
+from .protocols import SpectrumOwner, TrainMember
+from .retractions import QR, Cayley, Exponential, Polar, Retraction, Transport
 from .spectra import Free, Identity, Lipschitz, Spectrum
 from .spectral_tensor_train import MatrixFit, SpectralTensorTrain, TrainPoint, TrainTangent
 from .stiefel import Stiefel
@@ -32,9 +32,11 @@ __all__ = [
     "Spectrum",
     "SpectrumOwner",
     "Stiefel",
+    "TrainMember",
     "TrainPoint",
     "TrainShape",
     "TrainTangent",
+    "Transport",
     "haar_frame",
     "householder_entries",
     "householder_frames",

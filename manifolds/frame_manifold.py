@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import abc
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import geoopt
 import torch
 from torch import Tensor
 
-from .matrices import haar_frame, identity_like, newton_schulz_polish, polar_factor
-from .retractions import QR, Retraction
+from .geodesics import Generators, geodesic, geodesic_rotation
+from .matrices import haar_frame, identity_like, polar_factor
+from .retraction import Retraction
+from .retractions import QR
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +23,14 @@ class FrameManifold(geoopt.Manifold):
 
     The interface is geoopt's, and so are the argument names ``x``, ``y`` (points), ``u``, ``v`` (vectors). Two
     manifolds of one kind, metric and retraction are equal, so that optimizers can take their parameters together.
+
+    Attributes:
+        is_quotient: whether frames that differ by X → XQ are one point.
     """
 
     ndim = 2
     reversible = False
+    is_quotient: ClassVar[bool] = False
 
     def __init__(self, retraction: Retraction | None = None) -> None:
         super().__init__()
@@ -46,6 +53,10 @@ class FrameManifold(geoopt.Manifold):
     def extra_repr(self) -> str:
         """Return the retraction for the printed form."""
         return f"retraction={self.retraction}"
+
+    @abc.abstractmethod
+    def dimension(self, size: Sequence[int]) -> int:
+        """Return the dimension of the manifold of frames of shape ``size`` = (..., n, p), of one if there are more."""
 
     # --- points ---
 
@@ -77,6 +88,10 @@ class FrameManifold(geoopt.Manifold):
         identity = torch.eye(*shape[-2:], dtype=dtype, device=device)
         return geoopt.ManifoldTensor(identity.expand(shape).clone(), manifold=self)
 
+    def representative(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the frame of ``y``'s point that is nearest to ``x``: ``y`` itself but in a quotient."""
+        return y
+
     # --- moving ---
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
@@ -84,17 +99,51 @@ class FrameManifold(geoopt.Manifold):
         return self.retraction.retract(self, x, u)
 
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        """Transport ``v`` from ``x`` to ``y`` by projection to the tangent space at ``y``."""
+        """Transport ``v`` from ``x`` to any ``y`` by projection to the tangent space at ``y``."""
         return self.proju(y, v)
 
-    def retr_transp(self, x: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the retraction of ``u`` at ``x``, and ``v`` moved along it by the retraction's transport."""
-        end = self.retr(x, u)
-        return end, self.retraction.transport(self, x, u, v, end)
+    def retr_transp(self, x: Tensor, u: Tensor, v: Tensor, *, short: bool = False) -> tuple[Tensor, Tensor]:
+        """Return the retraction of ``u`` at ``x``, and ``v`` moved along it by the retraction's transport.
+
+        With ``short`` the caller vouches for ‖u‖_F ≤ :data:`~sttp.manifolds.retraction.SHORT`.
+        """
+        end = self.retraction.retract_short(self, x, u) if short else self.retr(x, u)
+        return end, self.retraction.transport_along(self, x, u, v, end)
 
     def transp_follow_retr(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
         """Return ``v`` moved along the retraction of ``u`` at ``x``."""
         return self.retr_transp(x, u, v)[1]
+
+    def inverse_retr(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the tangent vector at ``x`` whose retraction is ``y``.
+
+        Raises:
+            NotImplementedError: the retraction is the exponential map of a metric whose logarithm is not known.
+        """
+        return self.retraction.inverse(self, x, y)
+
+    # --- geodesics ---
+
+    @abc.abstractmethod
+    def geodesic_generators(self, x: Tensor, u: Tensor) -> Generators:
+        """Return the generators of the geodesic from ``x`` along ``u``: see :mod:`sttp.manifolds.geodesics`."""
+
+    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return the exponential map of the manifold's metric."""
+        return geodesic(x, u, self.geodesic_generators(x, u))
+
+    def expmap_transp(self, x: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the end of the geodesic from ``x`` along ``u``, and ``v`` moved along it without change of length.
+
+        On the Grassmann manifold this is parallel transport. On the Stiefel manifold, where that has no closed form, it
+        is the rotation that carries the frame along.
+        """
+        end = self.expmap(x, u)
+        return end, self.proju(end, geodesic_rotation(x, u, self.geodesic_generators(x, u), v))
+
+    def transp_follow_expmap(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+        """Return ``v`` moved along the geodesic: see :meth:`expmap_transp`."""
+        return self.expmap_transp(x, u, v)[1]
 
     # --- what geoopt asks of a manifold's checks ---
 
@@ -122,31 +171,3 @@ class FrameManifold(geoopt.Manifold):
         if torch.allclose(self.proju(x, u), u, atol=atol, rtol=rtol):
             return True, None
         return False, f"`u` is not in the tangent space, with atol={atol}, rtol={rtol}"
-
-
-def geodesic(x: Tensor, u: Tensor, corner: Tensor) -> Tensor:
-    """Return [X Q] exp([[C, −Bᵀ], [B, 0]]) I, which all exponential maps share (Edelman, Arias, Smith 1998, Cor. 2.2).
-
-    Q is an orthonormal basis of X's complement that contains the columns of K = (I − XXᵀ)Ξ, and B = QᵀK. Q is taken
-    from the QR decomposition of [X K] and not of K, whose own Q would leave the complement of X where K loses rank;
-    this also serves n < 2p, where Q has only n − p columns.
-
-    Args:
-        x: frames X of shape ``(..., n, p)``.
-        u: tangent vectors Ξ of the same shape.
-        corner: skew matrices C of shape ``(..., p, p)``.
-    """
-    rows, columns = x.shape[-2:]
-    width = min(columns, rows - columns)
-    normal = u - x @ (x.mT @ u)
-    complement = torch.linalg.qr(torch.cat((x, normal), dim=-1))[0][..., columns : columns + width]
-    off_diagonal = complement.mT @ normal
-    upper = torch.cat((corner, -off_diagonal.mT), dim=-1)
-    lower = torch.cat((off_diagonal, off_diagonal.new_zeros(*off_diagonal.shape[:-1], width)), dim=-1)
-    rotation = torch.linalg.matrix_exp(torch.cat((upper, lower), dim=-2))[..., :columns]
-    return torch.cat((x, complement), dim=-1) @ rotation
-
-
-def polished(frame: Tensor) -> Tensor:
-    """Return the frame after two Newton–Schulz steps: geodesics keep XᵀX as they find it, rounding included."""
-    return newton_schulz_polish(newton_schulz_polish(frame))

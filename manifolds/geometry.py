@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Literal, final
 
 import geoopt
+import torch
 from torch import Tensor
 
 from .grassmann import Grassmann
-from .householder import (
-    frames_of_reflectors,
-    free_entries,
-    householder_entries,
-    reflectors_of_free_entries,
-)
+from .householder import entries_of_free, free_entries, householder_entries, householder_frames
+from .matrices import identity_like
 from .retractions import QR, Retraction
 from .stiefel import Metric, Stiefel
 
@@ -66,25 +63,51 @@ class IdentityChart(Chart):
 
 
 @final
+class ReflectorSpace(geoopt.Euclidean):
+    """Euclidean space that may have no dimension: geoopt's own would expand a vector without entries to one entry."""
+
+    def proju(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return the vector."""
+        return u
+
+    def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
+        """Return the gradient."""
+        return u
+
+    def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        """Return the vector."""
+        return v
+
+
+@final
 class HouseholderChart(Chart):
     """Free reflector entries in Euclidean space: dp − p(p+1)/2 of them, or p(d − p) where the chart is reduced."""
 
     def __init__(self, rows: int, columns: int, reduced: bool) -> None:
         self.rows, self.columns, self.reduced = rows, columns, reduced
-        self.manifold = geoopt.Euclidean(ndim=2 if reduced else 1)
+        self.manifold = ReflectorSpace(ndim=2 if reduced else 1)
         size = rows * columns - columns * (columns + 1) // 2
         self.shape = (rows - columns, columns) if reduced else (size,)
         self.keeps_signs = not reduced
 
     def frame(self, coordinates: Tensor, signs: Tensor | None) -> Tensor:
         """Return the product of reflections, times the signs if there are any."""
-        frame = frames_of_reflectors(reflectors_of_free_entries(coordinates, self.rows, self.columns, self.reduced))
+        frame = householder_frames(entries_of_free(coordinates, self.rows, self.columns, self.reduced))
         return frame if signs is None else frame * signs.unsqueeze(-2)
 
     def coordinates(self, frame: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the free reflector entries and signs; a reduced chart wants an upper triangular top."""
+        """Return the free reflector entries and signs; a reduced chart wants an upper triangular top, diagonal ≤ 0.
+
+        With that top R the entries below it are −X_below (I − R)⁻¹, since Y_top = I makes I − X = Y S⁻¹ and so
+        S⁻¹ = I − R. This also holds where R has zeros on its diagonal and a reflection could have either sign.
+        """
+        if self.reduced:
+            top, below = frame.split((self.columns, self.rows - self.columns), dim=-2)
+            inverse = identity_like(frame, self.columns, self.columns) - top
+            below = -torch.linalg.solve_triangular(inverse, below, upper=True, left=False)
+            return below, frame.new_ones(*frame.shape[:-2], self.columns)
         entries, signs = householder_entries(frame)
-        return free_entries(entries, self.reduced), signs
+        return free_entries(entries), signs
 
 
 class Geometry(abc.ABC):
@@ -114,16 +137,32 @@ class Riemannian(Geometry):
 
     Attributes:
         redundant: keep every frame on Stiefel (`stiefel`), or fix the gauge (`grassmann`).
-        metric: the metric of the Stiefel frames, ``"euclidean"`` or ``"canonical"``.
+        metric: the metric of the Stiefel frames, ``"euclidean"`` or ``"canonical"``; or ``"embedded"``, the metric that
+            the space of matrices induces on a gauge-fixed train, which belongs to all its parameters together.
         retraction: ``QR()``, ``Polar()``, ``Cayley()`` or ``Exponential()``.
+        damping: added to the embedded metric, which is degenerate where singular values agree: this times max s² times
+            the Euclidean metric of the frames.
+
+    Raises:
+        ValueError: the metric is none of these, or embedded and the geometry redundant, or the damping negative.
+        TypeError: the retraction is no retraction.
     """
 
     redundant: bool = True
-    metric: Metric = "euclidean"
+    metric: Metric | Literal["embedded"] = "euclidean"
     retraction: Retraction = field(default_factory=QR)
+    damping: float = 1e-3
 
     def __post_init__(self) -> None:
-        Stiefel(self.metric, self.retraction)  # refuses a wrong metric or retraction where it is given
+        self._stiefel()  # refuses a wrong metric or retraction where it is given
+        if self.metric == "embedded" and self.redundant:
+            raise ValueError("metric='embedded' wants a fixed gauge: pass redundant=False")
+        if not self.damping >= 0:
+            raise ValueError(f"damping must be at least 0, got {self.damping}")
+
+    def _stiefel(self) -> Stiefel:
+        """Return the manifold of a frame; under the embedded metric it serves for projections alone."""
+        return Stiefel("euclidean" if self.metric == "embedded" else self.metric, self.retraction)
 
     @property
     def name(self) -> str:
@@ -132,7 +171,7 @@ class Riemannian(Geometry):
 
     def chart(self, frame: FrameShape, gauge_fixed: bool) -> Chart:
         """Return the identity chart on Stiefel or Grassmann."""
-        manifold = Grassmann(self.retraction) if gauge_fixed else Stiefel(self.metric, self.retraction)
+        manifold = Grassmann(self.retraction) if gauge_fixed else self._stiefel()
         return IdentityChart(frame.rows, frame.columns, manifold)
 
 

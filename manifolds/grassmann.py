@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import TYPE_CHECKING, ClassVar, final
 
+import torch
 from torch import Tensor
 
-from .frame_manifold import FrameManifold, geodesic, polished
+from .frame_manifold import FrameManifold
+from .geodesics import Generators
+from .logarithms import grassmann_logarithm, principal_angles
+from .matrices import polar_factor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @final
@@ -22,6 +29,7 @@ class Grassmann(FrameManifold):
     """
 
     name = "Grassmann"
+    is_quotient: ClassVar[bool] = True
 
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
         """Return (I − XXᵀ)U, the orthogonal projection of ``u`` to the horizontal space at ``x``."""
@@ -35,6 +43,24 @@ class Grassmann(FrameManifold):
         """Return tr(uᵀv), of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``; ``v`` is ``u`` by default."""
         return (u * (u if v is None else v)).sum(dim=(-2, -1), keepdim=keepdim)
 
-    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return the end of the geodesic from ``x`` along ``u``: the canonical Stiefel one with A = 0."""
-        return polished(geodesic(x, u, u.new_zeros(*u.shape[:-2], u.shape[-1], u.shape[-1])))
+    def geodesic_generators(self, x: Tensor, u: Tensor) -> Generators:
+        """Return no corner and nothing on the right: the canonical Stiefel geodesic of a horizontal vector."""
+        return u.new_zeros(*u.shape[:-2], u.shape[-1], u.shape[-1]), None
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the horizontal vector at ``x`` whose geodesic ends in the subspace of ``y``; at right angles, one."""
+        return grassmann_logarithm(x, y)
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Return ‖θ‖ of the principal angles, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``."""
+        distance = torch.linalg.vector_norm(principal_angles(x, y)[0], dim=-1)
+        return distance[..., None, None] if keepdim else distance
+
+    def representative(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the frame of ``y``'s subspace that is nearest to ``x``: XᵀY is then symmetric."""
+        return y @ polar_factor(y.mT @ x)
+
+    def dimension(self, size: Sequence[int]) -> int:
+        """Return p(n − p) for ``size`` = (..., n, p)."""
+        n, p = size[-2:]
+        return p * (n - p)

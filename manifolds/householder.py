@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .matrices import identity_like
+from .matrices import identity_like, inverse_triangular
 
 
 def householder_frames(entries: Tensor, reduced: bool = False) -> Tensor:
@@ -38,17 +38,11 @@ def householder_frames(entries: Tensor, reduced: bool = False) -> Tensor:
     if entries.dim() < 2 or entries.shape[-2] < entries.shape[-1]:
         raise ValueError(f"entries must have shape (..., d, r) with d >= r, got {tuple(entries.shape)}; transpose them")
     require_precision(entries.dtype, "entries")
-    width = entries.shape[-1]
     if reduced:
-        top = entries.new_zeros(*entries.shape[:-2], width, width)
-        entries = torch.cat((top, entries[..., width:, :]), dim=-2)
-    reflectors = entries.tril(-1) + identity_like(entries, *entries.shape[-2:])
-    return frames_of_reflectors(reflectors)
-
-
-def frames_of_reflectors(reflectors: Tensor) -> Tensor:
-    """Return the frames of unit lower trapezoidal Y of shape ``(..., d, r)``, whose form is taken for granted."""
-    return _CompactFrames.apply(reflectors)[0]
+        rows, columns = entries.shape[-2:]
+        entries = entries_of_free(free_entries(entries, True), rows, columns, reduced=True)
+    frames, _ = _CompactFrames.apply(entries.reshape(-1, *entries.shape[-2:]))
+    return frames.reshape(entries.shape)
 
 
 def householder_entries(frame: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,17 +77,16 @@ def free_entries(entries: Tensor, reduced: bool = False) -> Tensor:
     return torch.cat((entries[..., row, column], below.flatten(-2)), dim=-1)
 
 
-def reflectors_of_free_entries(free: Tensor, rows: int, columns: int, reduced: bool = False) -> Tensor:
-    """Return Y of shape ``(..., rows, columns)`` with unit diagonal from its free entries: see :func:`free_entries`."""
-    identity = identity_like(free, columns, columns)
+def entries_of_free(free: Tensor, rows: int, columns: int, reduced: bool = False) -> Tensor:
+    """Return entries ``(..., rows, columns)``, zero where not free: the inverse of :func:`free_entries`."""
     if reduced:
-        return torch.cat((identity.expand(*free.shape[:-2], columns, columns), free), dim=-2)
-    batch = free.shape[:-1]
+        return torch.cat((free.new_zeros(*free.shape[:-2], columns, columns), free), dim=-2)
     size = columns * (columns - 1) // 2
     row, column = torch.tril_indices(columns, columns, -1, device=free.device)
-    top = identity.flatten().expand(*batch, columns * columns).index_copy(-1, row * columns + column, free[..., :size])
-    below = free[..., size:].unflatten(-1, (rows - columns, columns))
-    return torch.cat((top.unflatten(-1, (columns, columns)), below), dim=-2)
+    zeros = free.new_zeros(*free.shape[:-1], columns * columns)
+    top = zeros.index_copy(-1, row * columns + column, free[..., :size])
+    below = free[..., size:]
+    return torch.cat((top, below), dim=-1).unflatten(-1, (rows, columns))
 
 
 def require_precision(dtype: torch.dtype, name: str) -> None:
@@ -109,24 +102,36 @@ def require_precision(dtype: torch.dtype, name: str) -> None:
         )
 
 
-def _triangle(reflectors: Tensor) -> Tensor:
-    """Return S = strictly-upper(YᵀY) + ½ diag(YᵀY)."""
+def _reflectors(entries: Tensor) -> Tensor:
+    """Return Y: the entries below the diagonal, under a unit diagonal."""
+    reflectors = entries.tril(-1)
+    reflectors.diagonal(dim1=-2, dim2=-1).fill_(1)
+    return reflectors
+
+
+def _inverse_triangle(reflectors: Tensor) -> Tensor:
+    """Return S⁻¹ for S = strictly-upper(YᵀY) + ½ diag(YᵀY).
+
+    The explicit inverse turns all further solves into products. It costs no accuracy, since S + Sᵀ = YᵀY is positive.
+    """
     gram = reflectors.mT @ reflectors
-    return gram.triu(1) + (gram.diagonal(dim1=-2, dim2=-1) / 2).diag_embed()
+    triangle = gram.triu(1) + (gram.diagonal(dim1=-2, dim2=-1) / 2).diag_embed()
+    return inverse_triangular(triangle)
 
 
 class _CompactFrames(torch.autograd.Function):
-    """Q = I − Y S⁻¹ Y_topᵀ with its own backward, which keeps Y and the triangle S and nothing else of Y's size."""
+    """Q = I − Y S⁻¹ Y_topᵀ of entries ``(b, d, r)``, which keeps the entries and the triangle S⁻¹ for its backward."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(reflectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return Q and, for the backward, S."""
-        rows, columns = reflectors.shape[-2:]
-        triangle = _triangle(reflectors)
-        coefficients = torch.linalg.solve_triangular(triangle, reflectors[..., :columns, :].mT, upper=True)
-        return identity_like(reflectors, rows, columns) - reflectors @ coefficients, triangle
+    def forward(entries: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Q and, for the backward, S⁻¹."""
+        reflectors = _reflectors(entries)
+        inverse = _inverse_triangle(reflectors)
+        coefficients = inverse @ reflectors[:, : entries.shape[-1]].mT
+        identity = identity_like(entries, *entries.shape[-2:]).expand_as(entries)
+        return torch.baddbmm(identity, reflectors, coefficients, alpha=-1), inverse
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
@@ -136,19 +141,20 @@ class _CompactFrames(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
-        """Return the gradient with respect to Y, written in differentiable operations."""
-        reflectors, triangle = ctx.saved_tensors
-        if torch.is_grad_enabled():  # a second derivative is asked for: the triangle must depend on Y again
-            triangle = _triangle(reflectors)
-        columns = reflectors.shape[-1]
-        top = reflectors[..., :columns, :]
-        coefficients = torch.linalg.solve_triangular(triangle, top.mT, upper=True)
-        # T = S⁻¹ Y_topᵀ and Q = I − Y T, differentiated factor by factor from Q̄ = gradient.
-        coefficients_gradient = -reflectors.mT @ gradient
-        top_gradient = torch.linalg.solve_triangular(triangle.mT, coefficients_gradient, upper=False)
-        triangle_gradient = -top_gradient @ coefficients.mT
-        gram_gradient = triangle_gradient.triu(1)
-        gram_gradient = gram_gradient + gram_gradient.mT
-        gram_gradient = gram_gradient + triangle_gradient.diagonal(dim1=-2, dim2=-1).diag_embed()
-        result = reflectors @ gram_gradient - gradient @ coefficients.mT
-        return torch.cat((result[..., :columns, :] + top_gradient.mT, result[..., columns:, :]), dim=-2)
+        """Return the gradient with respect to the entries, in differentiable operations."""
+        entries, inverse = ctx.saved_tensors
+        reflectors = _reflectors(entries)
+        if torch.is_grad_enabled():  # a second derivative is asked for: the triangle must depend on the entries again
+            inverse = _inverse_triangle(reflectors)
+        columns = entries.shape[-1]
+        # Q = I − Y T, T = S⁻¹ Y_topᵀ, S = triangle(YᵀY), differentiated one after another from Q̄ = gradient. The signs
+        # of T̄ = −YᵀQ̄ and of what follows from it are carried to the end.
+        coefficients = inverse @ reflectors[:, :columns].mT
+        top_gradient = inverse.mT @ (reflectors.mT @ gradient)
+        triangle_gradient = top_gradient @ coefficients.mT
+        upper = triangle_gradient.triu(1)
+        gram_gradient = upper + upper.mT + triangle_gradient.diagonal(dim1=-2, dim2=-1).diag_embed()
+        result = torch.baddbmm(reflectors @ gram_gradient, gradient, coefficients.mT, alpha=-1)
+        top = (result[:, :columns] - top_gradient.mT).tril(-1)
+        result[:, :columns] = top
+        return result

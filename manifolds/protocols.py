@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .embedded_train import EmbeddedTrain
 
 
 @runtime_checkable
@@ -13,3 +16,14 @@ class SpectrumOwner(Protocol):
 
     def singular_values(self) -> Tensor:
         """Return the singular values, of shape ``(r,)``, unsorted and of any sign, differentiable."""
+
+
+@runtime_checkable
+class TrainMember(Protocol):
+    """The manifold of a parameter whose gradient and inner product belong to a whole train.
+
+    Optimizers take the parameters whose manifolds name the same ``whole`` together, in the order of ``position``.
+    """
+
+    whole: EmbeddedTrain
+    position: int

@@ -1,45 +1,29 @@
 """Retractions on the Stiefel and Grassmann manifolds, as objects.
 
-A retraction R_X maps a tangent vector Ξ at X to a point, with R_X(0) = X and dR_X(0)[Ξ] = Ξ. Each object owns the
-vector transport that goes with it and holds no state, so that two of one kind and one setting are equal.
+They hold no state, so that two of one kind and one setting are equal.
 """
 
 from __future__ import annotations
 
-import abc
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from .matrices import cholesky_qr, identity_like, newton_schulz_polish
+from .geodesics import geodesic_differential, geodesic_rotation
+from .matrices import cholesky_qr, identity_like, newton_schulz_polish, symmetric_part
+from .matrix_equations import lyapunov_solution, triangular_lyapunov_solution
+from .retraction import Retraction, Transport
 
 if TYPE_CHECKING:
-    import geoopt
+    from .frame_manifold import FrameManifold
+
+__all__ = ["QR", "Cayley", "Exponential", "Polar", "Retraction", "Transport"]
 
 
-class Retraction(abc.ABC):
-    """A map from tangent vectors to points, and the vector transport along it."""
-
-    @abc.abstractmethod
-    def retract(self, manifold: geoopt.Manifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
-        """Return R_X(Ξ).
-
-        Args:
-            manifold: the manifold that X lies on; only the exponential map needs its metric.
-            point: frames X of shape ``(..., n, p)``.
-            tangent_vector: tangent vectors Ξ at X of the same shape.
-        """
-
-    def transport(
-        self, manifold: geoopt.Manifold, point: Tensor, step: Tensor, tangent_vector: Tensor, end: Tensor
-    ) -> Tensor:
-        """Return the tangent vector moved along ``step`` from ``point`` to ``end`` = R_X(step): here by projection."""
-        return manifold.proju(end, tangent_vector)
-
-
-@dataclass(frozen=True)
+@final
+@dataclass(frozen=True, repr=False)
 class QR(Retraction):
     """Orthogonal factor of X + Ξ with a positive diagonal of R, by Cholesky-QR; first order.
 
@@ -47,12 +31,36 @@ class QR(Retraction):
     The Gram matrix is computed from X + Ξ and not from Ξ alone, so that a step repairs the rounding of the last one.
     """
 
-    def retract(self, manifold: geoopt.Manifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
+    def retract(self, manifold: FrameManifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return the orthogonal factor of X + Ξ; see the base class."""
         return cholesky_qr(point + tangent_vector)
 
+    def retract_short(self, manifold: FrameManifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
+        """Return the orthogonal factor of X + Ξ in one pass; see the base class."""
+        return cholesky_qr(point + tangent_vector, passes=1)
 
-@dataclass(frozen=True)
+    def inverse(self, manifold: FrameManifold, point: Tensor, end: Tensor) -> Tensor:
+        """Return YR − X, where XᵀYR + RᵀYᵀX = 2I makes it tangent (Kaneko, Fiori, Tanaka 2013, Sec. III)."""
+        if manifold.is_quotient:  # QR and polar factor span one subspace
+            return Polar().inverse(manifold, point, end)
+        return end @ triangular_lyapunov_solution(point.mT @ end) - point
+
+    def differential(
+        self, manifold: FrameManifold, point: Tensor, step: Tensor, direction: Tensor, end: Tensor
+    ) -> Tensor:
+        """Return Yρ(YᵀHR⁻¹) + (I − YYᵀ)HR⁻¹, ρ(B) = L − Lᵀ of the strictly lower triangle L of B.
+
+        Absil, Mahony, Sepulchre 2008, Ex. 8.1.5.
+        """
+        triangular = (end.mT @ (point + step)).triu()
+        scaled = torch.linalg.solve_triangular(triangular, direction, upper=True, left=False)
+        inside = end.mT @ scaled
+        lower = inside.tril(-1)
+        return scaled - end @ (inside - lower + lower.mT)
+
+
+@final
+@dataclass(frozen=True, repr=False)
 class Polar(Retraction):
     """The frame nearest to X + Ξ, (X + Ξ)(I + ΞᵀΞ)^(−1/2); second order for the Euclidean metric.
 
@@ -62,7 +70,7 @@ class Polar(Retraction):
 
     polishes: int = 3
 
-    def retract(self, manifold: geoopt.Manifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
+    def retract(self, manifold: FrameManifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return the polar factor of X + Ξ; see the base class."""
         ambient = point + tangent_vector
         eigenvalues, eigenvectors = torch.linalg.eigh(ambient.mT @ ambient)
@@ -73,8 +81,30 @@ class Polar(Retraction):
             frame = newton_schulz_polish(frame)
         return frame
 
+    def inverse(self, manifold: FrameManifold, point: Tensor, end: Tensor) -> Tensor:
+        """Return YS − X, where the symmetric S with XᵀYS + SYᵀX = 2I makes it tangent.
 
-@dataclass(frozen=True)
+        Kaneko, Fiori, Tanaka 2013, Sec. III.
+        """
+        end = manifold.representative(point, end)
+        return end @ lyapunov_solution(point.mT @ end) - point
+
+    def differential(
+        self, manifold: FrameManifold, point: Tensor, step: Tensor, direction: Tensor, end: Tensor
+    ) -> Tensor:
+        """Return YΩ + (I − YYᵀ)HP⁻¹, with P = YᵀZ of Z = X + Ξ = YP, and skew Ω with ΩP + PΩ = YᵀH − HᵀY.
+
+        Both equations are solved in the eigenvectors of P.
+        """
+        values, vectors = torch.linalg.eigh(symmetric_part(end.mT @ (point + step)))
+        inside = end.mT @ direction
+        twist = vectors.mT @ (inside - inside.mT) @ vectors / (values.unsqueeze(-1) + values.unsqueeze(-2))
+        outside = direction - end @ inside
+        return (end @ (vectors @ twist) + (outside @ vectors) / values.unsqueeze(-2)) @ vectors.mT
+
+
+@final
+@dataclass(frozen=True, repr=False)
 class Cayley(Retraction):
     """(I − ½W)⁻¹(I + ½W)X with W = PΞXᵀ − XΞᵀP, P = I − ½XXᵀ; second order for the canonical metric.
 
@@ -83,24 +113,67 @@ class Cayley(Retraction):
     """
 
     polishes: int = 2
+    is_rotation: ClassVar[bool] = True
 
-    def retract(self, manifold: geoopt.Manifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
+    def retract(self, manifold: FrameManifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return the Cayley transform of the step applied to X; see the base class."""
-        horizontal = tangent_vector - point @ (point.mT @ tangent_vector) / 2
-        left = torch.cat((horizontal, point), dim=-1)
-        right = torch.cat((point, -horizontal), dim=-1)
-        width = left.shape[-1]
-        system = identity_like(point, width, width) - right.mT @ left / 2
-        frame = point + left @ torch.linalg.solve(system, right.mT @ point)
+        frame = self.rotated(manifold, point, tangent_vector, point)
         for _ in range(self.polishes):
             frame = newton_schulz_polish(frame)
         return frame
 
+    def inverse(self, manifold: FrameManifold, point: Tensor, end: Tensor) -> Tensor:
+        """Return 2Y(I + XᵀY)⁻¹ + 2X(I + YᵀX)⁻¹ − 2X (Siegel 2021, Sec. 4)."""
+        end = manifold.representative(point, end)
+        gram = identity_like(point, point.shape[-1], point.shape[-1]) + point.mT @ end
+        return 2 * (torch.linalg.solve(gram, end, left=False) + torch.linalg.solve(gram.mT, point, left=False) - point)
 
-@dataclass(frozen=True)
+    def differential(
+        self, manifold: FrameManifold, point: Tensor, step: Tensor, direction: Tensor, end: Tensor
+    ) -> Tensor:
+        """Return ½(I − ½W)⁻¹W'(X + Y), where W' is the W of H: the derivative of (I − ½W)Y = (I + ½W)X."""
+        left, right, system = self._factors(point, step)
+        turned, back, _ = self._factors(point, direction)
+        half = turned @ (back.mT @ (point + end)) / 2
+        return half + left @ torch.linalg.solve(system, right.mT @ half) / 2
+
+    def rotated(self, manifold: FrameManifold, point: Tensor, step: Tensor, tangent_vector: Tensor) -> Tensor:
+        """Return (I − ½W)⁻¹(I + ½W)H: see the base class."""
+        left, right, system = self._factors(point, step)
+        return tangent_vector + left @ torch.linalg.solve(system, right.mT @ tangent_vector)
+
+    @staticmethod
+    def _factors(point: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return A and B with W = ABᵀ, and I − ½BᵀA."""
+        half = step - point @ (point.mT @ step) / 2
+        left = torch.cat((half, point), dim=-1)
+        right = torch.cat((point, -half), dim=-1)
+        width = left.shape[-1]
+        return left, right, identity_like(point, width, width) - right.mT @ left / 2
+
+
+@final
+@dataclass(frozen=True, repr=False)
 class Exponential(Retraction):
     """The geodesic of the manifold's own metric."""
 
-    def retract(self, manifold: geoopt.Manifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
+    is_rotation: ClassVar[bool] = True
+
+    def retract(self, manifold: FrameManifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return Exp_X(Ξ); see the base class."""
         return manifold.expmap(point, tangent_vector)
+
+    def inverse(self, manifold: FrameManifold, point: Tensor, end: Tensor) -> Tensor:
+        """Return Log_X(Y), where the manifold has one."""
+        return manifold.logmap(point, end)
+
+    def differential(
+        self, manifold: FrameManifold, point: Tensor, step: Tensor, direction: Tensor, end: Tensor
+    ) -> Tensor:
+        """Return the Jacobi field along the geodesic, at its end."""
+        generators = manifold.geodesic_generators(point, step), manifold.geodesic_generators(point, direction)
+        return geodesic_differential(point, step, direction, *generators)
+
+    def rotated(self, manifold: FrameManifold, point: Tensor, step: Tensor, tangent_vector: Tensor) -> Tensor:
+        """Return the vector under the rotations, from the left and from the right, that make the geodesic."""
+        return geodesic_rotation(point, step, manifold.geodesic_generators(point, step), tangent_vector)

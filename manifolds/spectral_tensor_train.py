@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from .contraction import absorb, contract_left, contract_right, tensor_train_svd
+from .embedded_metric import EmbeddedMetric
 from .geometry import Chart, Geometry, Riemannian
-from .householder import householder_entries
+from .householder import require_precision
 from .matrices import haar_frame, identity_like, rq_positive
-from .spectra import Free, Spectrum
+from .spectra import Free, Lipschitz, Spectrum
 from .train_shape import TrainShape
 
 
@@ -72,6 +73,9 @@ class SpectralTensorTrain:
         geometry: ``Riemannian(…)`` or ``Householder(…)``.
         spectrum: ``Free()``, ``Lipschitz()`` or ``Identity()``.
 
+    Raises:
+        ValueError: the embedded metric is asked for with a Lipschitz spectrum, whose scale no weight shows.
+
     Attributes:
         charts: the charts of the stored frames, in the order of the chain. Where the gauge is fixed, square frames have
             no freedom: they are the identity, and neither stored nor multiplied.
@@ -81,6 +85,8 @@ class SpectralTensorTrain:
         self.shape = shape
         self.geometry = Riemannian() if geometry is None else geometry
         self.spectrum = Free() if spectrum is None else spectrum
+        if isinstance(self.spectrum, Lipschitz) and getattr(self.geometry, "metric", None) == "embedded":
+            raise ValueError("metric='embedded' wants Free() or Identity(), got Lipschitz(), whose scale is degenerate")
         charts: list[Chart] = []
         positions: list[int] = []
         for position, frame in enumerate(shape.frames):
@@ -167,9 +173,11 @@ class SpectralTensorTrain:
         """Return the point of a matrix ``(..., rows, columns)`` by TT-SVD, which is computed in float64.
 
         Raises:
+            TypeError: the matrix is neither float32 nor float64.
             ValueError: the matrix has another shape than the train, or entries that are not finite.
         """
         shape = self.shape
+        require_precision(matrix.dtype, "matrix")
         if matrix.shape[-2:] != (shape.rows, shape.columns):
             raise ValueError(
                 f"matrix must have shape (..., {shape.rows}, {shape.columns}), got {tuple(matrix.shape)}; reshape it"
@@ -256,6 +264,10 @@ class SpectralTensorTrain:
 
     def egrad2rgrad(self, point: TrainPoint, gradient: TrainTangent) -> TrainTangent:
         """Return the Riemannian gradient of a Euclidean one."""
+        if metric := self._embedded_metric(point):
+            frames, values = metric.gradient(self._all_frames(gradient), self._all_values(gradient))
+            stored = tuple(frames[position] for position in self._positions)
+            return TrainTangent(stored, gradient.spectrum if self.spectrum.is_identity else values)
         return self._each(lambda manifold, x, u: manifold.egrad2rgrad(x, u), point, gradient)
 
     def retr(self, point: TrainPoint, tangent: TrainTangent) -> TrainPoint:
@@ -272,14 +284,71 @@ class SpectralTensorTrain:
         return TrainTangent(frames, tangent.spectrum)
 
     def inner(self, point: TrainPoint, first: TrainTangent, second: TrainTangent | None = None) -> Tensor:
-        """Return the inner product ``(...)`` of the product metric, the sum of the frames' and the spectrum's."""
+        """Return the inner product ``(...)``: the sum of the frames' and the spectrum's, or the embedded one."""
         second = first if second is None else second
+        if metric := self._embedded_metric(point):
+            pairs = [(self._all_frames(tangent), self._all_values(tangent)) for tangent in (first, second)]
+            return metric.inner(*pairs[0], *pairs[1])
         total = (first.spectrum * second.spectrum).sum(dim=-1)
         for chart, x, u, v in zip(self.charts, point.frames, first.frames, second.frames, strict=True):
             total = total + chart.manifold.inner(x, u, v)
         return total
 
+    def differential(self, point: TrainPoint, tangent: TrainTangent) -> Tensor:
+        """Return δW ``(..., rows, columns)``, the derivative of W along a tangent vector."""
+
+        def weight(frames: tuple[Tensor, ...], spectrum: Tensor) -> Tensor:
+            return self.to_matrix(TrainPoint(frames, spectrum, point.signs))
+
+        primals, tangents = (point.frames, point.spectrum), (tangent.frames, tangent.spectrum)
+        return torch.func.jvp(weight, primals, tangents)[1]
+
+    def project_matrix(self, point: TrainPoint, matrix: Tensor) -> Tensor:
+        """Return the orthogonal projection of a matrix to the tangent space, at W, of the weights of these TT ranks.
+
+        It is δW along the gradient, for the undamped embedded metric, of the inner product of W with the matrix.
+
+        Args:
+            point: the point of a train with a free spectrum, in any geometry.
+            matrix: ``(..., rows, columns)``.
+
+        Raises:
+            ValueError: the spectrum is not free: its weights do not fill the set of these ranks.
+        """
+        if not isinstance(self.spectrum, Free):
+            raise ValueError(f"spectrum must be Free() to project to all weights of these ranks, got {self.spectrum}")
+        train = SpectralTensorTrain(self.shape, Riemannian(redundant=False, metric="embedded", damping=0.0))
+        fixed = train.from_frames(self.to_frames(point), point.spectrum)
+
+        def product(frames: tuple[Tensor, ...], spectrum: Tensor) -> Tensor:
+            return (train.to_matrix(TrainPoint(frames, spectrum, fixed.signs)) * matrix).sum()
+
+        gradient = TrainTangent(*torch.func.grad(product, argnums=(0, 1))(fixed.frames, fixed.spectrum))
+        return train.differential(fixed, train.egrad2rgrad(fixed, gradient))
+
     # --- pieces ---
+
+    def _embedded_metric(self, point: TrainPoint) -> EmbeddedMetric | None:
+        geometry = self.geometry
+        if not isinstance(geometry, Riemannian) or geometry.metric != "embedded":
+            return None
+        values, identity = self.singular_values(point), self.spectrum.is_identity
+        return EmbeddedMetric.at(self.shape, self.to_frames(point), values, identity, geometry.damping)
+
+    def _all_frames(self, tangent: TrainTangent) -> list[Tensor]:
+        """Return the tangent's frames with zeros where none is stored."""
+        reference = tangent.frames[0]
+        shape = (*reference.shape[:-2],)
+        frames = [reference.new_zeros(*shape, frame.rows, frame.columns) for frame in self.shape.frames]
+        for position, frame in zip(self._positions, tangent.frames, strict=True):
+            frames[position] = frame
+        return frames
+
+    def _all_values(self, tangent: TrainTangent) -> Tensor:
+        """Return the change of the singular values, which is zero where they are fixed."""
+        if not self.spectrum.is_identity:
+            return tangent.spectrum
+        return tangent.spectrum.new_zeros(*tangent.spectrum.shape[:-1], self.shape.center_rank)
 
     def _is_gauge_fixed(self, position: int) -> bool:
         frame = self.shape.frames[position]
@@ -296,8 +365,8 @@ class SpectralTensorTrain:
     def _fix_gauge(self, frames: Sequence[Tensor]) -> list[Tensor]:
         """Rotate each frame whose basis is gauge until its top block is upper triangular, the identity if it is square.
 
-        The rotation goes into the next frame on the way to the centre, and so do the signs that reflections leave:
-        reduced Householder frames then need none beside them.
+        The rotation goes into the next frame on the way to the centre. The triangle's diagonal is not positive, which
+        is what reduced Householder frames are away from cancellation: they then need no signs beside them.
         """
         frames = list(frames)
         shapes = self.shape.frames
@@ -309,8 +378,7 @@ class SpectralTensorTrain:
                 continue
             _, rotation = rq_positive(frames[position][..., : shape.columns, :])
             if shape.rows > shape.columns:
-                signs = householder_entries(frames[position] @ rotation.mT)[1]
-                rotation = signs.unsqueeze(-1) * rotation
+                rotation = -rotation
             frames[position] = frames[position] @ rotation.mT
             if shape.at_center:
                 frames[neighbour] = frames[neighbour] @ rotation.mT

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, final
+from typing import TYPE_CHECKING, Final, Literal, final
 
-import torch
 from torch import Tensor
 
-from .frame_manifold import FrameManifold, geodesic, polished
+from .frame_manifold import FrameManifold
+from .geodesics import Generators
+from .logarithms import stiefel_logarithm
 from .matrices import symmetric_part
-from .retractions import Retraction
+from .retraction import Retraction
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Metric = Literal["euclidean", "canonical"]
 METRICS: Final[tuple[Metric, ...]] = ("euclidean", "canonical")
@@ -62,14 +66,44 @@ class Stiefel(FrameManifold):
             return product
         return product - ((x.mT @ u) * (x.mT @ v)).sum(dim=(-2, -1), keepdim=keepdim) / 2
 
-    def expmap(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return the exponential map of the manifold's metric.
+    def geodesic_generators(self, x: Tensor, u: Tensor) -> Generators:
+        """Return (A, nothing) with A = XᵀΞ for the canonical metric, (2A, A) for the Euclidean one.
 
-        Canonical: [X Q] exp([[A, −Bᵀ], [B, 0]]) I with A = XᵀΞ (Edelman, Arias, Smith 1998, Eq. 2.42); Euclidean: the
-        same with 2A in the corner, times exp(−A). Both have skew exponents only, which keeps float32 accurate.
+        Edelman, Arias, Smith 1998, Eq. 2.42, and for the Euclidean metric the geodesics of their Sec. 2.2.2,
+        sorted into skew exponents.
         """
         corner = x.mT @ u
         corner = (corner - corner.mT) / 2
-        if self.metric == "canonical":
-            return polished(geodesic(x, u, corner))
-        return polished(geodesic(x, u, 2 * corner) @ torch.linalg.matrix_exp(-corner))
+        return (corner, None) if self.metric == "canonical" else (2 * corner, corner)
+
+    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the logarithm of the canonical metric.
+
+        Raises:
+            NotImplementedError: the metric is Euclidean.
+            ValueError: the points are too far apart.
+        """
+        self._require_canonical("logmap")
+        return stiefel_logarithm(x, y)
+
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+        """Return the distance in the canonical metric, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``.
+
+        Raises:
+            NotImplementedError: the metric is Euclidean.
+            ValueError: the points are too far apart.
+        """
+        self._require_canonical("dist")
+        return self.norm(x, stiefel_logarithm(x, y), keepdim=keepdim)
+
+    def dimension(self, size: Sequence[int]) -> int:
+        """Return np − p(p+1)/2 for ``size`` = (..., n, p)."""
+        n, p = size[-2:]
+        return n * p - p * (p + 1) // 2
+
+    def _require_canonical(self, method: str) -> None:
+        if self.metric != "canonical":
+            raise NotImplementedError(
+                f"Stiefel.{method} is known for metric='canonical' alone, got {self.metric!r}; use that metric, or "
+                f"inverse_retr of a Polar() retraction"
+            )

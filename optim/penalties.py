@@ -45,7 +45,7 @@ def divergence(network: nn.Module, width: float = DIVERGENCE_WIDTH) -> Tensor:
     Raises:
         ValueError: the network has no weight with a spectrum, or the width is not positive.
     """
-    if width <= 0:
+    if not width > 0:
         raise ValueError(f"width must be positive, got {width}")
     penalties = []
     for values in _normalized_spectra(network):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, final
 
 import geoopt
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam
 
+from ..manifolds import TrainMember
+from ..manifolds.frame_manifold import FrameManifold
+from ..manifolds.retraction import SHORT
 from .riemannian_optimizer import Parameters, RiemannianOptimizer, require_nonnegative
 
 SecondMoment = Literal["entry", "frame"]
@@ -53,11 +57,6 @@ class RiemannianAdam(RiemannianOptimizer):
         second_moment: SecondMoment = "entry",
         maximize: bool = False,
     ) -> None:
-        require_nonnegative(lr=lr, eps=eps, weight_decay=weight_decay)
-        if not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"betas must lie in [0, 1), got {betas}")
-        if second_moment not in ("entry", "frame"):
-            raise ValueError(f"second_moment must be 'entry' or 'frame', got {second_moment!r}")
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -68,12 +67,29 @@ class RiemannianAdam(RiemannianOptimizer):
         }
         super().__init__(params, defaults)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, as in torch, which leaves step counts on the device that they were read to."""
+        super().load_state_dict(state_dict)
+        for parameter, state in self.state.items():
+            if isinstance(parameter, geoopt.ManifoldTensor):
+                state["step"] = state["step"].to(parameter.device)
+
+    def _require_valid(self, group: dict[str, Any]) -> None:
+        require_nonnegative(**{name: group[name] for name in ("lr", "eps", "weight_decay")})
+        if not all(0 <= beta < 1 for beta in group["betas"]):
+            raise ValueError(f"betas must lie in [0, 1), got {group['betas']}")
+        if group["second_moment"] not in ("entry", "frame"):
+            raise ValueError(f"second_moment must be 'entry' or 'frame', got {group['second_moment']!r}")
+
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
         state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-        if isinstance(parameter, geoopt.ManifoldParameter):
+        if isinstance(parameter, geoopt.ManifoldTensor):
             # On the parameter's device: a step then reads nothing back from it.
             state["step"] = torch.zeros((), device=parameter.device)
-            state["exp_avg_sq"] = torch.zeros_like(parameter.manifold.component_inner(parameter, state["exp_avg"]))
+            if isinstance(parameter.manifold, TrainMember):  # one scalar for the train, kept with each parameter
+                state["exp_avg_sq"] = parameter.new_zeros(1)
+            else:
+                state["exp_avg_sq"] = torch.zeros_like(parameter.manifold.component_inner(parameter, state["exp_avg"]))
         else:
             state["step"] = torch.zeros(())
             state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
@@ -89,6 +105,7 @@ class RiemannianAdam(RiemannianOptimizer):
             [],
             [state["step"] for state in states],
             amsgrad=False,
+            has_complex=any(parameter.is_complex() for parameter in parameters),
             beta1=beta1,
             beta2=beta2,
             lr=group["lr"],
@@ -111,12 +128,32 @@ class RiemannianAdam(RiemannianOptimizer):
         if group["second_moment"] == "entry":
             squares = squares * (squares.numel() / points.numel())
         step = state["step"] + 1
+        exact_step = step.to(torch.float64)  # 1 - 0.999 ** 1 is off by 1.3e-5 of itself in float32
         first = torch.lerp(gradients, state["exp_avg"], beta1)
         second = torch.lerp(squares, state["exp_avg_sq"], beta2)
         correction1, correction2 = (
-            (1 - beta**step).to(points.dtype).reshape(-1, *(1,) * (points.dim() - 1)) for beta in (beta1, beta2)
+            (1 - beta**exact_step).to(points.dtype).reshape(-1, *(1,) * (points.dim() - 1)) for beta in (beta1, beta2)
         )
         denominator = (second / correction2).sqrt() + group["eps"]
         direction = first * (-group["lr"] / (correction1 * denominator))
-        points, first = manifold.retr_transp(points, direction, first)
+        if isinstance(manifold, FrameManifold):
+            short = self._is_short(group, points.shape[-2] * points.shape[-1])
+            points, first = manifold.retr_transp(points, direction, first, short=short)
+        else:
+            points, first = manifold.retr_transp(points, direction, first)
         return points, {"step": step, "exp_avg": first, "exp_avg_sq": second}
+
+    @staticmethod
+    def _is_short(group: dict[str, Any], entries: int) -> bool:
+        """Return whether no gradients whatever can make a frame's step long, without a look at any tensor.
+
+        By the Cauchy–Schwarz inequality ‖m̂‖ ≤ √v̂ · (1 − β₁) / √((1 − β₁²/β₂)(1 − β₂)) in the metric's norm, v taken
+        without the division by the number of entries, and no norm of a tangent vector exceeds √2 times the metric's.
+        """
+        beta1, beta2 = group["betas"]
+        if isinstance(group["lr"], Tensor) or beta1 * beta1 >= beta2:
+            return False
+        bound = math.sqrt(2) * (1 - beta1) / math.sqrt((1 - beta1 * beta1 / beta2) * (1 - beta2))
+        if group["second_moment"] == "entry":
+            bound *= math.sqrt(entries)
+        return group["lr"] * bound <= SHORT

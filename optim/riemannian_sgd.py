@@ -45,11 +45,6 @@ class RiemannianSGD(RiemannianOptimizer):
         *,
         maximize: bool = False,
     ) -> None:
-        require_nonnegative(lr=lr, momentum=momentum, weight_decay=weight_decay)
-        if nesterov and (momentum <= 0 or dampening != 0):
-            raise ValueError(
-                f"nesterov=True wants momentum > 0 and dampening = 0, got momentum={momentum}, dampening={dampening}"
-            )
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -59,6 +54,14 @@ class RiemannianSGD(RiemannianOptimizer):
             "maximize": maximize,
         }
         super().__init__(params, defaults)
+
+    def _require_valid(self, group: dict[str, Any]) -> None:
+        require_nonnegative(**{name: group[name] for name in ("lr", "momentum", "weight_decay")})
+        momentum, dampening = group["momentum"], group["dampening"]
+        if group["nesterov"] and (momentum <= 0 or dampening != 0):
+            raise ValueError(
+                f"nesterov=True wants momentum > 0 and dampening = 0, got momentum={momentum}, dampening={dampening}"
+            )
 
     def _stage(self, state: dict[str, Any]) -> object:
         return "momentum_buffer" in state

@@ -1,0 +1,24 @@
+"""Numerical checks of a manifold's geometry, for any ``geoopt.Manifold`` and for ``SpectralTensorTrain``.
+
+>>> from sttp.manifolds import Stiefel, checks
+>>> checks.check_manifold(Stiefel("canonical"), (7, 3)).passed
+True
+"""
+
+from .axioms import check_manifold
+from .cost import check_gradient, check_hessian
+from .results import CheckResult, Finding, Verdict
+from .retraction import check_retraction
+from .slopes import Slope, fit_slope
+
+__all__ = [
+    "CheckResult",
+    "Finding",
+    "Slope",
+    "Verdict",
+    "check_gradient",
+    "check_hessian",
+    "check_manifold",
+    "check_retraction",
+    "fit_slope",
+]
