@@ -1,0 +1,36 @@
+"""The benchmarks' command line: ``python -m benchmarks frames|step|layer|network``."""
+
+from __future__ import annotations
+
+import importlib
+from enum import StrEnum
+from typing import Annotated
+
+import torch
+import typer
+
+
+class Benchmark(StrEnum):
+    """What can be measured."""
+
+    frames = "frames"
+    step = "step"
+    layer = "layer"
+    network = "network"
+
+
+def main(
+    benchmark: Annotated[Benchmark, typer.Argument(help="What to measure.")],
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+    quick: Annotated[bool, typer.Option(help="Fewer and smaller cases.")] = False,
+    threads: Annotated[int, typer.Option(help="Threads of torch; 0 for all cores.")] = 0,
+) -> None:
+    """Measure the toolkit and its peers in turns in one run, and keep the figures in benchmarks/results."""
+    if threads:
+        torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    importlib.import_module(f".{benchmark.value}", __package__).run(torch.device(device), json, quick)
+
+
+typer.run(main)
