@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, Literal, Self, get_args
+from typing import Any, ClassVar, Self, get_args
 
 import torch
 from torch import Tensor, nn
 
+from .product import Product, cheapest_product
 from .specification import Specification
 from .spectral_weight import SpectralWeight
 from .weight_shape import WeightShape
-
-Product = Literal["auto", "dense", "factors"]
 
 # What a torch.nn layer keeps in its __dict__ on behalf of nn.Module itself and not of its own call.
 _MODULE_STATE = frozenset(vars(nn.Module()))
@@ -105,11 +104,11 @@ class SpectralLayer(nn.Module):
         """
         if self.product not in get_args(Product):
             raise ValueError(f"product must be one of {', '.join(get_args(Product))}, got {self.product!r}")
+        if self.product != "auto":
+            return self.product == "factors"
         shape = self.spectral.manifold.shape
-        # Each group of a convolution has V applied to its own channels.
-        columns = self.spectral.weight_shape.groups * shape.columns
-        fewer = shape.center_rank * (shape.rows + columns) < shape.rows * shape.columns
-        return self.product == "factors" or (self.product == "auto" and fewer)
+        groups = self.spectral.weight_shape.groups
+        return cheapest_product(shape.rows, shape.columns, shape.center_rank, groups) == "factors"
 
     def _adopt(self, layer: nn.Module, spectral: SpectralWeight) -> None:
         self.__dict__.update({name: value for name, value in vars(layer).items() if name not in _MODULE_STATE})

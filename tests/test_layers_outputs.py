@@ -190,7 +190,7 @@ def test_automatic_product_takes_what_needs_fewer_operations():
         return layer.multiplies_factors()
 
     assert factors(layers.Linear(64, 64, spec=SVDP(rank=8)))
-    assert not factors(layers.Linear(64, 64, spec=SVDP(rank=32)))
+    assert not factors(layers.Linear(64, 64, spec=SVDP(rank=48)))
     # With one channel a group each channel has r filters of its own, which costs more than the one it needs.
     assert not factors(layers.Conv2d(64, 64, 3, groups=64, spec=SVDP(rank=2)))
     assert factors(layers.Conv2d(64, 64, 3, groups=2, spec=SVDP(rank=8)))
