@@ -7,8 +7,9 @@ from .matrices import haar_frame, orthogonality_error
 from .protocols import SpectrumOwner, TrainMember
 from .retractions import QR, Cayley, Exponential, Polar, Retraction, Transport
 from .spectra import Free, Identity, Lipschitz, Spectrum
-from .spectral_tensor_train import MatrixFit, SpectralTensorTrain, TrainPoint, TrainTangent
+from .spectral_tensor_train import SpectralTensorTrain
 from .stiefel import Stiefel
+from .train_point import MatrixFit, TrainPoint, TrainTangent
 from .train_shape import FrameShape, TrainShape, prime_modes
 
 __all__ = [

@@ -18,7 +18,8 @@ from torch import Tensor
 from .frame_manifold import FrameManifold
 from .geodesics import Generators
 from .geometry import Riemannian
-from .spectral_tensor_train import SpectralTensorTrain, TrainPoint, TrainTangent
+from .spectral_tensor_train import SpectralTensorTrain
+from .train_point import TrainPoint, TrainTangent
 
 _CURE = (
     "metric='embedded' belongs to all parameters of a weight together, and this asks for one parameter's: use "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, final
 
@@ -157,8 +158,8 @@ class Riemannian(Geometry):
         self._stiefel()  # refuses a wrong metric or retraction where it is given
         if self.metric == "embedded" and self.redundant:
             raise ValueError("metric='embedded' wants a fixed gauge: pass redundant=False")
-        if not self.damping >= 0:
-            raise ValueError(f"damping must be at least 0, got {self.damping}")
+        if not 0 <= self.damping < math.inf:
+            raise ValueError(f"damping must be at least 0 and finite, got {self.damping}")
 
     def _stiefel(self) -> Stiefel:
         """Return the manifold of a frame; under the embedded metric it serves for projections alone."""

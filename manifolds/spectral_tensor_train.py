@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -15,48 +14,8 @@ from .geometry import Chart, Geometry, Riemannian
 from .householder import require_precision
 from .matrices import haar_frame, identity_like, rq_positive
 from .spectra import Free, Lipschitz, Spectrum
+from .train_point import MatrixFit, TrainPoint, TrainTangent
 from .train_shape import TrainShape
-
-
-@final
-@dataclass(frozen=True)
-class TrainPoint:
-    """A point of a :class:`SpectralTensorTrain`.
-
-    Attributes:
-        frames: the coordinates of the stored frames, in the order of the chain.
-        spectrum: the spectrum's parameter, ``(..., size)``.
-        signs: for each stored frame its fixed signs ``(..., p)``, or None where its chart needs none.
-    """
-
-    frames: tuple[Tensor, ...]
-    spectrum: Tensor
-    signs: tuple[Tensor | None, ...]
-
-
-@final
-@dataclass(frozen=True)
-class TrainTangent:
-    """A tangent vector, or an ambient one, at a :class:`TrainPoint`: a tensor for each of the point's."""
-
-    frames: tuple[Tensor, ...]
-    spectrum: Tensor
-
-
-@final
-@dataclass(frozen=True)
-class MatrixFit:
-    """What :meth:`SpectralTensorTrain.from_matrix` found.
-
-    Attributes:
-        point: the point.
-        error: ‖W − Ŵ‖_F / ‖W‖_F of the truncated train Ŵ, of shape ``(...)``, before the spectrum drops its scale.
-        scale: the factor ``(...)`` that the spectrum cannot hold; 1 for a free one.
-    """
-
-    point: TrainPoint
-    error: Tensor
-    scale: Tensor
 
 
 @final
@@ -192,7 +151,7 @@ class SpectralTensorTrain:
         norm = torch.linalg.matrix_norm(exact)
         error = torch.linalg.matrix_norm(exact - approximation) / torch.where(norm > 0, norm, 1.0)
         parameter, scale = self.spectrum.fit(values)
-        point = _cast(self.from_frames(frames, parameter), matrix.dtype)
+        point = self.from_frames(frames, parameter).to(matrix.dtype)
         return MatrixFit(point, error.to(matrix.dtype), scale.to(matrix.dtype))
 
     def from_frames(self, frames: Sequence[Tensor], spectrum: Tensor) -> TrainPoint:
@@ -284,7 +243,10 @@ class SpectralTensorTrain:
         return TrainTangent(frames, tangent.spectrum)
 
     def inner(self, point: TrainPoint, first: TrainTangent, second: TrainTangent | None = None) -> Tensor:
-        """Return the inner product ``(...)``: the sum of the frames' and the spectrum's, or the embedded one."""
+        """Return the inner product ``(...)``: the sum of the frames' and the spectrum's, or the embedded one.
+
+        The embedded metric of a padded shape is that of W before the surplus is cut off.
+        """
         second = first if second is None else second
         if metric := self._embedded_metric(point):
             pairs = [(self._all_frames(tangent), self._all_values(tangent)) for tangent in (first, second)]
@@ -300,31 +262,45 @@ class SpectralTensorTrain:
         def weight(frames: tuple[Tensor, ...], spectrum: Tensor) -> Tensor:
             return self.to_matrix(TrainPoint(frames, spectrum, point.signs))
 
-        primals, tangents = (point.frames, point.spectrum), (tangent.frames, tangent.spectrum)
-        return torch.func.jvp(weight, primals, tangents)[1]
+        # The adjoint of the adjoint: Householder frames have no forward mode.
+        matrix, adjoint = torch.func.vjp(weight, point.frames, point.spectrum)[:2]
+        differential = torch.func.vjp(adjoint, torch.zeros_like(matrix))[1]
+        return differential((tangent.frames, tangent.spectrum))[0]
 
     def project_matrix(self, point: TrainPoint, matrix: Tensor) -> Tensor:
         """Return the orthogonal projection of a matrix to the tangent space, at W, of the weights of these TT ranks.
 
-        It is δW along the gradient, for the undamped embedded metric, of the inner product of W with the matrix.
+        At the centre this is U(UᵀAV)Vᵀ of the matrix A, also where singular values agree and no change of frames and
+        spectrum gives all of it; beside it stands what the embedded gradient of ⟨W, A⟩ moves the frames' subspaces by.
 
         Args:
             point: the point of a train with a free spectrum, in any geometry.
             matrix: ``(..., rows, columns)``.
 
         Raises:
-            ValueError: the spectrum is not free: its weights do not fill the set of these ranks.
+            ValueError: the spectrum is not free or the shape padded, so that the weights do not fill the set of these
+                ranks, or the matrix has another shape than W.
         """
         if not isinstance(self.spectrum, Free):
             raise ValueError(f"spectrum must be Free() to project to all weights of these ranks, got {self.spectrum}")
+        if (self.shape.rows, self.shape.columns) != (self.shape.padded_rows, self.shape.padded_columns):
+            raise ValueError(f"shape must not be padded, got {self.shape}; give modes that multiply to its dimensions")
+        expected = (*point.spectrum.shape[:-1], self.shape.rows, self.shape.columns)
+        if tuple(matrix.shape) != expected:
+            raise ValueError(f"matrix must have the shape {expected} of the point's W, got {tuple(matrix.shape)}")
         train = SpectralTensorTrain(self.shape, Riemannian(redundant=False, metric="embedded", damping=0.0))
         fixed = train.from_frames(self.to_frames(point), point.spectrum)
+        metric = train._embedded_metric(fixed)
+        assert metric is not None
 
-        def product(frames: tuple[Tensor, ...], spectrum: Tensor) -> Tensor:
-            return (train.to_matrix(TrainPoint(frames, spectrum, fixed.signs)) * matrix).sum()
+        def product(frames: tuple[Tensor, ...]) -> Tensor:
+            return (train.to_matrix(TrainPoint(frames, fixed.spectrum, fixed.signs)) * matrix).sum()
 
-        gradient = TrainTangent(*torch.func.grad(product, argnums=(0, 1))(fixed.frames, fixed.spectrum))
-        return train.differential(fixed, train.egrad2rgrad(fixed, gradient))
+        slopes = TrainTangent(torch.func.grad(product)(fixed.frames), torch.zeros_like(fixed.spectrum))
+        normal = metric.normal_gradient(train._all_frames(slopes))
+        moved = TrainTangent(tuple(normal[position] for position in train._positions), slopes.spectrum)
+        left, _, right = train.factors(fixed)
+        return left @ (left.mT @ matrix @ right) @ right.mT + train.differential(fixed, moved)
 
     # --- pieces ---
 
@@ -385,8 +361,3 @@ class SpectralTensorTrain:
             else:
                 frames[neighbour] = absorb(rotation, frames[neighbour], shapes[neighbour])
         return frames
-
-
-def _cast(point: TrainPoint, dtype: torch.dtype) -> TrainPoint:
-    signs = tuple(None if s is None else s.to(dtype) for s in point.signs)
-    return TrainPoint(tuple(x.to(dtype) for x in point.frames), point.spectrum.to(dtype), signs)

@@ -13,9 +13,10 @@ from torch import Tensor
 from ..manifolds import TrainMember
 from ..manifolds.embedded_train import EmbeddedTrain
 from ..manifolds.householder import require_precision
+from ..manifolds.replacement import require_current
 
-# Bytes of one stack of points that a step takes at a time on a CPU: a cache of its second level holds its temporaries.
-_CACHED_BYTES: Final = 1 << 20
+# Bytes of points that a step takes at a time on a CPU: its temporaries stay in the cache, and in malloc's hands.
+_CACHED_BYTES: Final = 1 << 18
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
@@ -50,7 +51,7 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         """Make one step; a closure is called with gradients enabled, and its loss returned.
 
         Raises:
-            RuntimeError: a gradient is sparse.
+            RuntimeError: a gradient is sparse, or a network has replaced a parameter since.
         """
         loss = None
         if closure is not None:
@@ -79,6 +80,7 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         trains: dict[int, list[geoopt.ManifoldTensor]] = {}
         for parameter in group["params"]:
             if parameter.grad is None:
+                require_current(parameter)
                 continue
             if parameter.grad.is_sparse:
                 raise RuntimeError(
@@ -128,7 +130,7 @@ class RiemannianOptimizer(torch.optim.Optimizer):
             for state, value in zip(flat_states, _unstack(manifold, values, len(members[0])), strict=True):
                 if name in state:
                     targets.append(state[name])
-                    sources.append(value)
+                    sources.append(value.view_as(state[name]))  # a train of one entry has its scalars as its vectors
                 else:
                     state[name] = value.clone()
         torch._foreach_copy_(targets, sources)

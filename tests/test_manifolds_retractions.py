@@ -129,9 +129,26 @@ PLAIN = [row for row in ROWS if row.manifold.retraction.transport is Transport.P
 
 
 @pytest.mark.parametrize("row", PLAIN, ids=[row.name for row in PLAIN])
-def test_large_float32_frames_stay_feasible(row: Row) -> None:
+@pytest.mark.parametrize("rank", [1, 20, 256])
+def test_large_float32_frames_stay_feasible(row: Row, rank: int) -> None:
+    """A step of low rank leaves X + Ξ with singular values from 1 to ‖Ξ‖₂, the worst there is for rounding."""
     point = draw_point(row, (1024, 256), torch.float32)
-    assert orthogonality_error(row.manifold.retr(point, draw_tangent(row, point, norm=1e3))) < 1e-5
+    generator = torch.Generator().manual_seed(1)
+    ambient = torch.randn(1024, rank, generator=generator) @ torch.randn(rank, 256, generator=generator)
+    tangent = row.manifold.proju(point, ambient)
+    tangent = tangent * (1e3 / torch.linalg.matrix_norm(tangent, ord=2))
+    assert orthogonality_error(row.manifold.retr(point, tangent)) < 1e-5
+
+
+@each_manifold
+def test_small_float32_frames_stay_feasible_on_steps_of_low_rank(row: Row) -> None:
+    for seed in range(20):
+        point, vector = draw_point(row, (96, 24), torch.float32, seed), draw_ambient((96, 1), torch.float32, seed)
+        tangent = row.manifold.proju(point, vector @ draw_ambient((1, 24), torch.float32, 100 + seed))
+        tangent = tangent * (1e3 / torch.linalg.matrix_norm(tangent, ord=2))
+        end, moved = row.manifold.retr_transp(point, tangent, tangent)
+        assert orthogonality_error(end) < 1e-5
+        assert moved.isfinite().all()
 
 
 @each_dtype

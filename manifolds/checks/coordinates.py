@@ -11,7 +11,8 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ..spectral_tensor_train import SpectralTensorTrain, TrainPoint, TrainTangent
+from ..spectral_tensor_train import SpectralTensorTrain
+from ..train_point import TrainPoint, TrainTangent
 
 
 class FlatManifold(abc.ABC):
