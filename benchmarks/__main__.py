@@ -1,4 +1,4 @@
-"""The benchmarks' command line: ``python -m benchmarks frames|step|layer|network``."""
+"""The benchmarks' command line: ``python -m benchmarks frames|step|layer|network|feasibility``."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Benchmark(StrEnum):
     step = "step"
     layer = "layer"
     network = "network"
+    feasibility = "feasibility"
 
 
 def main(

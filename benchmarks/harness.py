@@ -1,4 +1,4 @@
-"""Interleaved measurements: what is compared runs in turns in one process, so that drifts of the machine hit all alike."""
+"""Interleaved measurements: what is compared runs in turns in one process, so that drifts hit all alike."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def compare(
 
 
 def kept_bytes(function: Callable[[], Tensor]) -> int:
-    """Return how many bytes a forward keeps for its backward, parameters that it is given included, each storage once."""
+    """Return how many bytes a forward keeps for its backward, parameters included, each storage once."""
     storages: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -117,18 +117,18 @@ def publish(
     for peer in peers:
         table.add_column(peer, justify="right")
     for row in rows:
-        cells = [
-            f"{row.peers[p].median:.2f} ms\n{row.ratios[p].median:.1f}× [{row.ratios[p].lower:.1f}, {row.ratios[p].upper:.1f}]"
-            if p in row.peers
-            else ""
-            for p in peers
-        ]
+        cells = [_cell(row, peer) if peer in row.peers else "" for peer in peers]
         noted = "\n".join(f"{key} {value:.3g}" for key, value in row.notes.items())
         table.add_row(row.name, f"{row.ours.median:.2f} ms" + (f"\n{noted}" if noted else ""), *cells)
     console = Console(width=max(100, Console().width))
     console.print(table)
     for key, value in summary.items():
         console.print(f"{key}: {value:.2f}")
+
+
+def _cell(row: Comparison, peer: str) -> str:
+    ratio = row.ratios[peer]
+    return f"{row.peers[peer].median:.2f} ms\n{ratio.median:.1f}× [{ratio.lower:.1f}, {ratio.upper:.1f}]"
 
 
 def machine(device: torch.device) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Riemannian optimizer steps over the frames of whole networks, against geoopt, one parameter a frame, and torch's Adam."""
+"""Optimizer steps over the frames of whole networks, against geoopt, one parameter a frame, and torch's Adam."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from .embedding import Embedding
 from .evaluation import shared_evaluation
 from .initialization import Haar, Initialization, NoisyIdentity, TruncatedIdentity
 from .linear import Linear
+from .repair import repair
 from .report import CompressionReport, LayerReport, ranks_for, report
 from .specification import STTP, SVDP, Specification
 from .spectral_layer import SpectralLayer
@@ -44,6 +45,7 @@ __all__ = [
     "decompress",
     "load",
     "ranks_for",
+    "repair",
     "reparameterize",
     "report",
     "save",

@@ -1,8 +1,8 @@
-"""Evaluate together what has one shape: all weights of one train in one batch, while a network's forward runs.
+"""Evaluate together what has one shape: all frames and all equal trains in batches, while a network's forward runs.
 
 A network that went through :func:`~sttp.layers.reparameterize` carries two hooks. Before the forward they give every
-spectral weight an evaluator; the first weight that is asked for its factors has all weights of its train evaluated in
-one batch, and each takes its slice. After the forward, also one that raised, the slices are gone. A layer that is
+spectral weight an evaluator; the first weight that is asked for its factors has all weights evaluated in a few batches,
+and each takes its slice. After the forward, also one that raised, the slices are gone. A layer that is
 called alone computes for itself.
 """
 
@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..manifolds import TrainPoint
+from ..manifolds import SpectralTensorTrain
+from ..manifolds.frame_batches import frames_of_charts
 from .spectral_layer import SpectralLayer
-from .spectral_weight import Factors, SpectralWeight, evaluate
+from .spectral_weight import Factors, SpectralWeight, evaluate, without_autocast
 
 
 class _Evaluator:
@@ -30,7 +31,7 @@ class _Evaluator:
         self._surroundings = _surroundings()
         for weight in weights:
             reference = weight.frames[0]
-            group = self._groups.setdefault((weight.manifold, reference.dtype, reference.device), [])
+            group = self._groups.setdefault((reference.dtype, reference.device), [])
             group.append(weight)
             self._group_of[id(weight)] = group
 
@@ -41,7 +42,7 @@ class _Evaluator:
         found = self._slices.get(id(weight))
         if found is None or not found[0].holds_for(weight):
             group = self._group_of[id(weight)]
-            for member, factors in zip(group, _evaluate_group(group), strict=True):
+            for member, factors in zip(group, _evaluate_together(group), strict=True):
                 self._slices[id(member)] = (_State(member), factors)
             found = self._slices[id(weight)]
         return found[1]
@@ -78,24 +79,29 @@ def _surroundings() -> object:
     return torch._C._current_graph_task_id(), None if hooks is None else hooks(True)
 
 
-def _evaluate_group(group: list[SpectralWeight]) -> list[Factors]:
-    manifold = group[0].manifold
-    points = [weight.point for weight in group]
-    if len(points) == 1:
-        return [evaluate(manifold, points[0])]
-    batched = evaluate(manifold, _stack(points))
-    return [Factors(*factors) for factors in zip(*(tensor.unbind() for tensor in batched), strict=True)]
-
-
-def _stack(points: list[TrainPoint]) -> TrainPoint:
-    frames = tuple(torch.stack(frames) for frames in zip(*(point.frames for point in points), strict=True))
-    signs = tuple(_stack_signs(signs) for signs in zip(*(point.signs for point in points), strict=True))
-    return TrainPoint(frames, torch.stack([point.spectrum for point in points]), signs)
-
-
-def _stack_signs(signs: tuple[Tensor | None, ...]) -> Tensor | None:
-    present = [sign for sign in signs if sign is not None]
-    return torch.stack(present) if present else None
+def _evaluate_together(weights: list[SpectralWeight]) -> list[Factors]:
+    """Return the factors of each weight: all frames first, whatever their train, then equal trains in one batch."""
+    points = [weight.point for weight in weights]
+    charts = [chart for weight in weights for chart in weight.manifold.charts]
+    coordinates = [frame for point in points for frame in point.frames]
+    signs = [sign for point in points for sign in point.signs]
+    results: dict[int, Factors] = {}
+    with without_autocast(coordinates[0]):
+        frames = iter(frames_of_charts(charts, coordinates, signs))
+        own = [[next(frames) for _ in weight.manifold.charts] for weight in weights]
+        trains: dict[SpectralTensorTrain, list[int]] = {}
+        for index, weight in enumerate(weights):
+            trains.setdefault(weight.manifold, []).append(index)
+        for train, members in trains.items():
+            if len(members) == 1:
+                results[members[0]] = Factors(*train.factors_of_frames(own[members[0]], points[members[0]].spectrum))
+                continue
+            stacked = [torch.stack(column) for column in zip(*(own[k] for k in members), strict=True)]
+            spectra = torch.stack([points[k].spectrum for k in members])
+            batched = train.factors_of_frames(stacked, spectra)
+            for index, factors in zip(members, zip(*(x.unbind() for x in batched), strict=True), strict=True):
+                results[index] = Factors(*factors)
+    return [results[index] for index in range(len(weights))]
 
 
 def _begin(network: nn.Module) -> list[SpectralWeight]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, get_args
 import torch
 from torch import Tensor, nn
 
-from .product import Product, cheapest_product
+from .product import Product
 from .specification import Specification
 from .spectral_weight import SpectralWeight
 from .weight_shape import WeightShape
@@ -104,11 +104,7 @@ class SpectralLayer(nn.Module):
         """
         if self.product not in get_args(Product):
             raise ValueError(f"product must be one of {', '.join(get_args(Product))}, got {self.product!r}")
-        if self.product != "auto":
-            return self.product == "factors"
-        shape = self.spectral.manifold.shape
-        groups = self.spectral.weight_shape.groups
-        return cheapest_product(shape.rows, shape.columns, shape.center_rank, groups) == "factors"
+        return (self.spectral.cheapest_product if self.product == "auto" else self.product) == "factors"
 
     def _adopt(self, layer: nn.Module, spectral: SpectralWeight) -> None:
         self.__dict__.update({name: value for name, value in vars(layer).items() if name not in _MODULE_STATE})

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Self, cast, final
 
-import geoopt
 import torch
 from torch import Tensor, nn
 
 from ..manifolds import MatrixFit, SpectralTensorTrain, TrainPoint, orthogonality_error
 from ..manifolds.embedded_train import parameter_manifolds
 from ..manifolds.householder import require_precision
+from ..manifolds.replacement import mark_current, mark_replaced
+from .feasibility import refuse_infeasible
 from .initialization import Initialization
+from .manifold_parameters import has_lost_manifold, manifold_parameter, restore_manifold
+from .product import cheapest_product
 from .weight_shape import WeightShape
 
 
@@ -31,6 +34,7 @@ class SpectralWeight(nn.Module):
 
     Frames are ``geoopt.ManifoldParameter`` on Stiefel or Grassmann, or plain parameters in the Householder
     geometries; they keep their own precision under autocast. One module serves all layers that share a weight.
+    Where torch's conversions and loading put plain parameters, they are given their manifolds again.
 
     Args:
         manifold: the product manifold.
@@ -40,6 +44,8 @@ class SpectralWeight(nn.Module):
 
     Attributes:
         fit_error: relative Frobenius error of the weight that was fitted at construction, None for a fresh one.
+        cheapest_product: ``"dense"`` or ``"factors"``: which product with the weight needs fewer operations.
+        refuses_infeasible: whether ``load_state_dict`` fails on frames that are off their manifold.
 
     Raises:
         TypeError: the dtype is another one.
@@ -60,19 +66,26 @@ class SpectralWeight(nn.Module):
         require_precision(dtype, "the frames of a spectral weight")
         self.manifold = manifold
         self.weight_shape = weight_shape
+        shape = manifold.shape
+        # Here and not in the forward, where torch.compile could not trace the search.
+        self.cheapest_product = cheapest_product(shape.rows, shape.columns, shape.center_rank, weight_shape.groups)
         self.fit_error: float | None = None
         self.frames = nn.ParameterList()
         self.parameter_manifolds = parameter_manifolds(manifold)
         for index, chart in enumerate(manifold.charts):
             coordinates = torch.zeros(chart.shape, dtype=dtype, device=device)
-            self.frames.append(_parameter(coordinates, self.parameter_manifolds[index]))
+            self.frames.append(manifold_parameter(coordinates, self.parameter_manifolds[index]))
             columns = chart.columns
             self.register_buffer(
                 f"signs_{index}", torch.ones(columns, dtype=dtype, device=device) if chart.keeps_signs else None
             )
         size = manifold.spectrum.size(manifold.shape.center_rank)
         values = torch.zeros(size, dtype=dtype, device=device)
-        self.register_parameter("spectrum", _parameter(values, self.parameter_manifolds[-1]) if size else None)
+        spectrum = manifold_parameter(values, self.parameter_manifolds[-1]) if size else None
+        self.register_parameter("spectrum", spectrum)
+        self.refuses_infeasible = True
+        self._owned = self.ordered_parameters()
+        self.register_load_state_dict_pre_hook(refuse_infeasible)
         self.register_load_state_dict_post_hook(_restore_manifolds)
         # Set while a network's forward or a shared_evaluation block runs: what then evaluates equal trains together.
         self.evaluator: Callable[[SpectralWeight], Factors] | None = None
@@ -81,8 +94,13 @@ class SpectralWeight(nn.Module):
 
     @property
     def point(self) -> TrainPoint:
-        """The parameters as a point of :attr:`manifold`; differentiable."""
-        frames = tuple(self.frames)
+        """The parameters as a point of :attr:`manifold`; differentiable.
+
+        Raises:
+            RuntimeError: see :meth:`checked_parameters`.
+        """
+        parameters = self.checked_parameters()
+        frames = parameters[: len(self.manifold.charts)]
         spectrum = frames[0].new_empty(0) if self.spectrum is None else self.spectrum
         return TrainPoint(frames, spectrum, tuple(self._buffers[f"signs_{k}"] for k in range(len(frames))))
 
@@ -140,6 +158,48 @@ class SpectralWeight(nn.Module):
         with torch.no_grad():
             return torch.stack([orthogonality_error(frame) for frame in self.manifold.to_frames(self.point)]).max()
 
+    # --- the parameters and their manifolds ---
+
+    def ordered_parameters(self) -> tuple[nn.Parameter, ...]:
+        """Return the frames and, if there is one, the spectrum: the order of :attr:`parameter_manifolds`."""
+        return (*self.frames, *(() if self.spectrum is None else (self.spectrum,)))
+
+    def checked_parameters(self) -> tuple[nn.Parameter, ...]:
+        """Return :meth:`ordered_parameters`, none of which has lost its manifold to be trained as a Euclidean one.
+
+        Raises:
+            RuntimeError: a tool or an assignment put something else in the place of a manifold parameter.
+        """
+        parameters = self.ordered_parameters()
+        for parameter, manifold in zip(parameters, self.parameter_manifolds, strict=False):
+            # torch marks the modules whose parameters FullyShardedDataParallel has made views of a flat one.
+            sharded = "_is_fsdp_managed_module" in self.__dict__
+            if manifold is not None and has_lost_manifold(parameter, manifold, sharded):
+                raise RuntimeError(
+                    f"a parameter of shape {tuple(parameter.shape)} should lie on {manifold.name} but is a "
+                    f"{type(parameter).__name__} without that manifold, and would leave it in training. If it was "
+                    f"assigned, copy values into the parameter instead, or call sttp.layers.repair(network); if the "
+                    f"network was sharded (fully_shard, FullyShardedDataParallel), use DistributedDataParallel, or a "
+                    f"Householder geometry, whose parameters are Euclidean"
+                )
+        return parameters
+
+    def restore_manifolds(self) -> None:
+        """Give parameters their manifold again where torch left plain ones, and mark those that it replaced.
+
+        torch does so by ``load_state_dict(assign=True)``, to and from the meta device, and in conversions that
+        ``torch.__future__`` makes swap or overwrite parameters.
+        """
+        parameters = self.ordered_parameters()
+        for parameter, manifold in zip(parameters, self.parameter_manifolds, strict=False):
+            restore_manifold(parameter, manifold)
+        for parameter in parameters:
+            mark_current(parameter)
+        for old in self._owned:
+            if not any(old is parameter for parameter in parameters):
+                mark_replaced(old)
+        self._owned = parameters
+
     # --- what nn.Module asks ---
 
     def extra_repr(self) -> str:
@@ -151,20 +211,16 @@ class SpectralWeight(nn.Module):
         )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        # Asked before anything is converted, so that network.half() leaves the frames as they are.
+        # Asked before anything is converted, so that network.half() leaves the frames as they are, and so that a
+        # parameter that lost its manifold does not get it back without a look at its values.
         require_precision(fn(self.frames[0].new_empty(0)).dtype, "the frames of a spectral weight")
+        self.checked_parameters()
         super()._apply(fn, recurse)
-        _restore_manifolds(self)
+        self.restore_manifolds()
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "evaluator": None}
-
-
-def _parameter(values: Tensor, manifold: geoopt.Manifold | None, requires_grad: bool = True) -> nn.Parameter:
-    if manifold is None:
-        return nn.Parameter(values, requires_grad)
-    return geoopt.ManifoldParameter(values, manifold=manifold, requires_grad=requires_grad)
 
 
 def evaluate(manifold: SpectralTensorTrain, point: TrainPoint) -> Factors:
@@ -179,17 +235,8 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
     return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
-def _restore_manifolds(weight: SpectralWeight, *_: object) -> None:
-    """Give frames their manifold again where torch put plain parameters: leaving the meta device, or by ``assign``."""
-    *frame_manifolds, spectrum_manifold = weight.parameter_manifolds
-    for index, manifold in enumerate(frame_manifolds):
-        if manifold is not None and not isinstance(weight.frames[index], geoopt.ManifoldParameter):
-            weight.frames[index] = _parameter(
-                weight.frames[index].detach(), manifold, weight.frames[index].requires_grad
-            )
-    spectrum = weight.spectrum
-    if spectrum_manifold is not None and spectrum is not None and not isinstance(spectrum, geoopt.ManifoldParameter):
-        weight.spectrum = _parameter(spectrum.detach(), spectrum_manifold, spectrum.requires_grad)
+def _restore_manifolds(weight: SpectralWeight, _: object) -> None:
+    weight.restore_manifolds()
 
 
 def spectral_weights(network: nn.Module) -> dict[str, SpectralWeight]:

@@ -30,6 +30,7 @@ from ..manifolds import (
 )
 from .conversion import SPECTRAL_LAYERS, candidates, replace_layers
 from .evaluation import attach
+from .repair import repair as project_frames
 from .spectral_weight import SpectralWeight, spectral_weights
 
 TENSORS: Final = "model.safetensors"
@@ -68,19 +69,20 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
     _write(folder / DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def load(network: nn.Module, directory: str | os.PathLike[str]) -> nn.Module:
+def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool = False) -> nn.Module:
     """Rebuild a saved network from the plain one, in place: its layers are replaced and all tensors read.
 
     Args:
         network: the network as it was before :func:`~sttp.layers.reparameterize`, with any weights.
         directory: the folder that :func:`save` wrote.
+        repair: project frames that are off their manifold, as a file that was rounded has them.
 
     Returns:
         The network.
 
     Raises:
         FileNotFoundError: the folder or a file in it is missing.
-        ValueError: the description cannot be read, or does not fit the network.
+        ValueError: the description cannot be read, or does not fit the network, or frames are off their manifold.
     """
     tensors = Path(directory) / TENSORS
     try:
@@ -108,12 +110,18 @@ def load(network: nn.Module, directory: str | os.PathLike[str]) -> nn.Module:
         candidate = found[name]
         weight = SpectralWeight(manifold, candidate.shape, candidate.weight.dtype, candidate.weight.device)
         weight.fit_error = fit_error
+        weight.refuses_infeasible = not repair
         network = replace_layers(network, candidate, weight.requires_grad_(candidate.weight.requires_grad))
     attach(network)
     try:
         load_model(network, str(tensors))
     except RuntimeError as error:
         raise ValueError(f"network does not fit {str(tensors)!r}: {error}") from None
+    finally:
+        for weight in spectral_weights(network).values():
+            weight.refuses_infeasible = True
+    if repair:
+        project_frames(network)
     return network
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .contraction import absorb, contract_left, contract_right, tensor_train_svd
 from .embedded_metric import EmbeddedMetric
+from .frame_batches import frames_of_charts
 from .geometry import Chart, Geometry, Riemannian
 from .householder import require_precision
 from .matrices import haar_frame, identity_like, rq_positive
@@ -104,19 +105,23 @@ class SpectralTensorTrain:
 
         U and V are frames unless the shape is padded.
         """
+        return self.factors_of_frames(self._stored_frames(point), point.spectrum)
+
+    def factors_of_frames(self, stored: Sequence[Tensor], spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return :meth:`factors` from the frames of :attr:`charts`, already evaluated, and the spectrum's parameter."""
         shape, rank = self.shape, self.shape.center_rank
         frames: list[Tensor | None] = [None] * len(shape.frames)
-        for position, frame in zip(self._positions, self._stored_frames(point), strict=True):
+        for position, frame in zip(self._positions, stored, strict=True):
             frames[position] = frame
         split = len(shape.row_modes)
         left = contract_left(frames[:split], shape.frames[:split])
         right = contract_right(frames[split:], shape.frames[split:])
         if left is None:
-            left = identity_like(point.spectrum, shape.padded_rows, rank)
-            left = left.expand(*point.spectrum.shape[:-1], *left.shape)
+            left = identity_like(spectrum, shape.padded_rows, rank)
+            left = left.expand(*spectrum.shape[:-1], *left.shape)
         # The right side is never missing: V's frame at the centre is kept in every geometry.
         assert right is not None
-        values = self.spectrum.values(point.spectrum, rank)
+        values = self.spectrum.values(spectrum, rank)
         return left[..., : shape.rows, :], values, right[..., : shape.columns, :]
 
     def to_matrix(self, point: TrainPoint) -> Tensor:
@@ -331,8 +336,7 @@ class SpectralTensorTrain:
         return not self.geometry.redundant and self.shape.is_gauge_fixed(frame, self.spectrum.is_identity)
 
     def _stored_frames(self, point: TrainPoint) -> list[Tensor]:
-        stored = zip(self.charts, point.frames, point.signs, strict=True)
-        return [chart.frame(coordinates, signs) for chart, coordinates, signs in stored]
+        return frames_of_charts(self.charts, point.frames, point.signs)
 
     def _each(self, function: Callable[..., Tensor], point: TrainPoint, vector: TrainTangent) -> TrainTangent:
         triples = zip(self.charts, point.frames, vector.frames, strict=True)

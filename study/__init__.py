@@ -1,1 +1,41 @@
-"""x"""
+"""Comparison studies: tasks, networks, runs, tables, plots and the command line.
+
+What only defines studies is listed here and needs the core of the package alone. What runs them is in
+``sttp.study.conduct`` (`run_study`, `redraw`) and ``sttp.study.execution`` (`register_executor`), which need the extra
+`study`.
+"""
+
+from .configuration import read_study, study_of
+from .curve import Curve, Method
+from .networks import NETWORKS, NetworkEntry
+from .optimizers import OPTIMIZERS
+from .parameterizations import GEOMETRIES, PARAMETERIZATIONS, SPECTRA, specification
+from .result import Result, Snapshot, Timing
+from .run import Run
+from .study import STUDIES, Study, named_study
+from .task import Evaluation, Task
+from .tasks import TASKS
+
+__all__ = [
+    "GEOMETRIES",
+    "NETWORKS",
+    "OPTIMIZERS",
+    "PARAMETERIZATIONS",
+    "SPECTRA",
+    "STUDIES",
+    "TASKS",
+    "Curve",
+    "Evaluation",
+    "Method",
+    "NetworkEntry",
+    "Result",
+    "Run",
+    "Snapshot",
+    "Study",
+    "Task",
+    "Timing",
+    "named_study",
+    "read_study",
+    "specification",
+    "study_of",
+]

@@ -5,9 +5,10 @@ from math import prod
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from sttp.study.networks.sngan import NOISE_DIMENSION, discriminator, generator
 from sttp.study.networks.wide_resnet import wide_resnet
-from torch import nn
 
 NARROW = {
     "wrn": (lambda: wide_resnet(10, 1, 10, base_width=4), (3, 32, 32), (10,)),

@@ -1,0 +1,5 @@
+"""``python -m sttp.study`` is the command `sttp`."""
+
+from .command_line import main
+
+main()

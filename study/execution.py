@@ -1,0 +1,94 @@
+"""Runs through joblib: one-thread worker processes of this machine, or whatever executor is registered."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import joblib
+import torch
+
+from .result import Result
+from .run import Run
+from .training import execute
+from .validation import require_integer, require_known
+
+# Fixed, so that the outcome does not depend on the machine's number of cores, and recorded with every timing.
+THREADS: Final = 1
+
+Configure = Callable[[int], AbstractContextManager[Any]]
+
+# Idle workers end after so many seconds: those that outlive a killed study would else stay for minutes.
+IDLE_SECONDS: Final = 15
+
+_EXECUTORS: Final[dict[str, Configure]] = {
+    "loky": lambda workers: joblib.parallel_config(
+        "loky", n_jobs=workers, inner_max_num_threads=THREADS, idle_worker_timeout=IDLE_SECONDS
+    ),
+    "sequential": lambda _: joblib.parallel_config("sequential"),
+}
+
+
+@final
+@dataclass(frozen=True)
+class Failure:
+    """A run that raised an exception: its traceback, and the last line of it."""
+
+    run: Run
+    text: str
+    summary: str
+
+
+def register_executor(name: str, configure: Configure) -> None:
+    """Make an executor known by a name, for instance for Dask, once a client is connected::
+
+        register_executor("dask", lambda workers: joblib.parallel_config("dask"))
+
+    Args:
+        name: the name; one that exists is replaced.
+        configure: for a number of workers, a context in which ``joblib.Parallel()`` uses the executor.
+    """
+    _EXECUTORS[name] = configure
+
+
+def require_executor(executor: str, workers: int | None) -> None:
+    """Refuse an executor that is not registered, and a number of workers that makes no sense.
+
+    Raises:
+        ValueError: the executor is unknown, or there is less than one worker.
+        TypeError: the number of workers is no integer.
+    """
+    require_known("executor", executor, _EXECUTORS)
+    if workers is not None:
+        require_integer("workers", workers, minimum=1)
+
+
+def execute_all(runs: Iterable[Run], executor: str = "loky", workers: int | None = None) -> Iterator[Result | Failure]:
+    """Yield the results of runs as they end, in any order.
+
+    Args:
+        runs: what to run.
+        executor: `loky` for processes of this machine, `sequential` for this very process, or a registered one.
+        workers: how many at once; by default one a physical core.
+
+    Raises:
+        ValueError, TypeError: see :func:`require_executor`.
+    """
+    require_executor(executor, workers)
+    with _EXECUTORS[executor](workers or joblib.cpu_count(only_physical_cores=True)):
+        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
+        yield from parallel(joblib.delayed(_perform)(run) for run in runs)
+
+
+def _perform(run: Run) -> Result | Failure:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        return execute(run)
+    except Exception as error:
+        return Failure(run, traceback.format_exc(), f"{type(error).__name__}: {error}")
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,50 @@
+"""Means with their 95 % intervals."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Self, final
+
+from scipy import stats  # type: ignore[import-untyped]  # scipy carries no types
+
+CONFIDENCE: Final = 0.95
+
+
+@final
+@dataclass(frozen=True)
+class Interval:
+    """The mean of a sample and half the width of its 95 % interval (Student's t), both in the sample's unit.
+
+    The mean is None for an empty sample, the half width for one with fewer than two values.
+    """
+
+    mean: float | None
+    half_width: float | None
+    count: int
+
+    @classmethod
+    def of(cls, sample: Iterable[float]) -> Self:
+        """Return the interval of a sample of independent values."""
+        values = list(sample)
+        if not values:
+            return cls(None, None, 0)
+        mean = statistics.fmean(values)
+        if len(values) == 1:
+            return cls(mean, None, 1)
+        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
+        return cls(mean, quantile * statistics.stdev(values) / math.sqrt(len(values)), len(values))
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside the interval; false where there is none."""
+        return self.mean is not None and self.half_width is not None and abs(self.mean) > self.half_width
+
+    def text(self, scale: float = 1.0, digits: int = 1) -> str:
+        """Return such as ``97.5 ± 0.4``; a dash where there is no mean."""
+        if self.mean is None:
+            return "–"
+        mean = f"{scale * self.mean:.{digits}f}"
+        return mean if self.half_width is None else f"{mean} ± {scale * self.half_width:.{digits}f}"

@@ -1,0 +1,88 @@
+"""Checks of what a user gives: every error names the argument, the value received and the cure."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+
+def choose(argument: str, name: object, table: Mapping[str, Value]) -> Value:
+    """Return the row of a registry.
+
+    Raises:
+        ValueError: no row has this name; the message lists those there are, and the nearest one.
+    """
+    require_known(argument, name, table)
+    return table[str(name)]
+
+
+def require_known(argument: str, name: object, known: Iterable[str]) -> None:
+    """Refuse a name that is not among the known ones.
+
+    Raises:
+        ValueError: as said.
+    """
+    names = list(known)
+    if isinstance(name, str) and name in names:
+        return
+    nearest = difflib.get_close_matches(str(name), names, n=1)
+    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+    raise ValueError(f"{argument} has no choice {name!r}; {hint}choose from {', '.join(names)}")
+
+
+def require_integer(argument: str, value: object, minimum: int = 0) -> None:
+    """Refuse all but integers of at least ``minimum``.
+
+    Raises:
+        TypeError: the value is no integer (a boolean is none).
+        ValueError: it is too small.
+    """
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{argument} must be an integer of at least {minimum}, got {value!r}")
+    if value < minimum:
+        raise ValueError(f"{argument} must be at least {minimum}, got {value}")
+
+
+def require_positive(argument: str, value: object) -> None:
+    """Refuse all but positive finite numbers.
+
+    Raises:
+        TypeError: the value is no number (a boolean is none).
+        ValueError: it is not positive and finite.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{argument} must be a positive number, got {value!r}")
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{argument} must be positive and finite, got {value}")
+
+
+def require_text(argument: str, value: object) -> None:
+    """Refuse all but strings that are not blank.
+
+    Raises:
+        TypeError: the value is no string.
+        ValueError: it is blank.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a string, got {value!r}")
+    if not value.strip():
+        raise ValueError(f"{argument} must not be blank, got {value!r}; write something")
+
+
+def require_distinct(argument: str, values: object) -> None:
+    """Refuse all but tuples with at least one entry and no entry twice.
+
+    Raises:
+        TypeError: the values are no tuple.
+        ValueError: there is none, or one twice.
+    """
+    if not isinstance(values, tuple):
+        raise TypeError(f"{argument} must be a list, got {values!r}")
+    if not values:
+        raise ValueError(f"{argument} must have at least one entry, got an empty list")
+    repeated = [value for index, value in enumerate(values) if value in values[:index]]
+    if repeated:
+        raise ValueError(f"{argument} must have no entry twice, got {repeated[0]!r} again; remove one")

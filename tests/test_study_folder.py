@@ -1,0 +1,263 @@
+"""A folder of results: what it accepts, that it loses nothing, and a whole study from start to report."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import filelock
+import joblib
+import pandas as pd
+import pytest
+from studies import TINY, made_up
+
+from sttp.study import TASKS, Method
+from sttp.study import conduct as conduct_module
+from sttp.study.conduct import RunFailedError, redraw, run_study
+from sttp.study.execution import execute_all, register_executor
+from sttp.study.storage import ResultsFolder, write_atomically
+
+FILES = {
+    ".lock",
+    "accuracy.png",
+    "loss.png",
+    "orthogonality.png",
+    "report.html",
+    "results.csv",
+    "runs",
+    "singular_values.png",
+    "study.json",
+    "timings.csv",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished study, made in this process."""
+    path = tmp_path_factory.mktemp("study") / "results"
+    calls = []
+    outcome = run_study(TINY, path, "sequential", progress=lambda *call: calls.append(call))
+    return path, outcome, calls
+
+
+def test_a_study_leaves_all_its_files(finished):
+    path, outcome, _ = finished
+    assert {entry.name for entry in path.iterdir()} == FILES
+    assert outcome.finished
+    assert outcome.report == path / "report.html"
+    assert [str(summary.curve) for summary in outcome.summaries] == ["dense", "sttp stiefel, rank 2"]
+    for figure in path.glob("*.png"):
+        assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def test_progress_is_told_for_every_run(finished):
+    _, _, calls = finished
+    assert calls[0] == (0, 6, None)
+    done, expected, last = calls[-1]
+    assert done == expected == len(calls) - 1
+    assert last is not None
+
+
+def test_results_have_one_row_a_run_and_nothing_of_time(finished):
+    path, _, _ = finished
+    results, timings = pd.read_csv(path / "results.csv"), pd.read_csv(path / "timings.csv")
+    assert set(results.run) == set(timings.run) == {entry.name for entry in (path / "runs").iterdir()}
+    assert results.run.is_unique
+    # One rate a curve is chosen, and has both seeds.
+    assert results[results.chosen].groupby("parameterization").seed.apply(sorted).to_dict() == {
+        "dense": [0, 1],
+        "sttp": [0, 1],
+    }
+    assert not [name for name in results if "second" in name or "memory" in name]
+    assert (timings.threads == 1).all()
+    assert (timings.seconds_per_step > 0).all()
+    assert (timings.peak_memory_mib > 50).all()
+
+
+def test_the_report_needs_nothing_else_and_says_what_its_words_mean(finished):
+    path, outcome, _ = finished
+    html = (path / "report.html").read_text()
+    assert html.count('src="data:image/png;base64,') == 4
+    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", html)
+    assert "http" not in re.sub(r"base64,[^\"]*", "", html)
+    assert "@import" not in html
+    for word in ("dense", "STTP", "stiefel", "validation", "compression Z", "Student", "ms/step", "What was found"):
+        assert word in html
+    assert "not finished" not in html
+    assert all(re.sub("[^a-z]", "", sentence) in re.sub("[^a-z]", "", html) for sentence in outcome.findings)
+
+
+def test_a_finished_study_runs_nothing_again_and_is_drawn_the_same(finished, monkeypatch):
+    path, _, _ = finished
+    before = {file.name: file.read_bytes() for file in path.glob("*.*") if file.suffix in (".csv", ".png", ".html")}
+    monkeypatch.setattr(conduct_module, "execute_all", lambda *_: pytest.fail("a run was made"))
+    assert run_study(TINY, path).finished
+    assert redraw(path).finished
+    assert {name: (path / name).read_bytes() for name in before} == before
+
+
+def test_a_lost_result_is_made_again(finished):
+    path, _, _ = finished
+    before = (path / "results.csv").read_bytes()
+    lost = sorted((path / "runs").iterdir())[0]
+    (lost / "result.json").unlink()
+    outcome = redraw(path)
+    assert not outcome.finished
+    assert "not finished" in (path / "report.html").read_text()
+    made = []
+    run_study(TINY, path, "sequential", progress=lambda done, expected, run: made.append(run))
+    assert [run.identifier for run in made[1:]] == [lost.name]
+    assert (path / "results.csv").read_bytes() == before
+
+
+def test_another_study_is_refused(finished):
+    path, _, _ = finished
+    before = (path / "study.json").read_bytes()
+    with pytest.raises(ValueError, match=r"holds another study \(its steps is 6, not 7\); give another folder"):
+        run_study(replace(TINY, steps=7), path)
+    assert (path / "study.json").read_bytes() == before
+
+
+def test_a_folder_in_use_is_refused(finished):
+    path, _, _ = finished
+    with filelock.FileLock(path / ".lock"), pytest.raises(ValueError, match="is in use by another process"):
+        run_study(TINY, path)
+
+
+def test_what_is_no_results_folder_is_refused_and_kept(tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.tex").write_text("x")
+    for action in (lambda: run_study(TINY, other), lambda: redraw(other)):
+        with pytest.raises(ValueError, match=r"study\.json.*give a"):
+            action()
+    assert [entry.name for entry in other.iterdir()] == ["thesis.tex"]
+    file = tmp_path / "file"
+    file.write_text("x")
+    with pytest.raises(ValueError, match="cannot be a folder of results"):
+        run_study(TINY, file)
+    with pytest.raises(ValueError, match=r"has no study\.json"):
+        redraw(file)
+    assert file.read_text() == "x"
+    with pytest.raises(ValueError, match=r"has no study\.json"):
+        redraw(tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("content", ["", '{"format": 1, "study": {"na', '{"format": 0, "study": {}}', "[]", "{}"])
+def test_a_damaged_definition_is_refused_and_kept(tmp_path, content):
+    (tmp_path / "study.json").write_text(content)
+    for action in (lambda: run_study(TINY, tmp_path), lambda: redraw(tmp_path)):
+        with pytest.raises(ValueError, match=r"study\.json is damaged or of another version"):
+            action()
+    assert (tmp_path / "study.json").read_text() == content
+
+
+def test_a_damaged_result_is_refused_and_kept(tmp_path):
+    folder = ResultsFolder.create(tmp_path, TINY)
+    run = TINY.run(TINY.curves[0], 0.01, 0)
+    folder.save(made_up(run))
+    path = tmp_path / "runs" / run.identifier / "result.json"
+    whole = path.read_text()
+    truncated = whole[: len(whole) // 2]
+    foreign = json.dumps(json.loads(whole) | {"run": json.loads(whole)["run"] | {"seed": 9}})
+    old = json.dumps(json.loads(whole) | {"format": 0})
+    missing = json.dumps({key: value for key, value in json.loads(whole).items() if key != "losses"})
+    for content in (truncated, "", foreign, old, missing, "3"):
+        path.write_text(content)
+        for action in (lambda: run_study(TINY, tmp_path, "sequential"), lambda: redraw(tmp_path)):
+            with pytest.raises(ValueError, match=r"result\.json' is damaged.*delete this file"):
+                action()
+        assert path.read_text() == content
+
+
+def test_results_survive_the_folder(tmp_path):
+    folder = ResultsFolder.create(tmp_path, TINY)
+    results = [made_up(TINY.run(curve, 0.01, 0)) for curve in TINY.curves]
+    for result in results:
+        folder.save(result)
+    assert ResultsFolder.open(tmp_path).results() == {result.run: result for result in results}
+    assert ResultsFolder.open(tmp_path).study == TINY
+
+
+def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_atomically(path, "old")
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_failing_run_is_named_and_what_was_finished_stays(tmp_path, monkeypatch):
+    task = TASKS["digits"]
+    evaluate, calls = type(task).evaluate, []
+
+    def failing(self, network, split):
+        calls.append(split)
+        if calls.count("test") == 2:
+            raise OSError("no such disk")
+        return evaluate(self, network, split)
+
+    monkeypatch.setattr(type(task), "evaluate", failing)
+    with pytest.raises(RunFailedError, match=r"dense, learning rate 0.03, seed 0.*OSError: no such disk.*error\.txt"):
+        run_study(TINY, tmp_path, "sequential")
+    assert len(list(tmp_path.glob("runs/*/result.json"))) == 1
+    error = next(tmp_path.glob("runs/*/error.txt"))
+    assert "Traceback" in error.read_text()
+    monkeypatch.undo()
+    assert run_study(replace(TINY), tmp_path, "sequential").finished
+    assert not error.exists()
+
+
+def test_a_diverging_method_does_not_stop_the_study(tmp_path):
+    study = replace(TINY, learning_rates=(1e30,), methods=(Method("dense"), Method("svdp", "householder")))
+    outcome = run_study(study, tmp_path, "sequential")
+    assert [summary.diverged for summary in outcome.summaries] == [2, 2]
+    assert "ceased to be finite" in (tmp_path / "report.html").read_text()
+    assert pd.read_csv(tmp_path / "results.csv").test_score.isna().all()
+
+
+def test_an_executor_can_be_registered():
+    asked = []
+
+    def threads(workers):
+        asked.append(workers)
+        return joblib.parallel_config("threading", n_jobs=workers)
+
+    register_executor("threads", threads)
+    run = TINY.run(TINY.curves[0], 0.01, 0)
+    assert [result.run for result in execute_all([run], "threads", 1)] == [run]
+    assert asked == [1]
+    with pytest.raises(ValueError, match="executor has no choice 'dask'; choose from loky, sequential, threads"):
+        next(execute_all([run], "dask"))
+    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
+        next(execute_all([run], workers=0))
+
+
+def test_a_killed_study_ends_with_the_same_results(finished, tmp_path):
+    path, _, _ = finished
+    toml = tmp_path / "tiny.toml"
+    toml.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in TINY.to_dict().items()))
+    output = tmp_path / "killed"
+    command = [sys.executable, "-m", "sttp.study", "study", str(toml), "--output", str(output), "--workers", "1"]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list(output.glob("runs/*/result.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    kept = len(list(output.glob("runs/*/result.json")))
+    assert not (output / "results.csv").exists()
+    made = []
+    outcome = run_study(TINY, output, "sequential", progress=lambda done, expected, run: made.append(run))
+    assert outcome.finished
+    assert len(made) - 1 == len(pd.read_csv(path / "results.csv")) - kept
+    assert (output / "results.csv").read_bytes() == (path / "results.csv").read_bytes()
