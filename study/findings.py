@@ -52,11 +52,10 @@ def _equal_size(summaries: Summaries, score_name: str) -> Iterator[str]:
     difference = _paired(_mean_scores(sttp), _mean_scores(svdp))
     if difference.mean is None:
         return
-    verdict = _verdict(difference, "better than", "worse than")
     yield (
-        f"At about equal size STTP is {verdict} SVDP ({_points(difference)} of test {score_name}): STTP at rank "
-        f"{sttp[0].curve.rank} keeps Z = {sttp[0].z:.1f} % of the parameters, SVDP at rank {svdp[0].curve.rank} keeps "
-        f"{svdp[0].z:.1f} % (each the mean over its geometries)."
+        f"STTP against SVDP at about equal size, in test {score_name}: {_verdict(difference, 'better', 'worse')} "
+        f"({_points(difference)}). STTP at rank {sttp[0].curve.rank} keeps Z = {sttp[0].z:.1f} % of the parameters, SVDP "
+        f"at rank {svdp[0].curve.rank} keeps {svdp[0].z:.1f} % (each the mean over its geometries)."
     )
 
 
@@ -153,8 +152,8 @@ def _paired(first: dict[int, float], second: dict[int, float]) -> Interval:
 
 def _verdict(difference: Interval, better: str, worse: str) -> str:
     if not difference.excludes_zero or difference.mean is None:
-        return f"not clearly {better} or {worse}"
-    return f"clearly {better if difference.mean > 0 else worse}"
+        return "no clear difference"
+    return better if difference.mean > 0 else worse
 
 
 def _points(difference: Interval) -> str:
