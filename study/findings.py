@@ -54,8 +54,8 @@ def _equal_size(summaries: Summaries, score_name: str) -> Iterator[str]:
         return
     yield (
         f"STTP against SVDP at about equal size, in test {score_name}: {_verdict(difference, 'better', 'worse')} "
-        f"({_points(difference)}). STTP at rank {sttp[0].curve.rank} keeps Z = {sttp[0].z:.1f} % of the parameters, SVDP "
-        f"at rank {svdp[0].curve.rank} keeps {svdp[0].z:.1f} % (each the mean over its geometries)."
+        f"({_points(difference)}). STTP at rank {sttp[0].curve.rank} keeps Z = {sttp[0].z:.1f} % of the parameters, "
+        f"SVDP at rank {svdp[0].curve.rank} keeps {svdp[0].z:.1f} % (each the mean over its geometries)."
     )
 
 

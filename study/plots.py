@@ -150,7 +150,7 @@ def orthogonality_figure(summaries: Summaries) -> Figure:
         axes.set_yscale("log")
         axes.axhline(FEASIBLE, color="#999999", linewidth=1)
     if grid.size:
-        grid[0, 0].set_ylabel("largest ‖XᵀX − I‖\n(Frobenius, over frames and seeds)")
+        grid[0, 0].set_ylabel("largest ‖XᵀX − I‖\n(over frames and seeds)")
         grid[0, 0].text(0, FEASIBLE, "tolerance", color="#666666", fontsize=8, va="bottom")
     return figure
 

@@ -21,13 +21,11 @@ class ProgressDisplay:
     def __init__(self) -> None:
         self._console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=24),
             MofNCompleteColumn(),
-            TextColumn("runs, time left"),
-            TextColumn("{task.fields[left]}"),
-            TextColumn("elapsed"),
+            TextColumn("runs, {task.fields[left]} left,"),
             TimeElapsedColumn(),
+            TextColumn("gone; {task.description}"),
             console=self._console,
             disable=not self._console.is_terminal,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import final
 
 from .curve import Curve
@@ -73,23 +74,27 @@ def chosen_runs(study: Study, curve: Curve, results: Results) -> list[Run]:
 
 def planned_runs(study: Study, results: Results) -> list[Run]:
     """Return all runs that are known to be needed, finished ones included, in the study's order."""
-    planned = []
-    for curve in study.curves:
-        rates = search(study, curve, results).rates
-        selecting = [study.run(curve, rate, study.seeds[0]) for rate in rates]
-        planned += selecting + [run for run in chosen_runs(study, curve, results) if run not in selecting]
-    return planned
+    return [run for curve in study.curves for run in _planned_runs(study, curve, results)]
 
 
 def pending_runs(study: Study, results: Results) -> list[Run]:
-    """Return the runs that can start now; none when the study is finished."""
-    return [run for run in planned_runs(study, results) if run not in results]
+    """Return the runs that can start now; none when the study is finished.
+
+    The curves take turns, so that a machine whose load changes is as fast for one as for the other.
+    """
+    rounds = zip_longest(*(_planned_runs(study, curve, results) for curve in study.curves))
+    return [run for turn in rounds for run in turn if run is not None and run not in results]
 
 
 def expected_total(study: Study, results: Results) -> int:
     """Return the number of runs of the whole study, further extensions not foreseen."""
     undecided = sum(search(study, curve, results).chosen is None for curve in study.curves)
     return len(planned_runs(study, results)) + undecided * (len(study.seeds) - 1)
+
+
+def _planned_runs(study: Study, curve: Curve, results: Results) -> list[Run]:
+    selecting = [study.run(curve, rate, study.seeds[0]) for rate in search(study, curve, results).rates]
+    return selecting + [run for run in chosen_runs(study, curve, results) if run not in selecting]
 
 
 def _rounded(rate: float) -> float:

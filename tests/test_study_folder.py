@@ -205,7 +205,9 @@ def test_a_failing_run_is_named_and_what_was_finished_stays(tmp_path, monkeypatc
         return evaluate(self, network, split)
 
     monkeypatch.setattr(type(task), "evaluate", failing)
-    with pytest.raises(RunFailedError, match=r"dense, learning rate 0.03, seed 0.*OSError: no such disk.*error\.txt"):
+    with pytest.raises(
+        RunFailedError, match=r"sttp stiefel, rank 2, learning rate 0.01, seed 0.*OSError: no such disk.*error\.txt"
+    ):
         run_study(TINY, tmp_path, "sequential")
     assert len(list(tmp_path.glob("runs/*/result.json"))) == 1
     error = next(tmp_path.glob("runs/*/error.txt"))

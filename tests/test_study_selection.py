@@ -96,6 +96,10 @@ def test_the_plan_is_the_grid_and_the_other_seeds_of_the_winner_and_the_total_is
     assert pending_runs(THREE, results) == []
 
 
+def test_curves_take_turns():
+    assert [str(run.curve) for run in pending_runs(THREE, {})] == ["dense", "sttp stiefel, rank 2"] * 3
+
+
 def test_a_curve_whose_every_run_diverges_is_summarized_all_the_same():
     results, _ = complete(THREE, lambda run: {"diverged_at": 1} if run.rank else {})
     summary = summarize(THREE, results)[1]
