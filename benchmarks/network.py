@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from sttp.layers import STTP, Householder, Riemannian, reparameterize, spectral_weights
-from sttp.layers.evaluation import shared_evaluation
-from sttp.manifolds import geometry as geometry_module
+from sttp.layers import (
+    STTP,
+    Householder,
+    Riemannian,
+    SpectralWeight,
+    reparameterize,
+    shared_evaluation,
+    spectral_weights,
+)
+from sttp.manifolds import Chart, HouseholderChart
+from sttp.manifolds.householder import entries_of_free
 from sttp.study.networks.sngan import discriminator
 from sttp.study.networks.wide_resnet import wide_resnet
 
@@ -34,44 +41,36 @@ def run(device: torch.device, as_json: bool, quick: bool) -> None:
 
 def _overhead(device: torch.device) -> Comparison:
     """Time forward and backward of all weights of WRN-28-10, against one frame after another with torch-householder."""
+    from torch_householder import torch_householder_orgqr
+
     network = reparameterize(wide_resnet().to(device), STTP(rank=64, frames=Householder(redundant=False)))
     weights = list(spectral_weights(network).values())
 
-    def all_weights() -> Tensor:
-        total = weights[0].frames[0].new_zeros(())
-        for weight in weights:
-            left, values, right = weight.factors()
-            total = total + left.sum() * values.sum() + right.sum()
-        return total
+    def one_frame(chart: Chart, coordinates: Tensor, signs: Tensor | None) -> Tensor:
+        assert isinstance(chart, HouseholderChart)
+        entries = entries_of_free(coordinates, chart.rows, chart.columns, chart.reduced)
+        frame = torch_householder_orgqr(entries + torch.eye(chart.rows, chart.columns, device=device))
+        return frame if signs is None else frame * signs
+
+    def frame_by_frame(weight: SpectralWeight) -> Sequence[Tensor]:
+        point = weight.point
+        frames = [one_frame(*item) for item in zip(weight.manifold.charts, point.frames, point.signs, strict=True)]
+        return weight.manifold.factors_of_frames(frames, point.spectrum)
 
     def ours() -> None:
         network.zero_grad(set_to_none=True)
         with shared_evaluation(network):
-            all_weights().backward()
+            _sum([weight.factors() for weight in weights]).backward()
 
     def loop() -> None:
         network.zero_grad(set_to_none=True)
-        with _one_reflector_after_another():
-            all_weights().backward()
+        _sum([frame_by_frame(weight) for weight in weights]).backward()
 
     return compare("all weights of WRN-28-10, STTP rank 64", ours, {"torch-householder loop": loop}, device, rounds=5)
 
 
-@contextmanager
-def _one_reflector_after_another() -> Iterator[None]:
-    """Replace the frames' kernel by the torch-householder package's, called frame by frame."""
-    from torch_householder import torch_householder_orgqr
-
-    def frames(entries: Tensor, reduced: bool = False) -> Tensor:
-        identity = torch.eye(*entries.shape[-2:], device=entries.device, dtype=entries.dtype)
-        return torch_householder_orgqr(entries.tril(-1) + identity)
-
-    original = geometry_module.householder_frames
-    geometry_module.householder_frames = frames
-    try:
-        yield
-    finally:
-        geometry_module.householder_frames = original
+def _sum(factors: Sequence[Sequence[Tensor]]) -> Tensor:
+    return torch.stack([tensor.sum() for group in factors for tensor in group]).sum()
 
 
 def _training_step(network: nn.Module, inputs: Tensor) -> Callable[[], None]:

@@ -119,7 +119,8 @@ def reparameterize(
 
     Raises:
         TypeError: ``spec`` is no specification, or a weight is not float32 or float64.
-        ValueError: nothing is there to reparameterize; or see :func:`candidates`, :class:`~sttp.manifolds.TrainShape`.
+        ValueError: nothing is there to reparameterize, or ``init`` is neither of the two; or see :func:`candidates`,
+            :class:`~sttp.manifolds.TrainShape`, :class:`~sttp.manifolds.SpectralTensorTrain`.
     """
     if not isinstance(spec, Specification):
         raise TypeError(f"spec must be STTP(...) or SVDP(...), got {spec!r}")

@@ -43,7 +43,8 @@ class SpectralWeight(nn.Module):
         device: where the parameters lie.
 
     Attributes:
-        fit_error: relative Frobenius error of the weight that was fitted at construction, None for a fresh one.
+        fit_error: relative Frobenius error of the last :meth:`fit`, None where there was none.
+        parameter_manifolds: the manifold of each frame and of the spectrum, None for plain parameters.
         cheapest_product: ``"dense"`` or ``"factors"``: which product with the weight needs fewer operations.
         refuses_infeasible: whether ``load_state_dict`` fails on frames that are off their manifold.
 

@@ -163,6 +163,9 @@ class SpectralTensorTrain:
         """Return the point of given frames, one ``(..., rows, columns)`` for each of ``shape.frames``.
 
         Where the gauge is fixed, the frames are rotated from both ends to the centre, which leaves W as it is.
+
+        Raises:
+            ValueError: the number of frames is another one.
         """
         if len(frames) != len(self.shape.frames):
             raise ValueError(f"frames must be {len(self.shape.frames)} tensors, got {len(frames)}")

@@ -32,7 +32,7 @@ class Stiefel(FrameManifold):
 
     Raises:
         ValueError: the metric is none of the two.
-        TypeError: the retraction is not an object of :mod:`sttp.manifolds.retractions`.
+        TypeError: the retraction is no :class:`~sttp.manifolds.Retraction`.
     """
 
     def __init__(self, metric: Metric = "euclidean", retraction: Retraction | None = None) -> None:

@@ -29,6 +29,7 @@ class RiemannianAdam(RiemannianOptimizer):
 
     m̂ and v̂ with Adam's bias correction. Division by the n·p entries gives the learning rate torch's meaning: an entry
     moves by about lr a step. It departs from the source in that, and in having no maximum over v (AMSGrad).
+    Under the embedded metric X is a whole weight, whose parameters share one v, and n·p the number of their entries.
     On each frame it costs the retraction, three products of the gradient and transport, and a scalar v.
 
     Args:

@@ -25,8 +25,9 @@ class RiemannianOptimizer(torch.optim.Optimizer):
     """Base of the optimizers over manifold and plain parameters together.
 
     In each parameter group the parameters of one manifold, shape, dtype and device are stacked and moved by one call of
-    :meth:`_move`; plain parameters get torch's own update. ``.grad`` is read and never written. State is kept for
-    each parameter, in tensors of its own, so that ``state_dict`` is torch's.
+    :meth:`_move`, on a CPU by one for each piece that fits its cache. Under the embedded metric whole weights of one
+    kind are stacked, with all their parameters. Plain parameters get torch's own update. ``.grad`` is read and never
+    written. State is kept for each parameter, in tensors of its own, so that ``state_dict`` is torch's.
     """
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
