@@ -63,8 +63,8 @@ class Embedding(SpectralLayer):
         if layer.sparse:
             raise ValueError("sparse must be False, got True: the gradients of frames are dense; leave the option out")
         super()._adopt(layer, spectral)
-        weight = layer._parameters["weight"]
-        row = None if weight is None or layer.padding_idx is None else weight.detach()[layer.padding_idx].clone()  # type: ignore[index]
+        weight, index = layer._parameters["weight"], layer.padding_idx
+        row = weight.detach()[index].clone() if weight is not None and isinstance(index, int) else None
         self.register_buffer("padding_vector", row)
 
     def dense(self) -> nn.Module:

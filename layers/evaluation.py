@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..manifolds import SpectralTensorTrain
 from ..manifolds.frame_batches import frames_of_charts
@@ -22,7 +22,7 @@ from .spectral_weight import Factors, SpectralWeight, evaluate, without_autocast
 
 
 class _Evaluator:
-    """The factors of a set of weights, made once for each train and as long as nothing that they depend on changes."""
+    """The factors of a set of weights, made together, and anew when something that they depend on has changed."""
 
     def __init__(self, weights: list[SpectralWeight]) -> None:
         self._groups: dict[object, list[SpectralWeight]] = {}
@@ -55,22 +55,18 @@ class _State:
     """
 
     def __init__(self, weight: SpectralWeight) -> None:
-        self._tensors = _parameters(weight)
+        self._tensors = weight.ordered_parameters()
         self._values = self._read(self._tensors)
 
     def holds_for(self, weight: SpectralWeight) -> bool:
-        tensors = _parameters(weight)
+        tensors = weight.ordered_parameters()
         same = all(ours is theirs for ours, theirs in zip(self._tensors, tensors, strict=True))
         return same and self._values == self._read(tensors)
 
     @staticmethod
-    def _read(tensors: list[Tensor]) -> object:
+    def _read(tensors: tuple[nn.Parameter, ...]) -> object:
         versions = [(-1 if tensor.is_inference() else tensor._version, tensor.requires_grad) for tensor in tensors]
         return (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), versions)
-
-
-def _parameters(weight: SpectralWeight) -> list[Tensor]:
-    return [*weight.frames, *(() if weight.spectrum is None else (weight.spectrum,))]
 
 
 def _surroundings() -> object:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from glob import escape
@@ -28,6 +27,7 @@ from ..manifolds import (
     SpectralTensorTrain,
     TrainShape,
 )
+from .atomic_write import write_atomically
 from .conversion import SPECTRAL_LAYERS, candidates, replace_layers
 from .evaluation import attach
 from .repair import repair as project_frames
@@ -65,8 +65,8 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT, "layers": layers}, indent=1)
-    _write(folder / TENSORS, lambda path: save_model(network, str(path), {DESCRIPTION: text}))
-    _write(folder / DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
+    write_atomically(folder / TENSORS, lambda path: save_model(network, str(path), {DESCRIPTION: text}))
+    write_atomically(folder / DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool = False) -> nn.Module:
@@ -166,17 +166,3 @@ def _decode(value: Any) -> Any:
         arguments = {name: _decode(item) for name, item in value.items() if name != "kind"}
         return _KINDS[value["kind"]](**arguments)
     return tuple(value) if isinstance(value, list) else value
-
-
-def _write(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name, flush it to the disk, and move it to its place."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -90,8 +90,28 @@ class EmbeddedTrain:
         return torch.cat([*(frame.flatten(-2) for frame in point.frames), point.spectrum], dim=-1)
 
 
+class _WithoutMetric:
+    """What frames and spectrum refuse alike; named first among the bases."""
+
+    def egrad2rgrad(self, x: Tensor, u: Tensor) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            TypeError: always, with the cure.
+        """
+        raise TypeError(_CURE)
+
+    def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            TypeError: always, with the cure.
+        """
+        raise TypeError(_CURE)
+
+
 @final
-class EmbeddedFrame(FrameManifold):
+class EmbeddedFrame(_WithoutMetric, FrameManifold):
     """One frame of an embedded train: the points and tangents of Stiefel or Grassmann, without a metric of its own.
 
     Args:
@@ -123,25 +143,9 @@ class EmbeddedFrame(FrameManifold):
         """Return those of the frames' own manifold."""
         return self.base.geodesic_generators(x, u)
 
-    def egrad2rgrad(self, x: Tensor, u: Tensor) -> NoReturn:
-        """Refuse.
-
-        Raises:
-            TypeError: always, with the cure.
-        """
-        raise TypeError(_CURE)
-
-    def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> NoReturn:
-        """Refuse.
-
-        Raises:
-            TypeError: always, with the cure.
-        """
-        raise TypeError(_CURE)
-
 
 @final
-class EmbeddedSpectrum(geoopt.Euclidean):
+class EmbeddedSpectrum(_WithoutMetric, geoopt.Euclidean):
     """The spectrum of an embedded train: a Euclidean space without a metric of its own."""
 
     name = "EmbeddedSpectrum"
@@ -150,22 +154,6 @@ class EmbeddedSpectrum(geoopt.Euclidean):
         super().__init__(ndim=1)
         self.whole = whole
         self.position = len(whole.train.charts)
-
-    def egrad2rgrad(self, x: Tensor, u: Tensor) -> NoReturn:
-        """Refuse.
-
-        Raises:
-            TypeError: always, with the cure.
-        """
-        raise TypeError(_CURE)
-
-    def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> NoReturn:
-        """Refuse.
-
-        Raises:
-            TypeError: always, with the cure.
-        """
-        raise TypeError(_CURE)
 
 
 def parameter_manifolds(train: SpectralTensorTrain) -> list[geoopt.Manifold | None]:

@@ -32,19 +32,19 @@ def frames_of_charts(
         signs: their signs ``(..., p)``, or None.
     """
     frames: list[Tensor | None] = [None] * len(charts)
-    batches: dict[object, list[int]] = {}
+    batches: dict[object, list[tuple[int, HouseholderChart]]] = {}
     for index, chart in enumerate(charts):
         if isinstance(chart, HouseholderChart):
             small = chart.rows * chart.columns <= _SMALL
-            batches.setdefault(None if small else (chart.rows, chart.columns, chart.reduced), []).append(index)
+            batches.setdefault(None if small else (chart.rows, chart.columns, chart.reduced), []).append((index, chart))
         else:
             frames[index] = chart.frame(coordinates[index], signs[index])
-    for indices in batches.values():
-        sizes = tuple((charts[k].rows, charts[k].columns, charts[k].reduced) for k in indices)  # type: ignore[attr-defined]
-        batch = _padded_frames(sizes, [coordinates[k] for k in indices])
-        for index, (rows, columns, _), frame in zip(indices, sizes, batch.unbind(dim=-3), strict=True):
+    for members in batches.values():
+        sizes = tuple((chart.rows, chart.columns, chart.reduced) for _, chart in members)
+        batch = _padded_frames(sizes, [coordinates[index] for index, _ in members])
+        for (index, chart), frame in zip(members, batch.unbind(dim=-3), strict=True):
             sign = signs[index]
-            frame = frame[..., :rows, :columns]
+            frame = frame[..., : chart.rows, : chart.columns]
             frames[index] = frame if sign is None else frame * sign.unsqueeze(-2)
     return [frame for frame in frames if frame is not None]
 

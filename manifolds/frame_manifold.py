@@ -148,6 +148,7 @@ class FrameManifold(geoopt.Manifold):
     # --- what geoopt asks of a manifold's checks ---
 
     def _shape(self, size: Sequence[int | Sequence[int]]) -> torch.Size:
+        # geoopt takes a shape as one sequence or number by number; a type checker cannot tell which one this is.
         shape = torch.Size(size[0] if len(size) == 1 and not isinstance(size[0], int) else size)  # type: ignore[arg-type]
         self._assert_check_shape(shape, "size")
         return shape

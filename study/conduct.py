@@ -15,7 +15,7 @@ from .page import ACCURACY, LOSS, ORTHOGONALITY, SPECTRA, render
 from .plots import accuracy_figure, loss_figure, orthogonality_figure, spectrum_figure, to_png
 from .run import Run
 from .selection import Results, expected_total, pending_runs
-from .storage import LOCK, ResultsFolder, write_atomically
+from .storage import LOCK, ResultsFolder, write_content
 from .study import Study
 from .summary import CurveSummary, summarize
 from .tables import results_table, timings_table
@@ -123,12 +123,12 @@ def _write_all(folder: ResultsFolder, results: Results) -> Outcome:
         figures[SPECTRA] = to_png(spectrum_figure(drawable))
     if any(summary.orthogonality_error is not None for summary in drawable):
         figures[ORTHOGONALITY] = to_png(orthogonality_figure(drawable))
-    write_atomically(path / "results.csv", results_table(study, results).to_csv(index=False, lineterminator="\n"))
-    write_atomically(path / "timings.csv", timings_table(study, results).to_csv(index=False, lineterminator="\n"))
+    write_content(path / "results.csv", results_table(study, results).to_csv(index=False, lineterminator="\n"))
+    write_content(path / "timings.csv", timings_table(study, results).to_csv(index=False, lineterminator="\n"))
     for name, data in figures.items():
-        write_atomically(path / name, data)
+        write_content(path / name, data)
     report = path / "report.html"
-    write_atomically(report, render(study, results, summaries, figures, path.name))
+    write_content(report, render(study, results, summaries, figures, path.name))
     return Outcome(
         study, tuple(summaries), tuple(findings(summaries, task.score_name)), report, not pending_runs(study, results)
     )

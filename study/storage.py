@@ -11,11 +11,10 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any, Final, Self, final
 
+from ..layers.atomic_write import write_atomically
 from .configuration import study_of
 from .result import Result
 from .run import FORMAT, Run
@@ -58,7 +57,7 @@ class ResultsFolder:
                 raise ValueError(
                     f"output {str(path)!r} holds {others[0]!r} and no {DEFINITION}; give a new or an empty folder"
                 )
-            write_atomically(path / DEFINITION, to_json({"format": FORMAT, "study": study.to_dict()}, indent=1))
+            write_content(path / DEFINITION, to_json({"format": FORMAT, "study": study.to_dict()}, indent=1))
         except OSError as error:
             raise ValueError(f"output {str(path)!r} cannot be a folder of results ({error}); give another") from None
         return cls(path, study)
@@ -110,14 +109,14 @@ class ResultsFolder:
         """Write the result of a run."""
         folder = self.path / RUNS / result.run.identifier
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / RESULT, to_json(result.to_dict()))
+        write_content(folder / RESULT, to_json(result.to_dict()))
         (folder / ERROR).unlink(missing_ok=True)
 
     def save_error(self, run: Run, text: str) -> Path:
         """Write why a run failed; return where."""
         path = self.path / RUNS / run.identifier / ERROR
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, f"{run.name}\n\n{text}")
+        write_content(path, f"{run.name}\n\n{text}")
         return path
 
 
@@ -126,20 +125,10 @@ def to_json(data: Any, indent: int | None = None) -> str:
     return json.dumps(data, allow_nan=False, indent=indent) + "\n"
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_content(path: Path, content: str | bytes) -> None:
     """Write a file so that at any moment there is the old content or the new one, also on the disk."""
     data = content.encode() if isinstance(content, str) else content
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
 def _difference(old: Study, new: Study) -> str:

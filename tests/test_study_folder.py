@@ -19,7 +19,7 @@ from sttp.study import TASKS, Method
 from sttp.study import conduct as conduct_module
 from sttp.study.conduct import RunFailedError, redraw, run_study
 from sttp.study.execution import execute_all, register_executor
-from sttp.study.storage import ResultsFolder, write_atomically
+from sttp.study.storage import ResultsFolder, write_content
 
 FILES = {
     ".lock",
@@ -186,10 +186,10 @@ def test_results_survive_the_folder(tmp_path):
 
 def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    write_atomically(path, "old")
+    write_content(path, "old")
     monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, "new")
+        write_content(path, "new")
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
