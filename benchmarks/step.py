@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import geoopt
 import torch
@@ -10,10 +10,38 @@ from torch import Tensor, nn
 
 from sttp.manifolds import haar_frame, orthogonality_error
 from sttp.manifolds.geometry import Chart
-from sttp.optim import RiemannianAdam, RiemannianSGD
+from sttp.optim import (
+    POGO,
+    SPEL,
+    CayleyAdam,
+    CayleySGD,
+    Landing,
+    ManifoldMuon,
+    MomentumStiefelAdam,
+    MomentumStiefelSGD,
+    RandomSubmanifoldDescent,
+    Retracted,
+    RiemannianAdam,
+    RiemannianSGD,
+)
 
 from .harness import Comparison, compare, publish
 from .network_frames import charts
+
+# What is compared with RiemannianAdam on the same frames, at small steps.
+OTHERS: dict[str, Callable[[Sequence[Tensor]], torch.optim.Optimizer]] = {
+    "RiemannianSGD": lambda frames: RiemannianSGD(frames, lr=1e-3, momentum=0.9),
+    "CayleySGD": lambda frames: CayleySGD(frames, lr=1e-3, momentum=0.9),
+    "CayleyAdam": lambda frames: CayleyAdam(frames, lr=1e-3),
+    "Landing": lambda frames: Landing(frames, lr=1e-3),
+    "POGO": lambda frames: POGO(frames, lr=1e-3),
+    "RandomSubmanifoldDescent": lambda frames: RandomSubmanifoldDescent(frames, lr=1e-3),
+    "MomentumStiefelSGD": lambda frames: MomentumStiefelSGD(frames, lr=1e-3),
+    "MomentumStiefelAdam": lambda frames: MomentumStiefelAdam(frames, lr=1e-3),
+    "ManifoldMuon": lambda frames: ManifoldMuon(frames, lr=1e-3),
+    "SPEL": lambda frames: SPEL(frames, lr=1e-3),
+    "Retracted(AdamW)": lambda frames: Retracted(torch.optim.AdamW, frames, lr=1e-3),
+}
 
 
 def run(device: torch.device, as_json: bool, quick: bool) -> None:
@@ -24,6 +52,7 @@ def run(device: torch.device, as_json: bool, quick: bool) -> None:
         cases += [("SNGAN-32", 16, True), ("SNGAN-32", 16, False)]
     rows = [_adam(name, rank, redundant, device) for name, rank, redundant in cases]
     rows += [_sgd(name, rank, redundant, device) for name, rank, redundant in cases[:2]]
+    rows += [_other("WRN-28-10", 64, name, device) for name in OTHERS]
     publish("step", rows, device, as_json, {})
 
 
@@ -37,6 +66,10 @@ def _adam(name: str, rank: int, redundant: bool, device: torch.device) -> Compar
         "torch Adam, plain": torch.optim.Adam(_plain(shapes, device), lr=1e-3).step,
     }
     kind = "redundant" if redundant else "gauge-fixed"
+    if not redundant:
+        # geoopt has no Grassmann manifold and no gauge: it carries all frames of the same network.
+        whole = charts(name, rank, redundant=True)
+        peers["geoopt CanonicalStiefel, all frames"] = _geoopt_adam(whole, device, geoopt.CanonicalStiefel())
     row = compare(f"Adam, {name}, rank {rank}, {kind}, {len(shapes)} frames", step, peers, device)
     row.notes["worst |XᵀX−I|"] = max(float(orthogonality_error(parameter)) for parameter in ours)
     return row
@@ -54,6 +87,19 @@ def _sgd(name: str, rank: int, redundant: bool, device: torch.device) -> Compari
     kind = "redundant" if redundant else "gauge-fixed"
     step = RiemannianSGD(ours, **options).step
     row = compare(f"SGD, {name}, rank {rank}, {kind}, {len(shapes)} frames", step, peers, device)
+    row.notes["worst |XᵀX−I|"] = max(float(orthogonality_error(parameter)) for parameter in ours)
+    return row
+
+
+def _other(name: str, rank: int, optimizer: str, device: torch.device) -> Comparison:
+    """Time another optimizer; its peers are RiemannianAdam and geoopt's."""
+    shapes = charts(name, rank, redundant=True)
+    ours = _parameters(shapes, device, lambda chart: chart.manifold)
+    peers = {
+        "RiemannianAdam": RiemannianAdam(_parameters(shapes, device, lambda chart: chart.manifold), lr=1e-3).step,
+        "geoopt EuclideanStiefel": _geoopt_adam(shapes, device, geoopt.EuclideanStiefel()),
+    }
+    row = compare(f"{optimizer}, {name}, rank {rank}", OTHERS[optimizer](ours).step, peers, device, rounds=5)
     row.notes["worst |XᵀX−I|"] = max(float(orthogonality_error(parameter)) for parameter in ours)
     return row
 

@@ -58,6 +58,11 @@ class EmbeddedTrain:
         pieces = vector.split(self._sizes, dim=-1)
         return [piece.reshape(*vector.shape[:-1], *shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
 
+    def spectrum_of(self, vector: Tensor) -> Tensor:
+        """Return the spectrum's part of a vector ``(..., N)``, a view; with no parameters of its own it is empty."""
+        frames = self._sizes[: len(self.train.charts)]
+        return vector[..., sum(frames) :]
+
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the Riemannian gradient of a Euclidean one."""
         return self._joined(self.train.egrad2rgrad(self._point(x), self._tangent(u)))

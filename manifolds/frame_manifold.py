@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .geodesics import Generators, geodesic, geodesic_rotation
 from .matrices import haar_frame, identity_like, polar_factor
-from .retraction import Retraction
+from .retraction import Retraction, shortened
 from .retractions import QR
 
 if TYPE_CHECKING:
@@ -95,8 +95,8 @@ class FrameManifold(geoopt.Manifold):
     # --- moving ---
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
-        """Return the retraction of the tangent vector ``u`` at ``x``."""
-        return self.retraction.retract(self, x, u)
+        """Return the retraction of ``u`` at ``x``, which is :func:`~sttp.manifolds.retraction.shortened` if need be."""
+        return self.retraction.retract(self, x, shortened(u))
 
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Transport ``v`` from ``x`` to any ``y`` by projection to the tangent space at ``y``."""
@@ -107,7 +107,9 @@ class FrameManifold(geoopt.Manifold):
 
         With ``short`` the caller vouches for ‖u‖_F ≤ :data:`~sttp.manifolds.retraction.SHORT`.
         """
-        end = self.retraction.retract_short(self, x, u) if short else self.retr(x, u)
+        retract = self.retraction.retract_short if short else self.retraction.retract
+        u = u if short else shortened(u)
+        end = retract(self, x, u)
         return end, self.retraction.transport_along(self, x, u, v, end)
 
     def transp_follow_retr(self, x: Tensor, u: Tensor, v: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 from .frame_manifold import FrameManifold
 from .geodesics import Generators
 from .logarithms import grassmann_logarithm, principal_angles
-from .matrices import polar_factor
+from .matrices import polar_factor, subtract_product
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Grassmann(FrameManifold):
 
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
         """Return (I − XXᵀ)U, the orthogonal projection of ``u`` to the horizontal space at ``x``."""
-        return u - x @ (x.mT @ u)
+        return subtract_product(u, x, x.mT @ u)
 
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the Riemannian gradient (I − XXᵀ)G of the Euclidean gradient G = ``u``."""

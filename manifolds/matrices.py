@@ -31,7 +31,7 @@ def newton_schulz_polish(frame: Tensor) -> Tensor:
 
     An error ‖XᵀX − I‖₂ = ε < 1 becomes ¾ε² + O(ε³); two matrix products.
     """
-    return 1.5 * frame - 0.5 * (frame @ (frame.mT @ frame))
+    return subtract_product(1.5 * frame, frame, frame.mT @ frame, 0.5)
 
 
 def cholesky_qr(matrix: Tensor, passes: int = 2) -> Tensor:
@@ -59,11 +59,14 @@ def inverse_cholesky(matrix: Tensor) -> Tensor:
     """
     size = matrix.shape[-1]
     if size <= _BLOCK:
-        return inverse_triangular(torch.linalg.cholesky_ex(matrix, upper=True)[0])
+        factor = torch.linalg.cholesky_ex(matrix)[0]
+        return torch.linalg.solve_triangular(
+            factor, identity_like(matrix, size, size).expand_as(matrix), upper=False
+        ).mT
     half = size // 2
     first = inverse_cholesky(matrix[..., :half, :half])
     coupling = first.mT @ matrix[..., :half, half:]
-    second = inverse_cholesky(matrix[..., half:, half:] - coupling.mT @ coupling)
+    second = inverse_cholesky(subtract_product(matrix[..., half:, half:], coupling.mT, coupling))
     return _block_upper(first, -(first @ (coupling @ second)), second)
 
 
@@ -79,8 +82,15 @@ def inverse_triangular(matrix: Tensor) -> Tensor:
 
 def _block_upper(first: Tensor, corner: Tensor, second: Tensor) -> Tensor:
     """Return [[A, B], [0, C]]."""
-    zeros = corner.new_zeros(*corner.shape[:-2], corner.shape[-1], corner.shape[-2])
-    return torch.cat((torch.cat((first, corner), dim=-1), torch.cat((zeros, second), dim=-1)), dim=-2)
+    below = corner.new_zeros(*corner.shape[:-2], corner.shape[-1], corner.shape[-2])
+    return torch.cat((torch.cat((first, below), dim=-2), torch.cat((corner, second), dim=-2)), dim=-1)
+
+
+def subtract_product(matrix: Tensor, left: Tensor, right: Tensor, scale: float = 1.0) -> Tensor:
+    """Return A − scale·BC for ``(..., n, p)``, ``(..., n, q)``, ``(..., q, p)``; one kernel where batches are equal."""
+    if matrix.dim() == left.dim() == right.dim() == 3 and matrix.shape[0] == left.shape[0] == right.shape[0]:
+        return torch.baddbmm(matrix, left, right, alpha=-scale)
+    return matrix - scale * (left @ right)
 
 
 def qr_positive(matrix: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from .frame_manifold import FrameManifold
 from .geodesics import Generators
 from .logarithms import stiefel_logarithm
-from .matrices import symmetric_part
+from .matrices import subtract_product
 from .retraction import Retraction
 
 if TYPE_CHECKING:
@@ -50,13 +50,14 @@ class Stiefel(FrameManifold):
 
         It is orthogonal in the Frobenius inner product of the matrices, whichever the metric.
         """
-        return u - x @ symmetric_part(x.mT @ u)
+        inside = x.mT @ u
+        return subtract_product(u, x, inside + inside.mT, 0.5)
 
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the Riemannian gradient of G = ``u``: G − X sym(XᵀG), or G − X GᵀX (canonical)."""
         if self.metric == "euclidean":
             return self.proju(x, u)
-        return u - x @ (u.mT @ x)
+        return subtract_product(u, x, u.mT @ x)
 
     def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> Tensor:
         """Return ⟨u, v⟩ at ``x``, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``; v = u by default."""

@@ -8,11 +8,11 @@ from typing import Any, Literal, final
 import geoopt
 import torch
 from torch import Tensor
-from torch.optim.adam import adam
 
 from ..manifolds import TrainMember
 from ..manifolds.frame_manifold import FrameManifold
 from ..manifolds.retraction import SHORT
+from .plain_steps import begin_adam, step_adam
 from .riemannian_optimizer import Parameters, RiemannianOptimizer, require_nonnegative
 
 SecondMoment = Literal["entry", "frame"]
@@ -28,7 +28,7 @@ class RiemannianAdam(RiemannianOptimizer):
         X ← R_X(−lr · m̂ / (√v̂ + eps)),   m ← transport of m along that step,
 
     m̂ and v̂ with Adam's bias correction. Division by the n·p entries gives the learning rate torch's meaning: an entry
-    moves by about lr a step. It departs from the source in that, and in having no maximum over v (AMSGrad).
+    moves by about lr a step. It departs from the source in that, and takes the maximum over v (AMSGrad) only if asked.
     Under the embedded metric X is a whole weight, whose parameters share one v, and n·p the number of their entries.
     On each frame it costs the retraction, three products of the gradient and transport, and a scalar v.
 
@@ -38,9 +38,15 @@ class RiemannianAdam(RiemannianOptimizer):
         betas: decay rates β₁, β₂ of the two moments.
         eps: added to the denominator.
         weight_decay: L2 penalty. On a Stiefel or Grassmann frame it does nothing, being normal to the manifold.
+        amsgrad: take the largest v so far in place of v (Reddi, Kale, Kumar 2018).
+        decoupled_weight_decay: shrink Euclidean parameters by 1 − lr · weight_decay in place of the penalty, as AdamW
+            does (Loshchilov and Hutter 2019); all others are left alone.
         second_moment: ``"entry"`` as above, or ``"frame"`` without the division by n·p, which is geoopt's convention:
             then the whole frame moves by about lr.
         maximize: ascend.
+        capturable: keep the step counts of plain parameters on their device, for CUDA graphs; those of manifold
+            parameters always are. A learning rate that is to change in a graph is given as a tensor.
+        error_if_nonfinite: raise a RuntimeError at a gradient that is not finite, before anything has moved.
 
     Raises:
         ValueError: a hyperparameter is out of range.
@@ -54,17 +60,25 @@ class RiemannianAdam(RiemannianOptimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
         *,
         second_moment: SecondMoment = "entry",
+        decoupled_weight_decay: bool = False,
         maximize: bool = False,
+        capturable: bool = False,
+        error_if_nonfinite: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
             "betas": betas,
             "eps": eps,
             "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
             "second_moment": second_moment,
+            "decoupled_weight_decay": decoupled_weight_decay,
             "maximize": maximize,
+            "capturable": capturable,
+            "error_if_nonfinite": error_if_nonfinite,
         }
         super().__init__(params, defaults)
 
@@ -83,37 +97,19 @@ class RiemannianAdam(RiemannianOptimizer):
             raise ValueError(f"second_moment must be 'entry' or 'frame', got {group['second_moment']!r}")
 
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
+        if not isinstance(parameter, geoopt.ManifoldTensor):
+            begin_adam(parameter, state)
+            return
         state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-        if isinstance(parameter, geoopt.ManifoldTensor):
-            # On the parameter's device: a step then reads nothing back from it.
-            state["step"] = torch.zeros((), device=parameter.device)
-            if isinstance(parameter.manifold, TrainMember):  # one scalar for the train, kept with each parameter
-                state["exp_avg_sq"] = parameter.new_zeros(1)
-            else:
-                state["exp_avg_sq"] = torch.zeros_like(parameter.manifold.component_inner(parameter, state["exp_avg"]))
+        # On the parameter's device: a step then reads nothing back from it.
+        state["step"] = torch.zeros((), device=parameter.device)
+        if isinstance(parameter.manifold, TrainMember):  # one scalar for the train, kept with each parameter
+            state["exp_avg_sq"] = parameter.new_zeros(1)
         else:
-            state["step"] = torch.zeros(())
-            state["exp_avg_sq"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+            state["exp_avg_sq"] = torch.zeros_like(parameter.manifold.component_inner(parameter, state["exp_avg"]))
 
     def _step_plain(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        states = [self.state[parameter] for parameter in parameters]
-        beta1, beta2 = group["betas"]
-        adam(
-            parameters,
-            [parameter.grad for parameter in parameters if parameter.grad is not None],
-            [state["exp_avg"] for state in states],
-            [state["exp_avg_sq"] for state in states],
-            [],
-            [state["step"] for state in states],
-            amsgrad=False,
-            has_complex=any(parameter.is_complex() for parameter in parameters),
-            beta1=beta1,
-            beta2=beta2,
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=group["maximize"],
-        )
+        step_adam(self, parameters, group)
 
     def _move(
         self,
@@ -128,21 +124,22 @@ class RiemannianAdam(RiemannianOptimizer):
         squares = manifold.component_inner(points, gradients)
         if group["second_moment"] == "entry":
             squares = squares * (squares.numel() / points.numel())
-        step = state["step"] + 1
-        exact_step = step.to(torch.float64)  # 1 - 0.999 ** 1 is off by 1.3e-5 of itself in float32
-        first = torch.lerp(gradients, state["exp_avg"], beta1)
-        second = torch.lerp(squares, state["exp_avg_sq"], beta2)
+        step = state["step"].add_(1)
+        first = state["exp_avg"].mul_(beta1).add_(gradients, alpha=1 - beta1)
+        largest = second = state["exp_avg_sq"].mul_(beta2).add_(squares, alpha=1 - beta2)
+        if group["amsgrad"]:
+            state["max_exp_avg_sq"] = largest = torch.maximum(state.get("max_exp_avg_sq", second), second)
         correction1, correction2 = (
-            (1 - beta**exact_step).to(points.dtype).reshape(-1, *(1,) * (points.dim() - 1)) for beta in (beta1, beta2)
+            _correction(beta, step.to(points.dtype)).reshape(-1, *(1,) * (points.dim() - 1)) for beta in (beta1, beta2)
         )
-        denominator = (second / correction2).sqrt() + group["eps"]
+        denominator = (largest / correction2).sqrt() + group["eps"]
         direction = first * (-group["lr"] / (correction1 * denominator))
         if isinstance(manifold, FrameManifold):
             short = self._is_short(group, points.shape[-2] * points.shape[-1])
             points, first = manifold.retr_transp(points, direction, first, short=short)
         else:
             points, first = manifold.retr_transp(points, direction, first)
-        return points, {"step": step, "exp_avg": first, "exp_avg_sq": second}
+        return points, {**state, "exp_avg": first}
 
     @staticmethod
     def _is_short(group: dict[str, Any], entries: int) -> bool:
@@ -158,3 +155,8 @@ class RiemannianAdam(RiemannianOptimizer):
         if group["second_moment"] == "entry":
             bound *= math.sqrt(entries)
         return group["lr"] * bound <= SHORT
+
+
+def _correction(beta: float, step: Tensor) -> Tensor:
+    """Return 1 − β^t, without the cancellation that the first steps have in float32."""
+    return -torch.expm1(step * (math.log(beta) if beta else -math.inf))

@@ -6,8 +6,8 @@ from typing import Any, final
 
 import geoopt
 from torch import Tensor
-from torch.optim.sgd import sgd
 
+from .plain_steps import step_sgd
 from .riemannian_optimizer import Parameters, RiemannianOptimizer, require_nonnegative
 
 
@@ -27,7 +27,10 @@ class RiemannianSGD(RiemannianOptimizer):
         dampening: reduces the gradient's share of the momentum.
         weight_decay: L2 penalty. On a Stiefel or Grassmann frame it does nothing, being normal to the manifold.
         nesterov: Nesterov's form; wants a momentum and no dampening.
+        decoupled_weight_decay: shrink Euclidean parameters by 1 − lr · weight_decay in place of the penalty, as AdamW
+            does (Loshchilov and Hutter 2019); all others are left alone.
         maximize: ascend.
+        error_if_nonfinite: raise a RuntimeError at a gradient that is not finite, before anything has moved.
 
     Raises:
         ValueError: a hyperparameter is out of range.
@@ -43,7 +46,9 @@ class RiemannianSGD(RiemannianOptimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
         *,
+        decoupled_weight_decay: bool = False,
         maximize: bool = False,
+        error_if_nonfinite: bool = False,
     ) -> None:
         defaults = {
             "lr": lr,
@@ -51,7 +56,9 @@ class RiemannianSGD(RiemannianOptimizer):
             "dampening": dampening,
             "weight_decay": weight_decay,
             "nesterov": nesterov,
+            "decoupled_weight_decay": decoupled_weight_decay,
             "maximize": maximize,
+            "error_if_nonfinite": error_if_nonfinite,
         }
         super().__init__(params, defaults)
 
@@ -67,21 +74,7 @@ class RiemannianSGD(RiemannianOptimizer):
         return "momentum_buffer" in state
 
     def _step_plain(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
-        buffers = [self.state[parameter].get("momentum_buffer") for parameter in parameters]
-        sgd(
-            parameters,
-            [parameter.grad for parameter in parameters if parameter.grad is not None],
-            buffers,
-            weight_decay=group["weight_decay"],
-            momentum=group["momentum"],
-            lr=group["lr"],
-            dampening=group["dampening"],
-            nesterov=group["nesterov"],
-            maximize=group["maximize"],
-        )
-        if group["momentum"]:
-            for parameter, buffer in zip(parameters, buffers, strict=True):
-                self.state[parameter]["momentum_buffer"] = buffer
+        step_sgd(self, parameters, group)
 
     def _move(
         self,
@@ -96,7 +89,7 @@ class RiemannianSGD(RiemannianOptimizer):
             return manifold.retr(points, -group["lr"] * gradients), {}
         buffer = gradients
         if "momentum_buffer" in state:
-            buffer = group["momentum"] * state["momentum_buffer"] + (1 - group["dampening"]) * gradients
+            buffer = state["momentum_buffer"].mul_(group["momentum"]).add_(gradients, alpha=1 - group["dampening"])
         direction = gradients + group["momentum"] * buffer if group["nesterov"] else buffer
         points, buffer = manifold.retr_transp(points, -group["lr"] * direction, buffer)
         return points, {"momentum_buffer": buffer}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.optim.adam import adam
 
-from sttp.optim import RiemannianAdam, RiemannianSGD, riemannian_adam
+from sttp.optim import RiemannianAdam, RiemannianSGD, plain_steps
 
 PAIRS = [
     pytest.param(ours, theirs, options, id=f"{theirs.__name__}-{'-'.join(options) or 'default'}")
@@ -177,7 +177,7 @@ def test_parameters_of_several_kinds(ours, theirs):
 
 def test_complex_parameters_in_the_form_used_on_a_gpu(monkeypatch):
     """Torch moves lists of parameters at once there, and must be told that some are complex."""
-    monkeypatch.setattr(riemannian_adam, "adam", functools.partial(adam, foreach=True))
+    monkeypatch.setattr(plain_steps, "adam", functools.partial(adam, foreach=True))
     results = []
     for kind, options in ((RiemannianAdam, {}), (torch.optim.Adam, {"foreach": True})):
         generator = torch.Generator().manual_seed(0)

@@ -65,14 +65,52 @@ def test_descent_without_momentum_keeps_nothing():
 
 
 @pytest.mark.parametrize(("kind", "options"), KINDS)
-def test_state_is_kept_in_tensors_of_its_own(kind, options):
-    """A view of the stack that many frames were moved in would drag all of it into every file."""
+def test_a_state_dict_has_tensors_of_its_own(kind, options):
+    """A view of the stack that many frames are moved in would drag all of it into every file."""
     parameters = mixed_parameters()
     optimizer = kind(parameters, **options)
     train(parameters, optimizer, range(3))
-    for state in optimizer.state.values():
+    for state in optimizer.state_dict()["state"].values():
         for tensor in state.values():
             assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+
+
+@pytest.mark.parametrize("kind", [RiemannianAdam, RiemannianSGD])
+def test_state_that_is_replaced_from_outside_is_what_the_next_step_takes(kind):
+    """The stack of the last step must not outlive a change of the state that it stands for."""
+    names = {RiemannianAdam: "exp_avg", RiemannianSGD: "momentum_buffer"}
+    options = {RiemannianAdam: {"lr": 0.1}, RiemannianSGD: {"lr": 0.1, "momentum": 0.9}}
+    ends = []
+    for replace in (False, True):
+        parameters = [frame(6, 2, seed=seed) for seed in range(3)]
+        optimizer = kind(parameters, **options[kind])
+        for parameter in parameters:
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        for parameter in parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        state = optimizer.state[parameters[1]]
+        before = parameters[1].detach().clone()
+        if replace:
+            state[names[kind]] = torch.zeros_like(parameters[1])
+        else:
+            state[names[kind]].zero_()  # in place it reaches the stack itself
+        optimizer.step()
+        torch.testing.assert_close(parameters[1].detach(), before)
+        assert not torch.allclose(parameters[0], before)
+        ends.append([parameter.detach().clone() for parameter in parameters])
+    for one, other in zip(*ends, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_state_dict_does_not_change_with_further_steps():
+    parameters = [frame(6, 2, seed=seed) for seed in range(3)]
+    optimizer = RiemannianAdam(parameters)
+    train(parameters, optimizer, range(3))
+    saved = optimizer.state_dict()["state"][0]["exp_avg"]
+    kept = saved.clone()
+    train(parameters, optimizer, range(3, 6))
+    assert torch.equal(saved, kept)
 
 
 # --- through a file ---

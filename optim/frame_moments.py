@@ -1,0 +1,44 @@
+"""Adam's two moments of a frame: a tangent vector, and one number."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .riemannian_optimizer import require_nonnegative
+
+
+def begin_moments(parameter: Tensor, state: dict[str, Any]) -> None:
+    """Fill the state of frames ``(..., n, p)``: a tangent vector, a number for each frame, and a count of steps.
+
+    All have the parameter's dtype and device, so that a loaded state follows the parameter.
+    """
+    state["exp_avg"] = torch.zeros_like(parameter.detach().as_subclass(Tensor), memory_format=torch.preserve_format)
+    state["exp_avg_sq"] = state["exp_avg"].new_zeros(*parameter.shape[:-2], 1, 1)
+    state["count"] = state["exp_avg"].new_zeros(())
+
+
+def bias_corrections(count: Tensor, betas: tuple[float, float], points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return 1 − βᵗ for both β, to broadcast over stacked frames ``(k, ..., n, p)`` with step counts t ``(k,)``."""
+    exact = count.to(torch.float64)  # 1 - 0.999 ** 1 is off by 1.3e-5 of itself in float32
+    shape = (-1, *(1,) * (points.dim() - 1))
+    first, second = ((1 - beta**exact).to(points.dtype).reshape(shape) for beta in betas)
+    return first, second
+
+
+def mean_squares(gradients: Tensor) -> Tensor:
+    """Return ‖G‖²_F / (np), of shape ``(..., 1, 1)``."""
+    return gradients.square().mean(dim=(-2, -1), keepdim=True)
+
+
+def require_moments(group: dict[str, Any]) -> None:
+    """Refuse Adam's hyperparameters where they are out of range.
+
+    Raises:
+        ValueError: one is.
+    """
+    require_nonnegative(**{name: group[name] for name in ("lr", "eps", "weight_decay")})
+    if not all(0 <= beta < 1 for beta in group["betas"]):
+        raise ValueError(f"betas must lie in [0, 1), got {group['betas']}")
