@@ -7,6 +7,9 @@ from torch import Tensor
 
 # Size under which a triangular matrix is inverted by LAPACK: the fastest of 8, 16, 32, 64 on a CPU for 127 of size 64.
 _BLOCK: Final = 16
+# Size and number of entries under which a whole batch goes to LAPACK: a few matrices are not worth more kernels.
+_SINGLE: Final = 64
+_FEW: Final = 3 * 64 * 64
 
 
 def symmetric_part(matrix: Tensor) -> Tensor:
@@ -58,7 +61,7 @@ def inverse_cholesky(matrix: Tensor) -> Tensor:
     small matrices are faster so, on a CPU as on a GPU.
     """
     size = matrix.shape[-1]
-    if size <= _BLOCK:
+    if _is_small(matrix):
         factor = torch.linalg.cholesky_ex(matrix)[0]
         return torch.linalg.solve_triangular(
             factor, identity_like(matrix, size, size).expand_as(matrix), upper=False
@@ -73,11 +76,16 @@ def inverse_cholesky(matrix: Tensor) -> Tensor:
 def inverse_triangular(matrix: Tensor) -> Tensor:
     """Return the inverse of upper triangular matrices ``(..., p, p)``, by halves as :func:`inverse_cholesky`."""
     size = matrix.shape[-1]
-    if size <= _BLOCK:
+    if _is_small(matrix):
         return torch.linalg.solve_triangular(matrix, identity_like(matrix, size, size).expand_as(matrix), upper=True)
     half = size // 2
     first, second = inverse_triangular(matrix[..., :half, :half]), inverse_triangular(matrix[..., half:, half:])
     return _block_upper(first, -(first @ (matrix[..., :half, half:] @ second)), second)
+
+
+def _is_small(matrix: Tensor) -> bool:
+    size = matrix.shape[-1]
+    return size <= _BLOCK or (size <= _SINGLE and matrix.numel() <= _FEW)
 
 
 def _block_upper(first: Tensor, corner: Tensor, second: Tensor) -> Tensor:
