@@ -1,4 +1,4 @@
-"""The benchmarks' command line: ``python -m benchmarks frames|step|layer|network|feasibility``."""
+"""The benchmarks' command line: ``python -m benchmarks frames|step|layer|network|scaling|feasibility|minimize``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ class Benchmark(StrEnum):
     step = "step"
     layer = "layer"
     network = "network"
+    scaling = "scaling"
     feasibility = "feasibility"
+    minimize = "minimize"
 
 
 def main(

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor
+from torch import Tensor, nn
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("torch", "geoopt", "torch-householder", "tensorly-torch", "numpy")
+PACKAGES = ("torch", "geoopt", "torch-householder", "tensorly-torch", "pymanopt", "numpy", "scipy")
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,18 @@ def compare(
     ratios = {key: _timing([b / a for a, b in zip(times["ours"], times[key], strict=False)]) for key in peers}
     summary = {key: _timing(values) for key, values in times.items()}
     return Comparison(name, summary.pop("ours"), summary, ratios, dict(notes or {}))
+
+
+def training_step(module: nn.Module, inputs: Tensor) -> Callable[[], None]:
+    """Return a forward and a backward of a module, with gradients of its parameters and of its inputs."""
+    inputs = inputs.clone().requires_grad_(inputs.is_floating_point())
+
+    def step() -> None:
+        module.zero_grad(set_to_none=True)
+        inputs.grad = None
+        module(inputs).square().mean().backward()
+
+    return step
 
 
 def kept_bytes(function: Callable[[], Tensor]) -> int:

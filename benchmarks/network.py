@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sttp.layers import (
     STTP,
@@ -21,7 +21,7 @@ from sttp.manifolds.householder import entries_of_free
 from sttp.study.networks.sngan import discriminator
 from sttp.study.networks.wide_resnet import wide_resnet
 
-from .harness import Comparison, compare, publish
+from .harness import Comparison, compare, publish, training_step
 
 
 def run(device: torch.device, as_json: bool, quick: bool) -> None:
@@ -31,9 +31,9 @@ def run(device: torch.device, as_json: bool, quick: bool) -> None:
     for rank in (16, 64):
         for geometry in (Householder(redundant=False), Riemannian(redundant=True)):
             network = reparameterize(discriminator(32).to(device), STTP(rank=rank, frames=geometry))
-            peers = {"dense": _training_step(discriminator(32).to(device), image)}
+            peers = {"dense": training_step(discriminator(32).to(device), image)}
             name = f"SNGAN-32 discriminator, batch 64, rank {rank}, {geometry.name}"
-            rows.append(compare(name, _training_step(network, image), peers, device, rounds=7))
+            rows.append(compare(name, training_step(network, image), peers, device, rounds=7))
     if not quick:
         rows.append(_overhead(device))
     publish("network", rows, device, as_json, {})
@@ -71,11 +71,3 @@ def _overhead(device: torch.device) -> Comparison:
 
 def _sum(factors: Sequence[Sequence[Tensor]]) -> Tensor:
     return torch.stack([tensor.sum() for group in factors for tensor in group]).sum()
-
-
-def _training_step(network: nn.Module, inputs: Tensor) -> Callable[[], None]:
-    def step() -> None:
-        network.zero_grad(set_to_none=True)
-        network(inputs).square().mean().backward()
-
-    return step

@@ -5,6 +5,7 @@ from .conversion import decompress, reparameterize
 from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from .embedding import Embedding
 from .evaluation import shared_evaluation
+from .factorization import factorize
 from .initialization import Haar, Initialization, NoisyIdentity, TruncatedIdentity
 from .linear import Linear
 from .repair import repair
@@ -43,6 +44,7 @@ __all__ = [
     "TruncatedIdentity",
     "WeightShape",
     "decompress",
+    "factorize",
     "load",
     "ranks_for",
     "repair",

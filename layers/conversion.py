@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, Literal, final
@@ -16,6 +16,7 @@ from . import convolution
 from .embedding import Embedding
 from .evaluation import attach, detach
 from .linear import Linear
+from .plan import Forward
 from .specification import Specification
 from .spectral_layer import SpectralLayer, share_hooks
 from .spectral_weight import SpectralWeight
@@ -52,22 +53,12 @@ def candidates(network: nn.Module, skip: Iterable[str] = ()) -> list[Candidate]:
     Raises:
         ValueError: a pattern in ``skip`` matches nothing, or a weight is shared with something that cannot follow.
     """
-    patterns = (skip,) if isinstance(skip, str) else tuple(skip)
-    unused = set(patterns)
+    left_alone = skipped_names(network, skip)
     found: dict[int, list[tuple[str, nn.Module, nn.Parameter]]] = {}
     for name, module in network.named_modules(remove_duplicate=False):
-        parts = name.split(".")
-        ancestors = [".".join(parts[: k + 1]) for k in range(len(parts))]
-        matches = {pattern for pattern in patterns if any(fnmatchcase(a, pattern) for a in ancestors)}
-        unused -= matches
         weight = module._parameters.get("weight")
-        if type(module) in SPECTRAL_LAYERS and weight is not None and not matches:
+        if type(module) in SPECTRAL_LAYERS and weight is not None and name not in left_alone:
             found.setdefault(id(weight), []).append((name, module, weight))
-    if unused:
-        raise ValueError(
-            f"skip={sorted(unused)[0]!r} matches no module; give qualified names, such as "
-            f"{next((name for name, _ in network.named_modules() if name), 'conv1')!r}, or glob patterns, such as '*.0'"
-        )
     result = []
     for entries in found.values():
         names, layers, weights = zip(*entries, strict=True)
@@ -75,6 +66,29 @@ def candidates(network: nn.Module, skip: Iterable[str] = ()) -> list[Candidate]:
         _require_whole_sharing(network, names, weights[0], shapes)
         result.append(Candidate(names, layers, weights[0], shapes.pop()))
     return result
+
+
+def skipped_names(network: nn.Module, skip: Iterable[str]) -> set[str]:
+    """Return the names of the modules that match a pattern or lie in one that does.
+
+    Raises:
+        ValueError: a pattern matches nothing.
+    """
+    patterns = (skip,) if isinstance(skip, str) else tuple(skip)
+    unused, names = set(patterns), set()
+    for name, _ in network.named_modules(remove_duplicate=False):
+        parts = name.split(".")
+        ancestors = [".".join(parts[: k + 1]) for k in range(len(parts))]
+        matches = {pattern for pattern in patterns if any(fnmatchcase(a, pattern) for a in ancestors)}
+        unused -= matches
+        if matches:
+            names.add(name)
+    if unused:
+        raise ValueError(
+            f"skip={sorted(unused)[0]!r} matches no module; give qualified names, such as "
+            f"{next((name for name, _ in network.named_modules() if name), 'conv1')!r}, or glob patterns, such as '*.0'"
+        )
+    return names
 
 
 def require_candidates(network: nn.Module, skip: Iterable[str] = ()) -> list[Candidate]:
@@ -138,7 +152,7 @@ def reparameterize(
         replacements.append((candidate, spectral.requires_grad_(candidate.weight.requires_grad)))
     _warn_of_dropped_scales(spec, {name: scale for name, scale in dropped.items() if scale != 1})
     for candidate, spectral in replacements:
-        network = replace_layers(network, candidate, spectral)
+        network = replace_layers(network, candidate, spectral, spec.forward)
     attach(network)
     return network
 
@@ -152,36 +166,63 @@ def decompress(network: nn.Module) -> nn.Module:
     Raises:
         ValueError: the network has no spectral layer.
     """
+    network = copy_of_spectral(network)
+    weights: dict[int, nn.Parameter] = {}
+    return with_layers(network, lambda layer: dense_layer(layer, weights))
+
+
+def copy_of_spectral(network: nn.Module) -> nn.Module:
+    """Return a copy of a network with spectral layers, in which each of them computes for itself.
+
+    Raises:
+        ValueError: it has none.
+    """
     if not any(isinstance(module, SpectralLayer) for module in network.modules()):
         raise ValueError(f"network has no spectral layer to decompress: {type(network).__name__} is dense already")
     network = copy.deepcopy(network)
     detach(network)
-    layers: dict[int, nn.Module] = {}
-    weights: dict[int, nn.Parameter] = {}
-    for name, module in list(network.named_modules(remove_duplicate=False)):
-        if not isinstance(module, SpectralLayer):
-            continue
-        if id(module) not in layers:
-            layer = module.dense()
-            weight = layer._parameters["weight"]
-            assert weight is not None
-            shared = weights.setdefault(id(module.spectral), weight)
-            if torch.equal(shared, weight):
-                layer.weight = shared
-            if module.bias is not None:
-                layer.bias = module.bias
-            share_hooks(module, layer)
-            layers[id(module)] = layer
-        network = set_submodule(network, name, layers[id(module)])
     return network
 
 
-def replace_layers(network: nn.Module, candidate: Candidate, spectral: SpectralWeight) -> nn.Module:
+def with_layers(network: nn.Module, make: Callable[[SpectralLayer], nn.Module]) -> nn.Module:
+    """Put what ``make`` returns in the places of the spectral layers of a network, one for each with its hooks."""
+    made: dict[int, nn.Module] = {}
+    for name, module in list(network.named_modules(remove_duplicate=False)):
+        if not isinstance(module, SpectralLayer):
+            continue
+        if id(module) not in made:
+            made[id(module)] = make(module)
+            share_hooks(module, made[id(module)])
+        network = set_submodule(network, name, made[id(module)])
+    return network
+
+
+def dense_layer(module: SpectralLayer, weights: dict[int, nn.Parameter]) -> nn.Module:
+    """Return a torch.nn layer with equal outputs and the same bias.
+
+    Args:
+        module: a spectral layer.
+        weights: the dense weights made so far by the id of the spectral ones, which layers that share one share.
+    """
+    layer = module.dense()
+    weight = layer._parameters["weight"]
+    assert weight is not None
+    shared = weights.setdefault(id(module.spectral), weight)
+    if torch.equal(shared, weight):
+        layer.weight = shared
+    if module.bias is not None:
+        layer.bias = module.bias
+    return layer
+
+
+def replace_layers(
+    network: nn.Module, candidate: Candidate, spectral: SpectralWeight, forward: Forward = "auto"
+) -> nn.Module:
     """Put the spectral forms of a candidate's layers, all with one weight, in the network's places."""
     made: dict[int, nn.Module] = {}
     for name, layer in zip(candidate.names, candidate.layers, strict=True):
         if id(layer) not in made:
-            made[id(layer)] = SPECTRAL_LAYERS[type(layer)].of(layer, spectral)
+            made[id(layer)] = SPECTRAL_LAYERS[type(layer)].of(layer, spectral, forward)
         network = set_submodule(network, name, made[id(layer)])
     return network
 

@@ -1,24 +1,29 @@
 """Convolutions and transposed convolutions in one to three dimensions.
 
 With few ranks a convolution is applied as its factors: the filters in V make r channels (r for each group), and a
-1 × … × 1 convolution with U diag(s) makes the output channels of them (Obukhov et al. 2021, Sec. 6).
+1 × … × 1 convolution with U diag(s) makes the output channels of them (Obukhov et al. 2021, Sec. 6). The cores are
+contracted to these factors and not with the input, whose windows they would have to be given one by one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import ClassVar, final
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .plan import Forward, Plan, convolution_plan
 from .spectral_layer import SpectralLayer
 
 
-class _Convolution(SpectralLayer):
+class Convolution(SpectralLayer):
     """Base of the convolutions: stride, padding, padding_mode, dilation and groups as in torch.nn."""
 
     convolve: ClassVar[Callable[..., Tensor]]
+    in_channels: int
+    out_channels: int
     groups: int
     stride: tuple[int, ...]
     padding: str | tuple[int, ...]
@@ -33,24 +38,37 @@ class _Convolution(SpectralLayer):
             input = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode)
             padding = (0,) * len(self.stride)
         convolve = type(self).convolve
-        if not self.multiplies_factors():
+        if self.route(input.numel() // (self.in_channels * math.prod(self.stride))).product == "dense":
             return convolve(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
         left, values, right = self.spectral.factors()
+        hidden = convolve(input, self.filters(right), None, self.stride, padding, self.dilation, self.groups)
+        return convolve(hidden, self.pointwise_filters(left * values), self.bias, groups=self.groups)
+
+    def filters(self, right: Tensor) -> Tensor:
+        """Return V as the weight of a convolution to r channels for each group."""
         filters = right.mT.unflatten(-1, self.spectral.weight_shape.shape[1:])
-        filters = filters.repeat(self.groups, *(1,) * (filters.dim() - 1))
-        hidden = convolve(input, filters, None, self.stride, padding, self.dilation, self.groups)
-        return convolve(hidden, _pointwise(left * values, self.stride), self.bias, groups=self.groups)
+        return filters if self.groups == 1 else filters.repeat(self.groups, *(1,) * (filters.dim() - 1))
+
+    def pointwise_filters(self, left: Tensor) -> Tensor:
+        """Return U as the weight of a 1 × … × 1 convolution from r channels for each group."""
+        return left.reshape(*left.shape, *(1,) * len(self.stride))
+
+    def _plan(self, forward: Forward) -> Plan:
+        return convolution_plan(self.spectral.manifold, forward, self.spectral.weight_shape)
 
 
-class _TransposedConvolution(SpectralLayer):
+class TransposedConvolution(SpectralLayer):
     """Base of the transposed convolutions: stride, padding, output_padding, dilation and groups as in torch.nn."""
 
     namesake: ClassVar[type[nn.modules.conv._ConvTransposeNd]]
     convolve: ClassVar[Callable[..., Tensor]]
     pointwise: ClassVar[Callable[..., Tensor]]
+    in_channels: int
+    out_channels: int
     groups: int
     stride: tuple[int, ...]
     padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
     dilation: tuple[int, ...]
     kernel_size: tuple[int, ...]
 
@@ -68,24 +86,35 @@ class _TransposedConvolution(SpectralLayer):
         )
         options = (self.stride, self.padding, output_padding, self.groups, self.dilation)
         convolve, pointwise = type(self).convolve, type(self).pointwise
-        if not self.multiplies_factors():
+        if self.route(input.numel() // self.in_channels).product == "dense":
             return convolve(input, self.weight, self.bias, *options)
         left, values, right = self.spectral.factors()
+        hidden = convolve(input, self.filters(right), None, *options)
+        return pointwise(hidden, self.pointwise_filters(left * values), self.bias, groups=self.groups)
+
+    def filters(self, right: Tensor) -> Tensor:
+        """Return V as the weight of a transposed convolution to r channels for each group."""
         shape = self.spectral.weight_shape
         # (C_in/groups · k, r) becomes torch's (C_in/groups, r, k), the same for each group.
         filters = right.reshape(shape.column_channels, shape.filter_size, -1).transpose(1, 2)
-        filters = filters.unflatten(-1, shape.kernel).repeat(self.groups, 1, *(1,) * len(shape.kernel))
-        hidden = convolve(input, filters, None, *options)
-        return pointwise(hidden, _pointwise(left * values, self.stride), self.bias, groups=self.groups)
+        filters = filters.unflatten(-1, shape.kernel)
+        return filters if self.groups == 1 else filters.repeat(self.groups, *(1,) * (filters.dim() - 1))
 
+    def pointwise_filters(self, left: Tensor) -> Tensor:
+        """Return U as the weight of a 1 × … × 1 convolution from r channels for each group."""
+        return left.reshape(*left.shape, *(1,) * len(self.stride))
 
-def _pointwise(matrix: Tensor, stride: tuple[int, ...]) -> Tensor:
-    """Return the matrix as the weight of a convolution with a filter of size 1 in as many dimensions."""
-    return matrix.reshape(*matrix.shape, *(1,) * len(stride))
+    @property
+    def outputs(self) -> int:
+        """Output positions for each position of the input."""
+        return math.prod(self.stride)
+
+    def _plan(self, forward: Forward) -> Plan:
+        return convolution_plan(self.spectral.manifold, forward, self.spectral.weight_shape, self.outputs)
 
 
 @final
-class Conv1d(_Convolution):
+class Conv1d(Convolution):
     """:class:`torch.nn.Conv1d` with a spectral weight: ``spec=`` beside its own arguments."""
 
     namesake = nn.Conv1d
@@ -93,7 +122,7 @@ class Conv1d(_Convolution):
 
 
 @final
-class Conv2d(_Convolution):
+class Conv2d(Convolution):
     """:class:`torch.nn.Conv2d` with a spectral weight: ``spec=`` beside its own arguments."""
 
     namesake = nn.Conv2d
@@ -101,7 +130,7 @@ class Conv2d(_Convolution):
 
 
 @final
-class Conv3d(_Convolution):
+class Conv3d(Convolution):
     """:class:`torch.nn.Conv3d` with a spectral weight: ``spec=`` beside its own arguments."""
 
     namesake = nn.Conv3d
@@ -109,7 +138,7 @@ class Conv3d(_Convolution):
 
 
 @final
-class ConvTranspose1d(_TransposedConvolution):
+class ConvTranspose1d(TransposedConvolution):
     """:class:`torch.nn.ConvTranspose1d` with a spectral weight: ``spec=`` beside its own arguments."""
 
     namesake = nn.ConvTranspose1d
@@ -118,7 +147,7 @@ class ConvTranspose1d(_TransposedConvolution):
 
 
 @final
-class ConvTranspose2d(_TransposedConvolution):
+class ConvTranspose2d(TransposedConvolution):
     """:class:`torch.nn.ConvTranspose2d` with a spectral weight: ``spec=`` beside its own arguments."""
 
     namesake = nn.ConvTranspose2d
@@ -127,7 +156,7 @@ class ConvTranspose2d(_TransposedConvolution):
 
 
 @final
-class ConvTranspose3d(_TransposedConvolution):
+class ConvTranspose3d(TransposedConvolution):
     """:class:`torch.nn.ConvTranspose3d` with a spectral weight: ``spec=`` beside its own arguments."""
 
     namesake = nn.ConvTranspose3d

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .plan import Forward, Plan, embedding_plan
 from .spectral_layer import SpectralLayer
 from .spectral_weight import SpectralWeight
 
@@ -37,11 +38,16 @@ class Embedding(SpectralLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return vectors of shape ``(*input.shape, embedding_dim)`` for indices of any shape."""
-        if self.scale_grad_by_freq or not self.multiplies_factors():
+        route = self.route(input.numel())
+        if self.scale_grad_by_freq or route.product == "dense":
             output = F.embedding(input, self.weight, self.padding_idx, scale_grad_by_freq=self.scale_grad_by_freq)
         else:
-            left, values, right = self.spectral.factors()
-            output = F.embedding(input, left) @ (right * values).mT
+            if route.product == "factors":
+                left, values, right = self.spectral.factors()
+                rows = F.embedding(input, left)
+            else:
+                rows, values, right = self.spectral.left_rows(input, route)
+            output = rows @ (right * values).mT
             if self.padding_vector is not None and self.padding_idx is not None:
                 is_padding = input.eq(self.padding_idx).unsqueeze(-1)
                 output = torch.where(is_padding, self.padding_vector.to(output.dtype), output)
@@ -59,10 +65,13 @@ class Embedding(SpectralLayer):
         is_padding = torch.arange(self.num_embeddings, device=weight.device).eq(self.padding_idx)
         return torch.where(is_padding.unsqueeze(-1), self.padding_vector.to(weight.dtype), weight)
 
-    def _adopt(self, layer: nn.Module, spectral: SpectralWeight) -> None:
+    def _plan(self, forward: Forward) -> Plan:
+        return embedding_plan(self.spectral.manifold, forward)
+
+    def _adopt(self, layer: nn.Module, spectral: SpectralWeight, forward: Forward) -> None:
         if layer.sparse:
             raise ValueError("sparse must be False, got True: the gradients of frames are dense; leave the option out")
-        super()._adopt(layer, spectral)
+        super()._adopt(layer, spectral, forward)
         weight, index = layer._parameters["weight"], layer.padding_idx
         row = weight.detach()[index].clone() if weight is not None and isinstance(index, int) else None
         self.register_buffer("padding_vector", row)

@@ -1,51 +1,92 @@
 """Evaluate together what has one shape: all frames and all equal trains in batches, while a network's forward runs.
 
 A network that went through :func:`~sttp.layers.reparameterize` carries two hooks. Before the forward they give every
-spectral weight an evaluator; the first weight that is asked for its factors has all weights evaluated in a few batches,
-and each takes its slice. After the forward, also one that raised, the slices are gone. A layer that is
-called alone computes for itself.
+spectral weight an evaluator; the first weight that is asked for its frames has all frames evaluated in a few batches,
+and the first that is asked for its factors those of all equal trains, and each takes its slice. After the forward,
+also one that raised, the slices are gone. A layer that is called alone computes for itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final, TypeVar, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..manifolds import SpectralTensorTrain
 from ..manifolds.frame_batches import frames_of_charts
 from .spectral_layer import SpectralLayer
-from .spectral_weight import Factors, SpectralWeight, evaluate, without_autocast
+from .spectral_weight import (
+    Factors,
+    SpectralWeight,
+    evaluate,
+    evaluate_frames,
+    product_of,
+    without_autocast,
+)
+
+T = TypeVar("T")
 
 
+@final
 class _Evaluator:
-    """The factors of a set of weights, made together, and anew when something that they depend on has changed."""
+    """What a set of weights has in common, made together, and anew when something that it depends on has changed.
 
-    def __init__(self, weights: list[SpectralWeight]) -> None:
-        self._groups: dict[object, list[SpectralWeight]] = {}
-        self._group_of: dict[int, list[SpectralWeight]] = {}
-        self._slices: dict[int, tuple[_State, Factors]] = {}
+    Args:
+        weights: the weights.
+        lasting: whether many forwards are to be served.
+    """
+
+    def __init__(self, weights: list[SpectralWeight], lasting: bool) -> None:
+        self._weights: Final = weights
+        self._lasting: Final = lasting
         self._surroundings = _surroundings()
-        for weight in weights:
-            reference = weight.frames[0]
-            group = self._groups.setdefault((reference.dtype, reference.device), [])
-            group.append(weight)
-            self._group_of[id(weight)] = group
+        self._frames: _Kept[list[Tensor]] = {}
+        self._factors: _Kept[Factors] = {}
+        self._matrices: _Kept[Tensor] = {}
 
-    def __call__(self, weight: SpectralWeight) -> Factors:
+    def keeps(self) -> bool:
+        """Return whether what is made serves many forwards."""
+        return self._lasting and not torch.is_grad_enabled() and _surroundings() == self._surroundings
+
+    def frames(self, weight: SpectralWeight) -> list[Tensor]:
+        """Return the frames of a weight, made with all others of its dtype and device."""
         if _surroundings() != self._surroundings:
             # Inside a checkpoint, forward or again in the backward: its layers must meet the same tensors both times.
-            return evaluate(weight.manifold, weight.point)
-        found = self._slices.get(id(weight))
-        if found is None or not found[0].holds_for(weight):
-            group = self._group_of[id(weight)]
-            for member, factors in zip(group, _evaluate_together(group), strict=True):
-                self._slices[id(member)] = (_State(member), factors)
-            found = self._slices[id(weight)]
-        return found[1]
+            return evaluate_frames(weight)
+        return _kept(self._frames, weight, lambda: self._beside(weight), _frames_together)
+
+    def factors(self, weight: SpectralWeight) -> Factors:
+        """Return the factors of a weight, made with those of all weights of its train."""
+        if _surroundings() != self._surroundings:
+            return evaluate(weight)
+        return _kept(
+            self._factors,
+            weight,
+            lambda: [member for member in self._beside(weight) if member.manifold == weight.manifold],
+            self._factors_together,
+        )
+
+    def matrix(self, weight: SpectralWeight) -> Tensor:
+        """Return W as a matrix; it is large, and kept for many forwards alone."""
+        if not self._lasting or _surroundings() != self._surroundings:
+            return product_of(self.factors(weight))
+        return _kept(self._matrices, weight, lambda: [weight], lambda _: [product_of(self.factors(weight))])
+
+    def _beside(self, weight: SpectralWeight) -> list[SpectralWeight]:
+        """Return the weights with the dtype and on the device of one."""
+        return [member for member in self._weights if _place(member) == _place(weight)]
+
+    def _factors_together(self, weights: list[SpectralWeight]) -> list[Factors]:
+        train, frames = weights[0].manifold, [self.frames(weight) for weight in weights]
+        with without_autocast(frames[0][0]):
+            if len(weights) == 1:
+                return [Factors(*train.factors_of_frames(frames[0], weights[0].point.spectrum))]
+            stacked = [torch.stack(column) for column in zip(*frames, strict=True)]
+            spectra = torch.stack([weight.point.spectrum for weight in weights])
+            batched = train.factors_of_frames(stacked, spectra)
+            return [Factors(*slices) for slices in zip(*(tensor.unbind() for tensor in batched), strict=True)]
 
 
 class _State:
@@ -75,36 +116,46 @@ def _surroundings() -> object:
     return torch._C._current_graph_task_id(), None if hooks is None else hooks(True)
 
 
-def _evaluate_together(weights: list[SpectralWeight]) -> list[Factors]:
-    """Return the factors of each weight: all frames first, whatever their train, then equal trains in one batch."""
+_Kept = dict[int, tuple[_State, T]]
+
+
+def _kept(
+    kept: _Kept[T],
+    weight: SpectralWeight,
+    members: Callable[[], list[SpectralWeight]],
+    make: Callable[[list[SpectralWeight]], list[T]],
+) -> T:
+    """Return what is kept for a weight, made for all members anew where its parameters are no longer the same."""
+    found = kept.get(id(weight))
+    if found is None or not found[0].holds_for(weight):
+        together = members()
+        for member, value in zip(together, make(together), strict=True):
+            kept[id(member)] = (_State(member), value)
+        found = kept[id(weight)]
+    return found[1]
+
+
+def _place(weight: SpectralWeight) -> object:
+    reference = weight.frames[0]
+    return reference.dtype, reference.device
+
+
+def _frames_together(weights: list[SpectralWeight]) -> list[list[Tensor]]:
+    """Return the frames of each weight, made in one batch for each shape, whatever their trains."""
     points = [weight.point for weight in weights]
     charts = [chart for weight in weights for chart in weight.manifold.charts]
     coordinates = [frame for point in points for frame in point.frames]
     signs = [sign for point in points for sign in point.signs]
-    results: dict[int, Factors] = {}
     with without_autocast(coordinates[0]):
         frames = iter(frames_of_charts(charts, coordinates, signs))
-        own = [[next(frames) for _ in weight.manifold.charts] for weight in weights]
-        trains: dict[SpectralTensorTrain, list[int]] = {}
-        for index, weight in enumerate(weights):
-            trains.setdefault(weight.manifold, []).append(index)
-        for train, members in trains.items():
-            if len(members) == 1:
-                results[members[0]] = Factors(*train.factors_of_frames(own[members[0]], points[members[0]].spectrum))
-                continue
-            stacked = [torch.stack(column) for column in zip(*(own[k] for k in members), strict=True)]
-            spectra = torch.stack([points[k].spectrum for k in members])
-            batched = train.factors_of_frames(stacked, spectra)
-            for index, factors in zip(members, zip(*(x.unbind() for x in batched), strict=True), strict=True):
-                results[index] = Factors(*factors)
-    return [results[index] for index in range(len(weights))]
+    return [[next(frames) for _ in weight.manifold.charts] for weight in weights]
 
 
-def _begin(network: nn.Module) -> list[SpectralWeight]:
+def _begin(network: nn.Module, lasting: bool) -> list[SpectralWeight]:
     """Give an evaluator to all weights that have none, and return them."""
     weights = [m for m in network.modules() if isinstance(m, SpectralWeight) and m.evaluator is None]
     if weights:
-        evaluator = _Evaluator(weights)
+        evaluator = _Evaluator(weights, lasting)
         for weight in weights:
             weight.evaluator = evaluator
     return weights
@@ -123,7 +174,7 @@ def shared_evaluation(network: nn.Module) -> Iterator[None]:
     count, through ``parameter.data``, is not seen. With gradients, the forwards of a block between two changes share
     one graph: add their losses and go backward once.
     """
-    weights = _begin(network)
+    weights = _begin(network, lasting=True)
     try:
         yield
     finally:
@@ -152,7 +203,7 @@ def detach(network: nn.Module) -> None:
 def _before_forward(network: nn.Module, _: Any) -> None:
     if not torch.compiler.is_compiling():  # a compiler batches for itself, and need not trace this
         _after_forward(network)  # what a KeyboardInterrupt left behind, after which torch runs no hooks
-        network.__dict__["_sttp_evaluated"] = _begin(network)
+        network.__dict__["_sttp_evaluated"] = _begin(network, lasting=False)
 
 
 def _after_forward(network: nn.Module, *_: Any) -> None:

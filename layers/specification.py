@@ -10,6 +10,7 @@ from typing import final
 from ..manifolds import Free, Geometry, Riemannian, SpectralTensorTrain, Spectrum, TrainShape, prime_modes
 from ..manifolds.train_shape import require_rank
 from .initialization import Initialization, NoisyIdentity
+from .plan import Forward, require_forward
 from .weight_shape import WeightShape
 
 Modes = tuple[tuple[int, ...], tuple[int, ...]]
@@ -24,19 +25,25 @@ class Specification(abc.ABC):
         frames: ``Riemannian(…)`` or ``Householder(…)``.
         spectrum: ``Free()``, ``Lipschitz()`` or ``Identity()``.
         initialization: ``NoisyIdentity()``, ``Haar()`` or ``TruncatedIdentity()``.
+        forward: how layers take the product with their weights. ``"dense"`` forms W; ``"factors"`` forms U and V and
+            applies one after another; ``"cores"`` contracts the input with the cores of the train directly, or where
+            there is no such product, in convolutions, is ``"factors"``; ``"auto"`` takes what costs least by counted
+            operations and memory. No number but roundings depends on it.
 
     Raises:
         TypeError: the rank is not an integer, or another attribute is not an object of its kind.
-        ValueError: the rank is below 1.
+        ValueError: the rank is below 1, or ``forward`` is none of the four.
     """
 
     rank: int
     frames: Geometry = field(default_factory=Riemannian)
     spectrum: Spectrum = field(default_factory=Free)
     initialization: Initialization = field(default_factory=NoisyIdentity)
+    forward: Forward = field(default="auto", kw_only=True)
 
     def __post_init__(self) -> None:
         require_rank(self.rank)
+        require_forward(self.forward)
         for name, kind, cure in (
             ("frames", Geometry, "Riemannian() or Householder()"),
             ("spectrum", Spectrum, "Free(), Lipschitz() or Identity()"),

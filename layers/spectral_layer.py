@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, ClassVar, Self, get_args
+import warnings
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from .product import Product
+from .plan import Forward, Plan, Route
 from .specification import Specification
 from .spectral_weight import SpectralWeight
 from .weight_shape import WeightShape
@@ -43,14 +44,14 @@ class SpectralLayer(nn.Module):
     Attributes:
         spectral: the parameters of the weight.
         bias: the bias, or None.
-        product: how the product with the weight is taken: ``"factors"`` applies V, s and U one after another,
-            ``"dense"`` forms W, ``"auto"`` takes what needs fewer operations.
+        plan: how the product with the weight can be taken, and which way the specification's ``forward`` asks for.
     """
 
     namesake: ClassVar[type[nn.Module]]
     spectral: SpectralWeight
     bias: nn.Parameter | None
-    product: Product = "auto"
+    plan: Plan
+    _has_fallen_back: bool = False
 
     def __init__(
         self, *args: Any, spec: Specification, generator: torch.Generator | None = None, **kwargs: Any
@@ -61,14 +62,14 @@ class SpectralLayer(nn.Module):
         weight = template.weight
         assert isinstance(weight, Tensor)
         spectral = SpectralWeight(spec.manifold(shape), shape, weight.dtype, weight.device)
-        self._adopt(template, spectral.initialize(spec.initialization, generator))
+        self._adopt(template, spectral.initialize(spec.initialization, generator), spec.forward)
 
     @classmethod
-    def of(cls, layer: nn.Module, spectral: SpectralWeight) -> Self:
+    def of(cls, layer: nn.Module, spectral: SpectralWeight, forward: Forward = "auto") -> Self:
         """Return the spectral form of a torch.nn layer: its attributes, hooks and bias (the object), another weight."""
         instance = cls.__new__(cls)
         nn.Module.__init__(instance)
-        instance._adopt(layer, spectral)
+        instance._adopt(layer, spectral, forward)
         return instance
 
     def dense(self) -> nn.Module:
@@ -96,26 +97,43 @@ class SpectralLayer(nn.Module):
         """Return what the namesake prints."""
         return self.namesake.extra_repr(self)  # reads attributes that both have
 
-    def multiplies_factors(self) -> bool:
-        """Return whether the forward applies the factors and does not form W.
+    @abc.abstractmethod
+    def _plan(self, forward: Forward) -> Plan:
+        """Return the plan of this layer's product with its weight."""
 
-        Raises:
-            ValueError: ``product`` is none of its three values.
+    def route(self, number: int) -> Route:
+        """Return how the forward takes the product with the weight for a number of vectors.
+
+        Where the route that was asked for, or the cheapest, would make a tensor too large, it is another one, and the
+        first time with a warning.
         """
-        if self.product not in get_args(Product):
-            raise ValueError(f"product must be one of {', '.join(get_args(Product))}, got {self.product!r}")
-        return (self.spectral.cheapest_product if self.product == "auto" else self.product) == "factors"
+        evaluator = self.spectral.evaluator
+        formed = evaluator is not None and evaluator.keeps()
+        wanted = self.plan.wanted(number, formed)
+        if wanted.holds(number):
+            return wanted
+        route = self.plan.feasible(number, formed)
+        if route is not wanted and not self._has_fallen_back and not torch.compiler.is_compiling():
+            self._has_fallen_back = True
+            warnings.warn(
+                f"{self.namesake.__name__}({self.extra_repr()}): forward={wanted.product!r} would make a tensor of "
+                f"{wanted.largest(number):,} entries, so that forward={route.product!r} is taken",
+                UserWarning,
+                stacklevel=3,
+            )
+        return route
 
-    def _adopt(self, layer: nn.Module, spectral: SpectralWeight) -> None:
+    def _adopt(self, layer: nn.Module, spectral: SpectralWeight, forward: Forward) -> None:
         self.__dict__.update({name: value for name, value in vars(layer).items() if name not in _MODULE_STATE})
         share_hooks(layer, self)
         self.spectral = spectral
         bias = layer._parameters.get("bias")
         self.register_parameter("bias", bias)
         self.train(layer.training)
+        self.plan = self._plan(forward)  # here and not in the forward, where torch.compile could not trace the search
 
     def _own_attributes(self) -> dict[str, Any]:
-        kept = {"product"}
+        kept = {"plan", "_has_fallen_back"}
         return {name: value for name, value in vars(self).items() if name not in _MODULE_STATE | kept}
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple, Self, cast, final
+from typing import Any, NamedTuple, Protocol, Self, cast, final
 
 import torch
 from torch import Tensor, nn
 
 from ..manifolds import MatrixFit, SpectralTensorTrain, TrainPoint, orthogonality_error
 from ..manifolds.embedded_train import parameter_manifolds
+from ..manifolds.frame_batches import frames_of_charts
 from ..manifolds.householder import require_precision
 from ..manifolds.replacement import mark_current, mark_replaced
+from ..manifolds.train_products import left_factor_rows, merge_frames, train_product
 from .feasibility import refuse_infeasible
 from .initialization import Initialization
 from .manifold_parameters import has_lost_manifold, manifold_parameter, restore_manifold
-from .product import cheapest_product
+from .plan import Route
 from .weight_shape import WeightShape
 
 
@@ -26,6 +28,22 @@ class Factors(NamedTuple):
     left: Tensor
     values: Tensor
     right: Tensor
+
+
+class Evaluator(Protocol):
+    """What evaluates weights together while a network's forward or a ``shared_evaluation`` block runs."""
+
+    def frames(self, weight: SpectralWeight) -> list[Tensor]:
+        """Return :meth:`SpectralWeight.stored_frames`."""
+
+    def factors(self, weight: SpectralWeight) -> Factors:
+        """Return :meth:`SpectralWeight.factors`."""
+
+    def matrix(self, weight: SpectralWeight) -> Tensor:
+        """Return :meth:`SpectralWeight.matrix`."""
+
+    def keeps(self) -> bool:
+        """Return whether what is made serves many forwards."""
 
 
 @final
@@ -45,7 +63,6 @@ class SpectralWeight(nn.Module):
     Attributes:
         fit_error: relative Frobenius error of the last :meth:`fit`, None where there was none.
         parameter_manifolds: the manifold of each frame and of the spectrum, None for plain parameters.
-        cheapest_product: ``"dense"`` or ``"factors"``: which product with the weight needs fewer operations.
         refuses_infeasible: whether ``load_state_dict`` fails on frames that are off their manifold.
 
     Raises:
@@ -67,9 +84,6 @@ class SpectralWeight(nn.Module):
         require_precision(dtype, "the frames of a spectral weight")
         self.manifold = manifold
         self.weight_shape = weight_shape
-        shape = manifold.shape
-        # Here and not in the forward, where torch.compile could not trace the search.
-        self.cheapest_product = cheapest_product(shape.rows, shape.columns, shape.center_rank, weight_shape.groups)
         self.fit_error: float | None = None
         self.frames = nn.ParameterList()
         self.parameter_manifolds = parameter_manifolds(manifold)
@@ -89,7 +103,7 @@ class SpectralWeight(nn.Module):
         self.register_load_state_dict_pre_hook(refuse_infeasible)
         self.register_load_state_dict_post_hook(_restore_manifolds)
         # Set while a network's forward or a shared_evaluation block runs: what then evaluates equal trains together.
-        self.evaluator: Callable[[SpectralWeight], Factors] | None = None
+        self.evaluator: Evaluator | None = None
 
     # --- the point ---
 
@@ -133,18 +147,37 @@ class SpectralWeight(nn.Module):
 
     # --- the weight ---
 
+    def stored_frames(self) -> list[Tensor]:
+        """Return the frames of the manifold's charts, in the parameters' own precision also under autocast."""
+        evaluator = self.evaluator
+        return evaluate_frames(self) if evaluator is None else evaluator.frames(self)
+
     def factors(self) -> Factors:
         """Return U, s and V, in the parameters' own precision also under autocast."""
         evaluator = self.evaluator
-        if evaluator is not None:
-            return evaluator(self)
-        return evaluate(self.manifold, self.point)
+        return evaluate(self) if evaluator is None else evaluator.factors(self)
 
     def matrix(self) -> Tensor:
         """Return W as a matrix ``(rows, columns)``."""
-        left, values, right = self.factors()
-        with without_autocast(left):
-            return (left * values) @ right.mT
+        evaluator = self.evaluator
+        return product_of(self.factors()) if evaluator is None else evaluator.matrix(self)
+
+    def multiply(self, vectors: Tensor, route: Route) -> Tensor:
+        """Return x Wᵀ of shape ``(number, rows)`` for vectors x ``(number, columns)`` by the blocks of a route."""
+        frames, train = self.stored_frames(), self.manifold
+        with without_autocast(frames[0]):
+            left, right = (merge_frames(frames, train.stored_shapes, blocks) for blocks in (route.left, route.right))
+        return train_product(vectors, train.shape, left, self.singular_values(), right)
+
+    def left_rows(self, indices: Tensor, route: Route) -> Factors:
+        """Return the rows of U at indices of any shape, ``(*indices.shape, r)``, with s and V, without forming U."""
+        frames, train = self.stored_frames(), self.manifold
+        shapes = train.stored_shapes
+        split = sum(shape.left for shape in shapes)
+        with without_autocast(frames[0]):
+            (right,) = merge_frames(frames, shapes, [(split, len(frames))])
+            rows = left_factor_rows(indices, train.shape, merge_frames(frames, shapes, route.left))
+        return Factors(rows, self.singular_values(), right[: train.shape.columns])
 
     def weight(self) -> Tensor:
         """Return W in the shape of torch's weight, contiguous."""
@@ -224,10 +257,25 @@ class SpectralWeight(nn.Module):
         return {**self.__dict__, "evaluator": None}
 
 
-def evaluate(manifold: SpectralTensorTrain, point: TrainPoint) -> Factors:
-    """Return the factors of a point, with any leading batch dimensions, out of autocast's reach."""
+def evaluate_frames(weight: SpectralWeight) -> list[Tensor]:
+    """Return the frames of one weight, out of autocast's reach."""
+    point = weight.point
     with without_autocast(point.spectrum):
-        return Factors(*manifold.factors(point))
+        return frames_of_charts(weight.manifold.charts, point.frames, point.signs)
+
+
+def evaluate(weight: SpectralWeight) -> Factors:
+    """Return the factors of one weight, out of autocast's reach."""
+    point = weight.point
+    with without_autocast(point.spectrum):
+        return Factors(*weight.manifold.factors(point))
+
+
+def product_of(factors: Factors) -> Tensor:
+    """Return U diag(s) Vᵀ, out of autocast's reach."""
+    left, values, right = factors
+    with without_autocast(left):
+        return (left * values) @ right.mT
 
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from glob import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
@@ -30,7 +30,9 @@ from ..manifolds import (
 from .atomic_write import write_atomically
 from .conversion import SPECTRAL_LAYERS, candidates, replace_layers
 from .evaluation import attach
+from .plan import Forward, require_forward
 from .repair import repair as project_frames
+from .spectral_layer import SpectralLayer
 from .spectral_weight import SpectralWeight, spectral_weights
 
 TENSORS: Final = "model.safetensors"
@@ -57,6 +59,7 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
             "geometry": _encode(weight.manifold.geometry),
             "spectrum": _encode(weight.manifold.spectrum),
             "fit_error": weight.fit_error,
+            "forward": cast(SpectralLayer, network.get_submodule(name)).plan.forward,
         }
         for name, weight in spectral_weights(network).items()
     }
@@ -97,7 +100,7 @@ def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool 
             f"{TENSORS} ({type(error).__name__}: {error}); pass a folder that save() wrote"
         ) from None
     found = {name: candidate for candidate in candidates(network, _others(network, saved)) for name in candidate.names}
-    for name, (manifold, _) in saved.items():
+    for name, (manifold, _, _) in saved.items():
         if name not in found:
             raise ValueError(f"network has no layer {name!r} as the saved one has; pass the network it was made from")
         shape = found[name].shape
@@ -106,12 +109,13 @@ def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool 
                 f"layer {name!r} has a {shape.rows} x {shape.columns} weight, the saved one "
                 f"{manifold.shape.rows} x {manifold.shape.columns}; pass the network it was made from"
             )
-    for name, (manifold, fit_error) in saved.items():
+    for name, (manifold, fit_error, forward) in saved.items():
         candidate = found[name]
         weight = SpectralWeight(manifold, candidate.shape, candidate.weight.dtype, candidate.weight.device)
         weight.fit_error = fit_error
         weight.refuses_infeasible = not repair
-        network = replace_layers(network, candidate, weight.requires_grad_(candidate.weight.requires_grad))
+        weight.requires_grad_(candidate.weight.requires_grad)
+        network = replace_layers(network, candidate, weight, forward)
     attach(network)
     try:
         load_model(network, str(tensors))
@@ -136,8 +140,8 @@ def _others(network: nn.Module, saved: Iterable[str]) -> list[str]:
     ]
 
 
-def _layers(text: str) -> dict[str, tuple[SpectralTensorTrain, float | None]]:
-    """Return manifold and fit error of each layer that a description names."""
+def _layers(text: str) -> dict[str, tuple[SpectralTensorTrain, float | None, Forward]]:
+    """Return manifold, fit error and way of forward of each layer that a description names."""
     description = json.loads(text)
     if description["format"] != FORMAT:
         raise ValueError(f"format {description['format']!r}, where this version reads {FORMAT}")
@@ -145,9 +149,15 @@ def _layers(text: str) -> dict[str, tuple[SpectralTensorTrain, float | None]]:
         name: (
             SpectralTensorTrain(*(_decode(layer[key]) for key in ("shape", "geometry", "spectrum"))),
             layer["fit_error"],
+            _forward(layer.get("forward", "auto")),
         )
         for name, layer in description["layers"].items()
     }
+
+
+def _forward(name: Forward) -> Forward:
+    require_forward(name)
+    return name
 
 
 def _encode(value: Any) -> Any:

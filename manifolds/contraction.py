@@ -29,17 +29,25 @@ def contract_left(frames: Sequence[Tensor | None], shapes: Sequence[FrameShape])
 
 
 def contract_right(frames: Sequence[Tensor | None], shapes: Sequence[FrameShape]) -> Tensor | None:
-    """Return V of shape ``(..., columns, r)`` from the frames right of the centre: the left side mirrored."""
+    """Return V of shape ``(..., columns, r)`` from the frames right of the centre: the left side mirrored.
+
+    What lies contiguously in memory is Vᵀ, as the weight of a layer that applies V wants it.
+    """
     basis = None
     for frame, shape in zip(reversed(frames), reversed(shapes), strict=True):
         if frame is None:
             continue
         if basis is None:
-            basis = frame
+            basis = frame.mT
         else:
-            core = frame.unflatten(-2, (shape.mode, shape.outer_rank))
-            basis = (basis.unsqueeze(-3) @ core).flatten(-3, -2)
-    return basis
+            core = frame.mT.unflatten(-1, (shape.mode, shape.outer_rank)).flatten(-3, -2)
+            basis = (core @ basis).unflatten(-2, (shape.columns, shape.mode)).flatten(-2)
+    return None if basis is None else basis.mT
+
+
+def without_padding(factor: Tensor, rows: int) -> Tensor:
+    """Return the first rows; all of them without a slice, whose backward would fill and copy as many zeros."""
+    return factor if factor.shape[-2] == rows else factor[..., :rows, :]
 
 
 def absorb(rotation: Tensor, frame: Tensor, shape: FrameShape) -> Tensor:

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from .contraction import absorb, contract_left, contract_right, tensor_train_svd
+from .contraction import absorb, contract_left, contract_right, tensor_train_svd, without_padding
 from .embedded_metric import EmbeddedMetric
 from .frame_batches import frames_of_charts
 from .geometry import Chart, Geometry, Riemannian
@@ -16,7 +16,7 @@ from .householder import require_precision
 from .matrices import haar_frame, identity_like, rq_positive
 from .spectra import Free, Lipschitz, Spectrum
 from .train_point import MatrixFit, TrainPoint, TrainTangent
-from .train_shape import TrainShape
+from .train_shape import FrameShape, TrainShape
 
 
 @final
@@ -39,6 +39,7 @@ class SpectralTensorTrain:
     Attributes:
         charts: the charts of the stored frames, in the order of the chain. Where the gauge is fixed, square frames have
             no freedom: they are the identity, and neither stored nor multiplied.
+        stored_shapes: the shapes of the same frames.
     """
 
     def __init__(self, shape: TrainShape, geometry: Geometry | None = None, spectrum: Spectrum | None = None) -> None:
@@ -56,6 +57,7 @@ class SpectralTensorTrain:
                 positions.append(position)
         self.charts = tuple(charts)
         self._positions = tuple(positions)
+        self.stored_shapes: tuple[FrameShape, ...] = tuple(shape.frames[position] for position in positions)
 
     def _key(self) -> tuple[object, ...]:
         return (self.shape, self.geometry, self.spectrum)
@@ -122,7 +124,7 @@ class SpectralTensorTrain:
         # The right side is never missing: V's frame at the centre is kept in every geometry.
         assert right is not None
         values = self.spectrum.values(spectrum, rank)
-        return left[..., : shape.rows, :], values, right[..., : shape.columns, :]
+        return without_padding(left, shape.rows), values, without_padding(right, shape.columns)
 
     def to_matrix(self, point: TrainPoint) -> Tensor:
         """Return W of shape ``(..., rows, columns)``."""

@@ -32,7 +32,8 @@ def step_adam(optimizer: RiemannianOptimizer, parameters: list[Tensor], group: d
     adam(
         parameters,
         _gradients(parameters),
-        *([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")),
+        [state["exp_avg"] for state in states],
+        [state["exp_avg_sq"] for state in states],
         [state["max_exp_avg_sq"] for state in states] if amsgrad else [],
         [state["step"] for state in states],
         amsgrad=amsgrad,

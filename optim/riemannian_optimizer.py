@@ -37,6 +37,10 @@ class RiemannianOptimizer(torch.optim.Optimizer):
     the step raises instead, before anything has moved, for which it has to read from the device.
     """
 
+    _stacks: dict[object, ParameterStack]
+    _kinds: dict[Tensor, _Kind]
+    _numbers: dict[object, int]
+
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self._forget_stacks()
         super().__init__(params, defaults)
@@ -83,7 +87,7 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         """
         self._move = torch.compile(self._move, **options)  # type: ignore[method-assign]
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not annotate it
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step; a closure is called with gradients enabled, and its loss returned.
@@ -183,9 +187,9 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         return stack if stack and stack.holds(members, states) else ParameterStack(manifold, members, states)
 
     def _forget_stacks(self) -> None:
-        self._stacks: dict[object, ParameterStack] = {}
-        self._kinds: dict[Tensor, _Kind] = {}
-        self._numbers: dict[object, int] = {}
+        self._stacks = {}
+        self._kinds = {}
+        self._numbers = {}
 
     def _step_stack(self, stack: ParameterStack, group: dict[str, Any]) -> None:
         """Move the parameters of a stack."""

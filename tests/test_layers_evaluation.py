@@ -20,7 +20,6 @@ from sttp.layers import (
     Identity,
     Lipschitz,
     Riemannian,
-    SpectralLayer,
     reparameterize,
     shared_evaluation,
     spectral_weights,
@@ -28,6 +27,7 @@ from sttp.layers import (
 from sttp.layers import spectral_weight as module
 
 INPUT = torch.randn(3, 8, dtype=torch.float64, generator=generator(1))
+every_forward = pytest.mark.parametrize("forward", ["dense", "factors", "cores"])
 
 
 class Network(nn.Module):
@@ -46,10 +46,10 @@ class Network(nn.Module):
         return self.last(self.layers[2](self.middle(self.inner, x)))
 
 
-def built(frames=None, spectrum=None, middle=None):
+def built(frames=None, spectrum=None, middle=None, forward="factors"):
     torch.manual_seed(0)
     network = Network() if middle is None else Network(middle)
-    spec = STTP(rank=3, frames=frames or Riemannian(), spectrum=spectrum or Free(), initialization=Haar())
+    spec = STTP(3, frames or Riemannian(), spectrum or Free(), Haar(), forward=forward)
     return reparameterize(network.double(), spec, generator=generator())
 
 
@@ -85,10 +85,11 @@ def evaluations(monkeypatch):
     return counted
 
 
+@every_forward
 @pytest.mark.parametrize("spectrum", SPECTRA)
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_numbers_are_the_same_with_and_without(geometry, spectrum):
-    network = built(GEOMETRIES[geometry], SPECTRA[spectrum])
+def test_numbers_are_the_same_with_and_without(geometry, spectrum, forward):
+    network = built(GEOMETRIES[geometry], SPECTRA[spectrum], forward=forward)
     single = alone(network)
     output, expected = network(INPUT), single(INPUT)
     torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
@@ -155,13 +156,14 @@ def test_a_forward_that_raises_leaves_nothing_behind(error, evaluations):
     network(INPUT).sum().backward()
 
 
-def test_networks_that_share_a_layer():
-    shared = nn.Linear(8, 8).double()
+@every_forward
+def test_networks_that_share_a_layer(forward):
+    shared, spec = nn.Linear(8, 8).double(), STTP(3, forward=forward)
     first, second = (nn.Sequential(shared, nn.Linear(8, 8).double()) for _ in range(2))
-    whole = reparameterize(nn.ModuleList([first, second]), SVDP(rank=3), generator=generator())
+    whole = reparameterize(nn.ModuleList([first, second]), spec, generator=generator())
     first, second = nn.Sequential(*whole[0]), nn.Sequential(*whole[1])
     for network in (first, second):
-        reparameterize(network.append(nn.Linear(8, 8).double()), SVDP(rank=3), generator=generator())
+        reparameterize(network.append(nn.Linear(8, 8).double()), spec, generator=generator())
     expected = alone(first)(INPUT), alone(second)(INPUT)
     torch.testing.assert_close(first(INPUT), expected[0])
     torch.testing.assert_close(second(INPUT), expected[1])
@@ -196,21 +198,23 @@ def test_a_network_that_calls_itself():
     assert leaves_nothing(network)
 
 
-def test_gradient_mode_may_change_inside_a_forward():
+@every_forward
+def test_gradient_mode_may_change_inside_a_forward(forward):
     def probed(function, x):
         with torch.no_grad():
             function(x)
         return function(x)
 
-    network = built(middle=probed)
+    network = built(middle=probed, forward=forward)
     single = alone(network)
     pairs = zip(gradients(network, network(INPUT).sum()), gradients(single, single(INPUT).sum()), strict=True)
     for ours, theirs in pairs:
         torch.testing.assert_close(ours, theirs)
 
 
-def test_changed_parameters_are_seen_within_a_block():
-    network = built()
+@every_forward
+def test_changed_parameters_are_seen_within_a_block(forward):
+    network = built(forward=forward)
     with torch.no_grad(), shared_evaluation(network):
         before = network(INPUT)
         network.layers[1].spectral.spectrum.mul_(3)
@@ -256,9 +260,10 @@ def test_replaced_parameters_are_seen_where_memory_is_used_again():
         torch.testing.assert_close(output, with_state(network, state(seed))(INPUT).detach())
 
 
+@every_forward
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_functional_call_with_gradients(geometry):
-    network = built(GEOMETRIES[geometry])
+def test_functional_call_with_gradients(geometry, forward):
+    network = built(GEOMETRIES[geometry], forward=forward)
     state = {name: tensor.requires_grad_() for name, tensor in state_of(network, 3).items()}
     other = with_state(network, state)
     output, expected = functional_call(network, state, INPUT), other(INPUT)
@@ -268,9 +273,10 @@ def test_functional_call_with_gradients(geometry):
         torch.testing.assert_close(gradient, theirs, rtol=1e-9, atol=1e-9)
 
 
+@every_forward
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_vmap_over_inputs_and_over_parameters(geometry):
-    network = built(GEOMETRIES[geometry])
+def test_vmap_over_inputs_and_over_parameters(geometry, forward):
+    network = built(GEOMETRIES[geometry], forward=forward)
     torch.testing.assert_close(vmap(network)(INPUT), network(INPUT))
     states = [state_of(network, seed) for seed in range(3)]
     stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
@@ -293,11 +299,12 @@ def test_vmap_over_inputs_and_over_parameters(geometry):
 @pytest.mark.parametrize("reentrant", [False, True], ids=["saved", "reentrant"])
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("block", [False, True], ids=["alone", "block"])
-def test_checkpointing_gives_the_same_gradients(geometry, reentrant, whole, block):
+@every_forward
+def test_checkpointing_gives_the_same_gradients(geometry, reentrant, whole, block, forward):
     def saved(function, x):
         return checkpoint(function, x, use_reentrant=reentrant)
 
-    network = built(GEOMETRIES[geometry], middle=None if whole else saved)
+    network = built(GEOMETRIES[geometry], middle=None if whole else saved, forward=forward)
     plain = alone(network)
     plain.middle = lambda function, x: function(x)
     x, y = (INPUT.clone().requires_grad_() for _ in range(2))
@@ -318,13 +325,10 @@ def test_saved_tensors_on_the_cpu_keep_the_shared_evaluation(evaluations):
     assert len(evaluations) == 2
 
 
-@pytest.mark.parametrize("product", ["dense", "factors"])
+@every_forward
 @pytest.mark.parametrize("frames", [Riemannian(), Householder()], ids=["stiefel", "householder"])
-def test_autocast_casts_products_and_no_frames(frames, product):
-    network = built(frames).float()
-    for layer in network.modules():
-        if isinstance(layer, SpectralLayer):
-            layer.product = product
+def test_autocast_casts_products_and_no_frames(frames, forward):
+    network = built(frames, forward=forward).float()
     x = INPUT.float()
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = network(x)
@@ -347,9 +351,10 @@ def test_autocast_embedding():
     torch.testing.assert_close(output.float(), network(indices), rtol=0.02, atol=0.02)
 
 
+@every_forward
 @pytest.mark.parametrize("geometry", GEOMETRIES)
-def test_inference_mode(geometry):
-    network = built(GEOMETRIES[geometry])
+def test_inference_mode(geometry, forward):
+    network = built(GEOMETRIES[geometry], forward=forward)
     expected = network(INPUT).detach()
     with torch.inference_mode():
         torch.testing.assert_close(network(INPUT), expected)
@@ -368,7 +373,32 @@ def test_meta_device():
     assert network(torch.empty(5, 8, device="meta")).shape == (5, 4)
 
 
-def test_empty_batch():
-    network = built()
+@every_forward
+def test_second_derivatives(forward):
+    network = built(Householder(), forward=forward)
+    parameters = list(network.parameters())
+    single = alone(network)
+    dense = [layer.weight for layer in (*single.layers, single.last)]
+    biases = [layer.bias for layer in (*single.layers, single.last)]
+
+    def plain(x):
+        for k in (0, 1):
+            x = nn.functional.linear(x, dense[k], biases[k]).tanh()
+        return nn.functional.linear(nn.functional.linear(x, dense[2], biases[2]), dense[3], biases[3])
+
+    def penalty(output, inputs, x):
+        slopes = torch.autograd.grad(output.sin().sum(), [x, *inputs], create_graph=True)
+        return torch.stack([slope.square().sum() for slope in slopes]).sum()
+
+    x, y = (INPUT.clone().requires_grad_() for _ in range(2))
+    ours = torch.autograd.grad(penalty(network(x), parameters, x), parameters)
+    expected = torch.autograd.grad(penalty(plain(y), list(single.parameters()), y), list(single.parameters()))
+    for gradient, theirs in zip(ours, expected, strict=True):
+        torch.testing.assert_close(gradient, theirs, rtol=1e-8, atol=1e-9)
+
+
+@every_forward
+def test_empty_batch(forward):
+    network = built(forward=forward)
     assert network(INPUT[:0]).shape == (0, 4)
     network(INPUT[:0]).sum().backward()

@@ -1,5 +1,7 @@
 """Each layer against its torch.nn namesake with the same weight: outputs, gradients, printed form."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from trains import GEOMETRIES, generator
 from sttp import layers
 from sttp.layers import STTP, SVDP, Free, Haar, Householder, Lipschitz, Riemannian
 
-PRODUCTS = ("auto", "dense", "factors")
+FORWARDS = ("auto", "dense", "factors", "cores")
 SPECS = {
     "sttp": STTP(rank=2, frames=Riemannian(), spectrum=Free(), initialization=Haar()),
     "svdp": SVDP(rank=3, frames=Householder(), spectrum=Lipschitz(), initialization=Haar()),
@@ -50,10 +52,11 @@ CASES = [
 ]
 
 
-def pair(name, args, options, spec, dtype=torch.float64):
+def pair(name, args, options, spec, forward="auto", dtype=torch.float64):
     """Return a spectral layer and its namesake with the same weight and bias."""
     torch.manual_seed(0)
-    layer = getattr(layers, name)(*args, **options, spec=SPECS[spec], generator=generator(), dtype=dtype)
+    spec = replace(SPECS[spec], forward=forward)
+    layer = getattr(layers, name)(*args, **options, spec=spec, generator=generator(), dtype=dtype)
     namesake = getattr(nn, name)(*args, **options, dtype=dtype)
     with torch.no_grad():
         namesake.weight.copy_(layer.weight)
@@ -73,12 +76,11 @@ def assert_equal_gradients(layer, namesake):
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # torch's own, about its copy of the input
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("forward", FORWARDS)
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize(("name", "args", "options", "shape"), CASES)
-def test_outputs_and_gradients_are_the_namesakes(name, args, options, shape, spec, product):
-    layer, namesake = pair(name, args, options, spec)
-    layer.product = product
+def test_outputs_and_gradients_are_the_namesakes(name, args, options, shape, spec, forward):
+    layer, namesake = pair(name, args, options, spec, forward)
     inputs = [torch.randn(shape, dtype=torch.float64, generator=generator(1), requires_grad=True) for _ in range(2)]
     output, expected = layer(inputs[0]), namesake(inputs[1])
     torch.testing.assert_close(output, expected)
@@ -113,11 +115,10 @@ def test_layers_fitted_at_full_rank_give_the_outputs_they_gave(name, args, optio
     torch.testing.assert_close(layers.decompress(fitted)(input), layer(input))
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("forward", FORWARDS)
 @pytest.mark.parametrize("size", [[14, 15], [15, 16]])
-def test_output_size_of_a_transposed_convolution(size, product):
-    layer, namesake = pair("ConvTranspose2d", (4, 6, (3, 2)), {"stride": 3, "padding": 1}, "sttp")
-    layer.product = product
+def test_output_size_of_a_transposed_convolution(size, forward):
+    layer, namesake = pair("ConvTranspose2d", (4, 6, (3, 2)), {"stride": 3, "padding": 1}, "sttp", forward)
     input = torch.randn(2, 4, 5, 6, dtype=torch.float64, generator=generator())
     torch.testing.assert_close(layer(input, size), namesake(input, size))
     with pytest.raises(ValueError, match="output size"):
@@ -135,12 +136,11 @@ EMBEDDINGS = [
 ]
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("forward", FORWARDS)
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("options", EMBEDDINGS, ids=str)
-def test_embedding_is_the_namesakes(options, spec, product):
-    layer, namesake = pair("Embedding", (10, 6), options, spec)
-    layer.product = product
+def test_embedding_is_the_namesakes(options, spec, forward):
+    layer, namesake = pair("Embedding", (10, 6), options, spec, forward)
     indices = torch.tensor([[0, 2, 2, 9], [9, 4, 0, 2]])
     output, expected = layer(indices), namesake(indices)
     torch.testing.assert_close(output, expected)
@@ -183,24 +183,6 @@ def test_sparse_embedding_is_refused():
         layers.reparameterize(nn.Sequential(nn.Embedding(10, 6, sparse=True)), SPECS["sttp"])
     with pytest.raises(TypeError, match="init='weights'"):
         layers.Embedding.from_pretrained(torch.zeros(3, 3))
-
-
-def test_automatic_product_takes_what_needs_fewer_operations():
-    def factors(layer):
-        return layer.multiplies_factors()
-
-    assert factors(layers.Linear(64, 64, spec=SVDP(rank=8)))
-    assert not factors(layers.Linear(64, 64, spec=SVDP(rank=48)))
-    # With one channel a group each channel has r filters of its own, which costs more than the one it needs.
-    assert not factors(layers.Conv2d(64, 64, 3, groups=64, spec=SVDP(rank=2)))
-    assert factors(layers.Conv2d(64, 64, 3, groups=2, spec=SVDP(rank=8)))
-
-
-def test_unknown_product_is_refused():
-    layer = layers.Linear(4, 4, spec=SPECS["sttp"])
-    layer.product = "cheap"
-    with pytest.raises(ValueError, match="product must be one of auto, dense, factors, got 'cheap'"):
-        layer(torch.zeros(1, 4))
 
 
 def test_constructor_is_reproducible_and_checks_its_arguments():
@@ -247,6 +229,7 @@ def test_modes_that_are_no_pair_are_refused(modes):
         (TypeError, "frames", {"rank": 2, "frames": "stiefel"}),
         (TypeError, "spectrum", {"rank": 2, "spectrum": Lipschitz}),
         (TypeError, "initialization", {"rank": 2, "initialization": "haar"}),
+        (ValueError, "forward", {"rank": 2, "forward": "cheap"}),
     ],
 )
 @pytest.mark.parametrize("kind", [STTP, SVDP])
