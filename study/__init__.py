@@ -12,7 +12,10 @@ from .optimizers import OPTIMIZERS
 from .parameterizations import GEOMETRIES, PARAMETERIZATIONS, SPECTRA, specification
 from .result import Result, Snapshot, Timing
 from .run import Run
-from .study import STUDIES, Study, named_study
+from .settings import Settings
+from .studies import STUDIES, named_study
+from .study import Study
+from .surroundings import Surroundings
 from .task import Evaluation, Task
 from .tasks import TASKS
 
@@ -30,8 +33,10 @@ __all__ = [
     "NetworkEntry",
     "Result",
     "Run",
+    "Settings",
     "Snapshot",
     "Study",
+    "Surroundings",
     "Task",
     "Timing",
     "named_study",

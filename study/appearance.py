@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, final
+
+import matplotlib.colors
 
 from .curve import Method
 
@@ -21,6 +23,8 @@ class Appearance:
 # Colours after Okabe and Ito (2008), darkened where they are faint on white.
 _APPEARANCES: Final[dict[tuple[str, str | None], Appearance]] = {
     ("dense", None): Appearance("#333333", "D", ":"),
+    ("sn", None): Appearance("#777777", "h", ":"),
+    ("sr", None): Appearance("#B00020", "*", ":"),
     ("svdp", "stiefel"): Appearance("#E69F00", "s", "-"),
     ("svdp", "grassmann"): Appearance("#8C6D00", "p", "-"),
     ("svdp", "householder"): Appearance("#A0522D", "^", "--"),
@@ -31,7 +35,22 @@ _APPEARANCES: Final[dict[tuple[str, str | None], Appearance]] = {
     ("sttp", "householder-reduced"): Appearance("#CC79A7", "X", "--"),
 }
 
+# Of methods that have a spectrum of their own: the marker, and how much of the colour is left beside white.
+_SPECTRA: Final[dict[str, tuple[str, float]]] = {
+    "identity": ("v", 0.5),
+    "lipschitz": ("s", 0.75),
+    "learned": ("s", 0.75),
+    "regularized": ("o", 1.0),
+    "free": ("D", 0.9),
+}
+
 
 def appearance(method: Method) -> Appearance:
-    """Return how a method looks."""
-    return _APPEARANCES[method.parameterization, method.geometry]
+    """Return how a method looks; methods that differ in their spectrum alone have different markers and shades."""
+    look = _APPEARANCES[method.parameterization, method.geometry]
+    if method.spectrum is None:
+        return look
+    marker, shade = _SPECTRA[method.spectrum]
+    colour = matplotlib.colors.to_rgb(look.color)
+    red, green, blue = (shade * channel + (1 - shade) for channel in colour)
+    return replace(look, color=matplotlib.colors.to_hex((red, green, blue)), marker=marker)

@@ -19,15 +19,21 @@ from rich.console import Console
 from rich.table import Table
 
 from ..layers import CompressionReport, report
+from . import ranks
 from .check import check_command
-from .configuration import read_study
+from .images import KNOWN_SHAPES
 from .networks import NETWORKS
+from .optimization import OPTIMIZER_STUDIES, holds_optimizer_study, optimizer_study
 from .parameterizations import PARAMETERIZATIONS, SPECTRA, specification
-from .study import STUDIES, Study, named_study
-from .validation import choose
+from .request import read_data, requested_study
+from .studies import STUDIES
+from .study import Study
+from .surroundings import CHECKPOINT_SECONDS, THREADS, Surroundings
+from .validation import choose, require_known
 
 if TYPE_CHECKING:
     from .conduct import Outcome
+    from .optimization.conduct import OptimizerOutcome
 
 BAD_ARGUMENT: Final = 2
 FAILURE: Final = 1
@@ -55,6 +61,14 @@ def integer(text: str) -> int:
         raise typer.BadParameter(f"{text!r} is no integer; give one such as 8") from None
 
 
+def number(text: str) -> float:
+    """Read a number from the command line."""
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no number; give one such as 0.01") from None
+
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs and no table.")]
 
 
@@ -67,21 +81,75 @@ def root(context: typer.Context) -> None:
 
 @app.command("study")
 def study_command(
-    name: Annotated[str, typer.Argument(help=f"A built-in study ({', '.join(STUDIES)}), or a TOML file.")],
+    name: Annotated[
+        str, typer.Argument(help=f"A built-in study ({', '.join([*STUDIES, *OPTIMIZER_STUDIES])}), or a TOML file.")
+    ],
     output: Annotated[Path | None, typer.Option(help="Folder of the results; by default results/NAME.")] = None,
     workers: Annotated[int | None, typer.Option(parser=integer, help="Runs at once; by default one a core.")] = None,
     executor: Annotated[str, typer.Option(help="loky (worker processes) or sequential.")] = "loky",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|NAME:DIR|DIR",
+            help=f"Data set: {', '.join(KNOWN_SHAPES)}, or a folder or zip of images by class; by default the study's.",
+        ),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(parser=integer, help="Height and width that images are resized to.")
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            parser=number, help="Of a paper-… study: S times the steps, √S times widths and ranks; at most 1."
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another value for a key of the study; may be repeated."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print runs, Z, and time and memory measured on a few steps; run nothing.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="Device of the runs, such as cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(parser=integer, help="Threads of torch for each run.")] = THREADS,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(parser=number, help="Seconds from one checkpoint inside a run to the next.")
+    ] = CHECKPOINT_SECONDS,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run a comparison study, or go on with one that was interrupted, and write its tables, plots and report."""
     from .conduct import run_study  # needs the extra `study`
     from .progress import ProgressDisplay
 
-    definition = _study(name)
+    if (compared := optimizer_study(name)) is not None:
+        from .optimization.conduct import run_optimizer_study
+
+        with ProgressDisplay() as display:
+            _print_outcome(
+                run_optimizer_study(compared, output or Path("results") / compared.name, executor, workers, display),
+                as_json,
+            )
+        return
+    require_known_study(name)
+    chosen = None if data is None else read_data(data)
+    definition = requested_study(name, chosen, size, scale, changes or ())
+    surroundings = Surroundings(
+        data=None if chosen is None else chosen.directory,
+        device=device,
+        threads=threads,
+        checkpoint_seconds=checkpoint_seconds,
+        tensorboard=tensorboard,
+    )
+    if dry_run:
+        _print_estimate(definition, surroundings, executor, workers, as_json)
+        return
     folder = Path("results") / definition.name if output is None else output
-    with ProgressDisplay() as display:
-        outcome = run_study(definition, folder, executor, workers, display)
-    _print_outcome(outcome, as_json)
+    with ProgressDisplay(folder) as display:
+        outcome = run_study(definition, folder, executor, workers, display, surroundings)
+    if ranks.rank() == 0:
+        _print_outcome(outcome, as_json)
+    ranks.end()
 
 
 @app.command("plot")
@@ -92,6 +160,11 @@ def plot_command(
     """Redraw tables, plots and the report from a folder of results; nothing is run."""
     from .conduct import redraw  # needs the extra `study`
 
+    if holds_optimizer_study(folder):
+        from .optimization.conduct import redraw_optimizer_study
+
+        _print_outcome(redraw_optimizer_study(folder), as_json)
+        return
     _print_outcome(redraw(folder), as_json)
 
 
@@ -154,22 +227,38 @@ def _refuse(words: str, code: int) -> int:
     return code
 
 
-def _study(name: str) -> Study:
-    """Return a built-in study, or the one in a TOML file."""
-    if name not in STUDIES and (name.endswith(".toml") or Path(name).is_file()):
-        return read_study(Path(name))
-    return named_study(name)
+def require_known_study(name: str) -> None:
+    """Refuse what is neither a built-in study nor a file.
+
+    Raises:
+        ValueError: as said.
+    """
+    if not name.endswith(".toml") and not Path(name).is_file():
+        require_known("study", name, (*STUDIES, *OPTIMIZER_STUDIES))
 
 
-def _print_outcome(outcome: Outcome, as_json: bool) -> None:
+def _print_estimate(
+    study: Study, surroundings: Surroundings, executor: str, workers: int | None, as_json: bool
+) -> None:
+    from .estimate import estimate_study  # needs the extra `study`
+
+    estimate = estimate_study(study, surroundings, executor, workers)
+    if as_json:
+        print(json.dumps(estimate.to_dict(), allow_nan=False))
+        return
+    console = _console()
+    console.print(_table(study.title or study.name, *estimate.table()))
+    for sentence in estimate.sentences():
+        console.print(sentence, highlight=False)
+
+
+def _print_outcome(outcome: Outcome | OptimizerOutcome, as_json: bool) -> None:
     if as_json:
         print(json.dumps(outcome.to_dict(), allow_nan=False))
         return
-    from .tables import column_titles, summary_rows
-
     console = _console()
-    title = outcome.study.title or outcome.study.name
-    console.print(_table(title, column_titles(outcome.study), summary_rows(outcome.summaries)))
+    for title, columns, rows in outcome.tables():
+        console.print(_table(title, columns, rows))
     for sentence in outcome.findings:
         console.print(f"• {sentence}", highlight=False)
     if not outcome.finished:

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 import filelock
 
+from . import ranks
 from .execution import Failure, execute_all, require_executor
+from .figures import study_figures
 from .findings import findings
-from .page import ACCURACY, LOSS, ORTHOGONALITY, SPECTRA, render
-from .plots import accuracy_figure, loss_figure, orthogonality_figure, spectrum_figure, to_png
+from .page import render
 from .run import Run
 from .selection import Results, expected_total, pending_runs
 from .storage import LOCK, ResultsFolder, write_content
 from .study import Study
 from .summary import CurveSummary, summarize
-from .tables import results_table, timings_table
+from .surroundings import Surroundings
+from .tables import column_titles, results_table, summary_rows, timings_table
 from .tasks import TASKS
 
 # Called with the number of finished runs, the number expected in all, and the run that has just ended (None at first).
 Progress = Callable[[int, int, Run | None], None]
+
+
+# Columns that only the report shows where a terminal would have more than so many.
+LEFT_OUT: Final = ("rate", "loss", "MiB", "‖XᵀX−I‖", "diverged")
+WIDEST: Final = 10
 
 
 class RunFailedError(RuntimeError):
@@ -50,6 +57,13 @@ class Outcome:
             "curves": [summary.to_dict() for summary in self.summaries],
         }
 
+    def tables(self) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+        """Return titles, column titles and cells of the tables for people, narrow enough for a terminal."""
+        titles, rows = column_titles(self.study), summary_rows(self.study, self.summaries)
+        kept = [k for k, title in enumerate(titles) if title not in LEFT_OUT or len(titles) <= WIDEST]
+        narrow = [tuple(row[k] for k in kept) for row in rows]
+        return [(self.study.title or self.study.name, tuple(titles[k] for k in kept), narrow)]
+
 
 def run_study(
     study: Study,
@@ -57,6 +71,7 @@ def run_study(
     executor: str = "loky",
     workers: int | None = None,
     progress: Progress | None = None,
+    surroundings: Surroundings | None = None,
 ) -> Outcome:
     """Make all runs of a study that the folder does not have yet, then write tables, plots and the report.
 
@@ -66,12 +81,25 @@ def run_study(
         executor: `loky`, `sequential`, or one that was registered.
         workers: how many runs at once; by default one a physical core.
         progress: told of every run that ends.
+        surroundings: data, device and threads; the folder among them is ``output`` whatever it says.
+
+    Under ``torchrun`` its processes make one run after another together, and the first of them writes.
 
     Raises:
         ValueError: the folder holds something else, is damaged, or is in use; or the executor is unknown.
         RunFailedError: a run raised an exception; those that ended before it are kept.
     """
+    surroundings = replace(surroundings or Surroundings(), folder=str(Path(output).resolve()))
+    ranks.begin(surroundings.device)
+    if ranks.world_size() > 1:
+        executor = "sequential"
     require_executor(executor, workers)
+    if ranks.rank() > 0:
+        ranks.wait()  # for the folder
+        folder = ResultsFolder.open(Path(output))
+        results = folder.results()
+        _make_runs(folder, results, executor, workers, None, surroundings)
+        return _outcome(folder, results)
     folder = ResultsFolder.create(Path(output), study)
     lock = filelock.FileLock(folder.path / LOCK, timeout=0)
     try:
@@ -82,7 +110,8 @@ def run_study(
         ) from None
     with held:
         results = folder.results()
-        _make_runs(folder, results, executor, workers, progress)
+        ranks.wait()
+        _make_runs(folder, results, executor, workers, progress, surroundings)
         return _write_all(folder, results)
 
 
@@ -97,38 +126,41 @@ def redraw(output: str | Path) -> Outcome:
 
 
 def _make_runs(
-    folder: ResultsFolder, results: dict[Run, Any], executor: str, workers: int | None, progress: Progress | None
+    folder: ResultsFolder,
+    results: dict[Run, Any],
+    executor: str,
+    workers: int | None,
+    progress: Progress | None,
+    surroundings: Surroundings,
 ) -> None:
     tell = progress or (lambda done, total, run: None)
     tell(len(results), expected_total(folder.study, results), None)
     while runs := pending_runs(folder.study, results):
-        for result in execute_all(runs, executor, workers):
+        for made in execute_all(runs, executor, workers, surroundings):
+            result = ranks.from_first(made)
             if isinstance(result, Failure):
                 path = folder.save_error(result.run, result.text)
                 raise RunFailedError(f"run {result.run.name!r} failed ({result.summary}); its traceback is in {path}")
-            folder.save(result)
+            if ranks.rank() == 0:
+                folder.save(result)
             results[result.run] = result
             tell(len(results), expected_total(folder.study, results), result.run)
 
 
 def _write_all(folder: ResultsFolder, results: Results) -> Outcome:
     study, path = folder.study, folder.path
-    task = TASKS[study.task]
-    summaries = summarize(study, results)
-    figures = {}
-    drawable = [summary for summary in summaries if summary.diverged < len(summary.results)]
-    if drawable:
-        figures[ACCURACY] = to_png(accuracy_figure(drawable, task.score_name))
-        figures[LOSS] = to_png(loss_figure(drawable))
-        figures[SPECTRA] = to_png(spectrum_figure(drawable))
-    if any(summary.orthogonality_error is not None for summary in drawable):
-        figures[ORTHOGONALITY] = to_png(orthogonality_figure(drawable))
+    outcome = _outcome(folder, results)
+    figures = study_figures(study, outcome.summaries, path)
     write_content(path / "results.csv", results_table(study, results).to_csv(index=False, lineterminator="\n"))
     write_content(path / "timings.csv", timings_table(study, results).to_csv(index=False, lineterminator="\n"))
     for name, data in figures.items():
         write_content(path / name, data)
-    report = path / "report.html"
-    write_content(report, render(study, results, summaries, figures, path.name))
-    return Outcome(
-        study, tuple(summaries), tuple(findings(summaries, task.score_name)), report, not pending_runs(study, results)
-    )
+    write_content(outcome.report, render(study, results, outcome.summaries, figures, path.name))
+    return outcome
+
+
+def _outcome(folder: ResultsFolder, results: Results) -> Outcome:
+    study = folder.study
+    summaries = tuple(summarize(study, results))
+    sentences = tuple(findings(summaries, TASKS[study.task]))
+    return Outcome(study, summaries, sentences, folder.path / "report.html", not pending_runs(study, results))

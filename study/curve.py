@@ -6,14 +6,26 @@ from dataclasses import dataclass
 from typing import Self, final
 
 from ..layers import Specification
-from .parameterizations import DENSE, GEOMETRIES, PARAMETERIZATIONS, SPECTRA, specification
+from .parameterizations import (
+    DENSE,
+    FLAVOURS,
+    GEOMETRIES,
+    PARAMETERIZATIONS,
+    PENALTIES,
+    PLAIN,
+    SPECTRA,
+    specification,
+)
 from .validation import require_integer, require_known
 
 
 @final
 @dataclass(frozen=True)
 class Method:
-    """A parameterization and, but for `dense`, a geometry. Its text form is such as ``dense`` or ``sttp stiefel``.
+    """A parameterization, for spectral layers a geometry, and if it is not the study's a spectrum.
+
+    Its text form is such as ``dense``, ``sn``, ``sttp stiefel`` or ``sttp stiefel lipschitz``; the last may be written
+    ``sttp stiefel L``, in the paper's letters: C for `identity`, L for `lipschitz`, R for `regularized`.
 
     Raises:
         ValueError: a name is unknown, or a geometry is missing or too many.
@@ -21,13 +33,20 @@ class Method:
 
     parameterization: str
     geometry: str | None = None
+    spectrum: str | None = None
 
     def __post_init__(self) -> None:
-        require_known("parameterization", self.parameterization, (DENSE, *PARAMETERIZATIONS))
-        if not self.is_dense:
+        require_known("parameterization", self.parameterization, (*PLAIN, *PARAMETERIZATIONS))
+        if not self.is_plain:
             require_known("geometry", self.geometry, GEOMETRIES)
-        elif self.geometry is not None:
-            raise ValueError(f"geometry must be absent with the parameterization 'dense', got {self.geometry!r}")
+            if self.spectrum is not None:
+                require_known("spectrum", self.spectrum, (*SPECTRA, *FLAVOURS))
+                object.__setattr__(self, "spectrum", FLAVOURS.get(self.spectrum, self.spectrum))
+            return
+        for name in ("geometry", "spectrum"):
+            if getattr(self, name) is not None:
+                kind = f"parameterization {self.parameterization!r}"
+                raise ValueError(f"{name} must be absent with the {kind}, got {getattr(self, name)!r}")
 
     @classmethod
     def parse(cls, text: object) -> Self:
@@ -35,33 +54,42 @@ class Method:
 
         Raises:
             TypeError: the text is no string.
-            ValueError: it is not one or two known names.
+            ValueError: it is not one to three known names.
         """
         if not isinstance(text, str):
             raise TypeError(f"methods must be strings such as 'dense' or 'sttp stiefel', got {text!r}")
         words = text.split()
-        if not 1 <= len(words) <= 2:
-            raise ValueError(f"methods must be such as 'dense' or 'sttp stiefel', got {text!r}")
+        if not 1 <= len(words) <= 3:
+            raise ValueError(f"methods must be such as 'dense', 'sttp stiefel' or 'sttp stiefel L', got {text!r}")
         return cls(*words)
 
     @property
     def is_dense(self) -> bool:
-        """Whether the weights are plain matrices."""
+        """Whether the weights are plain matrices that nothing constrains."""
         return self.parameterization == DENSE
 
     @property
+    def is_plain(self) -> bool:
+        """Whether the weights are plain matrices, normalized or not: there is neither rank nor frame."""
+        return self.parameterization in PLAIN
+
+    @property
     def title(self) -> str:
-        """The method as readers see it, such as ``STTP stiefel``."""
-        return str(self) if self.geometry is None else f"{self.parameterization.upper()} {self.geometry}"
+        """The method as readers see it, such as ``STTP stiefel`` or ``STTP-L stiefel``."""
+        if self.is_plain:
+            return str(self) if self.is_dense else self.parameterization.upper()
+        letters = {spectrum: letter for letter, spectrum in FLAVOURS.items()}
+        flavour = "" if self.spectrum is None else f"-{letters.get(self.spectrum, self.spectrum)}"
+        return f"{self.parameterization.upper()}{flavour} {self.geometry}"
 
     def __str__(self) -> str:
-        return self.parameterization if self.geometry is None else f"{self.parameterization} {self.geometry}"
+        return " ".join(word for word in (self.parameterization, self.geometry, self.spectrum) if word is not None)
 
 
 @final
 @dataclass(frozen=True)
 class Curve:
-    """A method at a rank with a spectrum, both None for `dense`: what one learning rate is chosen for.
+    """A method at a rank with a spectrum, both None for plain weights: what one learning rate is chosen for.
 
     Raises:
         ValueError: the rank is below 1, the spectrum unknown, either of them missing or too many, or the geometry
@@ -74,10 +102,11 @@ class Curve:
     spectrum: str | None = None
 
     def __post_init__(self) -> None:
-        if self.method.is_dense:
+        if self.method.is_plain:
             for name, value in (("rank", self.rank), ("spectrum", self.spectrum)):
                 if value is not None:
-                    raise ValueError(f"{name} must be absent with the parameterization 'dense', got {value!r}")
+                    kind = f"parameterization {self.method.parameterization!r}"
+                    raise ValueError(f"{name} must be absent with the {kind}, got {value!r}")
             return
         require_integer("rank", self.rank, minimum=1)
         require_known("spectrum", self.spectrum, SPECTRA)
@@ -91,11 +120,16 @@ class Curve:
 
     @property
     def specification(self) -> Specification | None:
-        """The specification of the layers; None for `dense`."""
+        """The specification of the layers; None for plain weights."""
         if self.rank is None or self.spectrum is None:
             return None
         method = self.method
         return specification(method.parameterization, self.rank, self.spectrum, method.geometry or "")
+
+    @property
+    def penalty(self) -> float:
+        """The weight of the D-optimal penalty in the loss; 0 but for the spectrum `regularized`."""
+        return PENALTIES.get(self.spectrum or "", 0.0)
 
     def __str__(self) -> str:
         return str(self.method) if self.rank is None else f"{self.method}, rank {self.rank}"

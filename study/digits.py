@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import ClassVar, Final, NamedTuple, final
+from itertools import islice
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Self, final
 
 import numpy as np
 import torch
@@ -12,7 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers import shared_evaluation
-from .task import Evaluation, Split, Task
+from .surroundings import Surroundings
+from .task import Evaluation, ImageShape, Split, SupervisedTask
+from .validation import require_known
+
+if TYPE_CHECKING:
+    from .run import Run
 
 # 30 batches of 32 make an epoch; validation and test share the other 837 scans.
 TRAINING_SIZE: Final = 960
@@ -30,10 +36,11 @@ class Examples(NamedTuple):
 
 
 @final
-class Digits(Task):
+class Digits(SupervisedTask):
     """Classification of 1,797 scans of 8×8 pixels into ten digits (UCI, Alpaydin and Kaynak 1998)."""
 
-    networks: ClassVar[tuple[str, ...]] = ("digits",)
+    networks: Final = ("digits",)
+    warms_up: ClassVar[bool] = True
     score_name: ClassVar[str] = "accuracy"
     description: ClassVar[str] = (
         "1,797 real scans of handwritten digits, 8×8 pixels in 17 shades of grey, in ten classes (the UCI data as "
@@ -41,7 +48,30 @@ class Digits(Task):
         "validation, 419 for the test. The loss is the cross-entropy; the score is the share of digits named correctly."
     )
 
-    def batches(self, seed: int, batch_size: int) -> Iterator[Examples]:
+    question: ClassVar[str] = (
+        "How small can the layers of a network become before it loses accuracy, and does it matter how a low-rank "
+        "layer is parameterized? The same small network is trained in several ways, everything else being equal."
+    )
+
+    def require(self, run: Run) -> None:
+        """Refuse a network that is not for digits, other data, and a batch larger than the training set.
+
+        Raises:
+            ValueError: as said.
+        """
+        require_known(f"network of the task {run.task!r}", run.network, self.networks)
+        require_known(f"data of the task {run.task!r}", run.settings.data, ("digits",))
+        self.batches(run.seed, run.batch_size)
+
+    def image_shape(self, run: Run, surroundings: Surroundings) -> ImageShape:
+        """Return 8×8 pixels in one channel and ten classes."""
+        return ImageShape(channels=1, size=8, classes=10)
+
+    def bound(self, run: Run, surroundings: Surroundings) -> Self:
+        """Return the task as it is: the data is bundled."""
+        return self
+
+    def batches(self, seed: int, batch_size: int, start: int = 0) -> Iterator[Examples]:
         """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out.
 
         Raises:
@@ -49,7 +79,7 @@ class Digits(Task):
         """
         if batch_size > TRAINING_SIZE:
             raise ValueError(f"batch_size must be at most {TRAINING_SIZE}, the training set's size, got {batch_size}")
-        return self._batches(seed, batch_size)
+        return islice(self._batches(seed, batch_size), start, None)
 
     def loss(self, network: nn.Module, batch: Examples) -> Tensor:
         """Return the mean cross-entropy."""

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, Generic, TypeVar, final
 
 import joblib
 import torch
 
 from .result import Result
 from .run import Run
+from .surroundings import THREADS, Surroundings
 from .training import execute
 from .validation import require_integer, require_known
 
-# Fixed, so that the outcome does not depend on the machine's number of cores, and recorded with every timing.
-THREADS: Final = 1
-
 Configure = Callable[[int], AbstractContextManager[Any]]
+Job = TypeVar("Job")
+Product = TypeVar("Product")
 
 # Idle workers end after so many seconds: those that outlive a killed study would else stay for minutes.
 IDLE_SECONDS: Final = 15
@@ -34,10 +35,10 @@ _EXECUTORS: Final[dict[str, Configure]] = {
 
 @final
 @dataclass(frozen=True)
-class Failure:
+class Failure(Generic[Job]):
     """A run that raised an exception: its traceback, and the last line of it."""
 
-    run: Run
+    run: Job
     text: str
     summary: str
 
@@ -66,13 +67,33 @@ def require_executor(executor: str, workers: int | None) -> None:
         require_integer("workers", workers, minimum=1)
 
 
-def execute_all(runs: Iterable[Run], executor: str = "loky", workers: int | None = None) -> Iterator[Result | Failure]:
-    """Yield the results of runs as they end, in any order.
+def execute_all(
+    runs: Iterable[Run],
+    executor: str = "loky",
+    workers: int | None = None,
+    surroundings: Surroundings | None = None,
+) -> Iterator[Result | Failure[Run]]:
+    """Yield the results of runs as they end, in any order; see :func:`perform_all`."""
+    surroundings = surroundings or Surroundings()
+    perform = functools.partial(execute, surroundings=surroundings)
+    yield from perform_all(perform, runs, executor, workers, surroundings.threads)
+
+
+def perform_all(
+    perform: Callable[[Job], Product],
+    jobs: Iterable[Job],
+    executor: str = "loky",
+    workers: int | None = None,
+    threads: int = THREADS,
+) -> Iterator[Product | Failure[Job]]:
+    """Yield what a function makes of each job as it ends, in any order.
 
     Args:
-        runs: what to run.
+        perform: the function; worker processes are sent it.
+        jobs: what it is called with, one after another.
         executor: `loky` for processes of this machine, `sequential` for this very process, or a registered one.
         workers: how many at once; by default one a physical core.
+        threads: of torch, for each job.
 
     Raises:
         ValueError, TypeError: see :func:`require_executor`.
@@ -80,15 +101,15 @@ def execute_all(runs: Iterable[Run], executor: str = "loky", workers: int | None
     require_executor(executor, workers)
     with _EXECUTORS[executor](workers or joblib.cpu_count(only_physical_cores=True)):
         parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(_perform)(run) for run in runs)
+        yield from parallel(joblib.delayed(_guarded)(perform, job, threads) for job in jobs)
 
 
-def _perform(run: Run) -> Result | Failure:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(THREADS)
+def _guarded(perform: Callable[[Job], Product], job: Job, threads: int) -> Product | Failure[Job]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
     try:
-        return execute(run)
+        return perform(job)
     except Exception as error:
-        return Failure(run, traceback.format_exc(), f"{type(error).__name__}: {error}")
+        return Failure(job, traceback.format_exc(), f"{type(error).__name__}: {error}")
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)

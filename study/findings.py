@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from .intervals import Interval
+from .spectra import stable_ranks
 from .summary import CurveSummary
+from .task import Task
 
 Summaries = Sequence[CurveSummary]
 
 # Two compressions count as about equal up to this factor: within it, accuracy at equal size is compared.
 ABOUT_EQUAL: Final = 1.35
+# A layer's spectrum has collapsed where its stable rank is below this share of what it was at the start.
+COLLAPSED: Final = 0.5
 # The STTP geometries in sentences.
 NAMES: Final = {
     "stiefel": "STTP on the product of Stiefel manifolds",
@@ -21,26 +25,27 @@ NAMES: Final = {
 }
 
 
-def findings(summaries: Summaries, score_name: str) -> list[str]:
+def findings(summaries: Summaries, task: Task) -> list[str]:
     """Return the sentences, those first that answer the study's questions."""
     return [
-        *_reference(summaries, score_name),
-        *_equal_size(summaries, score_name),
-        *_charts(summaries, score_name),
-        *_gauge(summaries, score_name),
+        *_reference(summaries, task),
+        *_equal_size(summaries, task),
+        *_charts(summaries, task),
+        *_gauge(summaries, task),
+        *_collapse(summaries),
         *_feasibility(summaries),
         *_divergence(summaries),
         *_edges(summaries),
     ]
 
 
-def _reference(summaries: Summaries, score_name: str) -> Iterator[str]:
+def _reference(summaries: Summaries, task: Task) -> Iterator[str]:
     for summary in summaries:
         if summary.curve.method.is_dense and summary.test.mean is not None:
-            yield f"The dense network reaches a test {score_name} of {summary.test.text(100)} %."
+            yield f"The dense network reaches a test {task.score_name} of {task.scaled(summary.test)}."
 
 
-def _equal_size(summaries: Summaries, score_name: str) -> Iterator[str]:
+def _equal_size(summaries: Summaries, task: Task) -> Iterator[str]:
     """Compare STTP with SVDP where their compressions are nearest to each other, averaged over the geometries."""
     families = {name: _by_rank(summaries, name) for name in ("svdp", "sttp")}
     pairs = [(svdp, sttp) for svdp in families["svdp"].values() for sttp in families["sttp"].values()]
@@ -53,23 +58,23 @@ def _equal_size(summaries: Summaries, score_name: str) -> Iterator[str]:
     if difference.mean is None:
         return
     yield (
-        f"STTP against SVDP at about equal size, in test {score_name}: {_verdict(difference, 'better', 'worse')} "
-        f"({_points(difference)}). STTP at rank {sttp[0].curve.rank} keeps Z = {sttp[0].z:.1f} % of the parameters, "
-        f"SVDP at rank {svdp[0].curve.rank} keeps {svdp[0].z:.1f} % (each the mean over its geometries)."
+        f"STTP against SVDP at about equal size, in test {task.score_name}: {_verdict(difference, 'better', 'worse')} "
+        f"({_points(difference, task)}). STTP at rank {sttp[0].curve.rank} keeps Z = {sttp[0].z:.1f} % of the "
+        f"parameters, SVDP at rank {svdp[0].curve.rank} keeps {svdp[0].z:.1f} % (each the mean over its geometries)."
     )
 
 
-def _charts(summaries: Summaries, score_name: str) -> Iterator[str]:
+def _charts(summaries: Summaries, task: Task) -> Iterator[str]:
     """Compare the product of Stiefel manifolds with the paper's non-redundant Householder charts, rank by rank."""
-    yield from _duel(summaries, "stiefel", "householder-reduced", score_name)
+    yield from _duel(summaries, "stiefel", "householder-reduced", task)
 
 
-def _gauge(summaries: Summaries, score_name: str) -> Iterator[str]:
+def _gauge(summaries: Summaries, task: Task) -> Iterator[str]:
     """Compare the Riemannian geometries with each other."""
-    yield from _duel(summaries, "grassmann", "stiefel", score_name)
+    yield from _duel(summaries, "grassmann", "stiefel", task)
 
 
-def _duel(summaries: Summaries, first: str, second: str, score_name: str) -> Iterator[str]:
+def _duel(summaries: Summaries, first: str, second: str, task: Task) -> Iterator[str]:
     verdicts: dict[str, list[str]] = {}
     ratios = []
     for rank in _by_rank(summaries, "sttp"):
@@ -80,16 +85,36 @@ def _duel(summaries: Summaries, first: str, second: str, score_name: str) -> Ite
         if difference.mean is None:
             continue
         verdict = _verdict(difference, "better", "worse")
-        verdicts.setdefault(verdict, []).append(f"rank {rank} ({_points(difference)})")
+        verdicts.setdefault(verdict, []).append(f"rank {rank} ({_points(difference, task)})")
         if ours.step_milliseconds and theirs.step_milliseconds:
             ratios.append(theirs.step_milliseconds / ours.step_milliseconds)
     if not verdicts:
         return
     clauses = "; ".join(f"{verdict} at {', '.join(ranks)}" for verdict, ranks in verdicts.items())
-    sentence = f"{NAMES[first]} against {NAMES[second]}, in test {score_name}: {clauses}."
+    sentence = f"{NAMES[first]} against {NAMES[second]}, in test {task.score_name}: {clauses}."
     if ratios:
         sentence += f" A step of the latter takes {_range(ratios)} as long."
     yield sentence
+
+
+def _collapse(summaries: Summaries) -> Iterator[str]:
+    """Say where stable ranks fell, in studies that have normalized plain weights to compare with."""
+    if not any(summary.curve.method.parameterization in ("sn", "sr") for summary in summaries):
+        return
+    found = []
+    for summary in summaries:
+        for result in summary.results[:1]:
+            shares = stable_ranks(result)
+            layers = [layer for layer, values in shares.items() if values[-1] < COLLAPSED * values[0]]
+            if layers:
+                found.append(
+                    f"{summary.curve.method.title} ({len(layers)} of {len(shares)} layers: {', '.join(layers)})"
+                )
+    rule = "a stable rank that ends below half of what it was at the start"
+    if found:
+        yield f"Spectral collapse, read as {rule}, shows in {'; '.join(found)}."
+    else:
+        yield f"Spectral collapse, read as {rule}, shows in no layer of any method."
 
 
 def _feasibility(summaries: Summaries) -> Iterator[str]:
@@ -151,15 +176,19 @@ def _paired(first: dict[int, float], second: dict[int, float]) -> Interval:
 
 
 def _verdict(difference: Interval, better: str, worse: str) -> str:
+    if difference.count == 1:
+        return "one seed only, which has no interval"
     if not difference.excludes_zero or difference.mean is None:
         return "no clear difference"
     return better if difference.mean > 0 else worse
 
 
-def _points(difference: Interval) -> str:
-    """Return a difference of scores in points, with its sign."""
+def _points(difference: Interval, task: Task) -> str:
+    """Return a difference of scores with its sign, in points of a percentage or in the score's unit."""
     sign = "+" if (difference.mean or 0) >= 0 else ""
-    return f"{sign}{difference.text(100)} points".replace("-", "−")
+    unit = "points" if task.score_unit == "%" else task.score_unit
+    text = difference.text(task.score_scale, task.score_digits)
+    return f"{sign}{text} {unit}".rstrip().replace("-", "−")
 
 
 def _range(ratios: list[float]) -> str:

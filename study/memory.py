@@ -1,4 +1,4 @@
-"""Peak memory of this process, from one moment to another."""
+"""Peak memory of this process, or of its GPU, from one moment to another."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import torch
+
 _STATUS: Final = Path("/proc/self/status")
 _CLEAR_REFS: Final = Path("/proc/self/clear_refs")
 
 
-def reset_peak_memory() -> None:
+def reset_peak_memory(device: str = "cpu") -> None:
     """Start a new measurement, where the system can: Linux. Elsewhere the peak is that of the whole process."""
     gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+        return
     if sys.platform == "linux":
         # Memory that an earlier run freed and glibc keeps would count for this one.
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
@@ -28,8 +33,10 @@ def reset_peak_memory() -> None:
             return
 
 
-def peak_memory() -> int:
-    """Return the largest resident set since the last reset, in bytes."""
+def peak_memory(device: str = "cpu") -> int:
+    """Return the largest resident set since the last reset, in bytes; of a GPU the largest amount in use by tensors."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
     if sys.platform == "linux":
         match = re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())
         if match is not None:

@@ -8,40 +8,20 @@ from typing import Final
 
 import jinja2
 
+from .figures import CAPTIONS
 from .findings import findings
-from .result import LAST_STEPS
+from .paper import has_published
 from .selection import Results, expected_total, pending_runs, planned_runs
 from .study import Study
 from .summary import CurveSummary
-from .tables import column_titles, summary_rows
+from .tables import column_titles, other_measures, summary_rows
 from .tasks import TASKS
 
-ACCURACY, LOSS, SPECTRA, ORTHOGONALITY = "accuracy.png", "loss.png", "singular_values.png", "orthogonality.png"
-
-CAPTIONS: Final = {
-    ACCURACY: (
-        "Score against compression",
-        "Across: Z, the parameters that the network keeps in percent, on a log scale; left is smaller. Up: the score "
-        "on the test split. Every faint mark is one seed; the larger ones, joined by lines, are means. Methods of "
-        "equal Z are set apart by a few percent of Z so that they do not hide one another.",
-    ),
-    LOSS: (
-        "Training loss against steps and seconds",
-        "Left, the same training in optimizer steps; right, in wall-clock seconds of training. Dashed lines are "
-        "Householder charts, solid ones Riemannian optimization on the frames, dotted the dense network. "
-        f"Each line is the mean over seeds of the moving mean over {LAST_STEPS} steps, on a log scale.",
-    ),
-    SPECTRA: (
-        "Singular values of each layer at the end of training",
-        "Each layer's weight as a matrix has as many singular values as its rank; here they are in descending order, "
-        "divided by the largest, and averaged over seeds. A line that falls to 0 is a layer that does not use its "
-        "rank. Of the dense network only the first values are shown.",
-    ),
-    ORTHOGONALITY: (
-        "Orthogonality of the frames over training",
-        "The largest distance ‖XᵀX − I‖ (Frobenius norm) of any frame X of any layer and seed, on a log scale. It is "
-        "rounding error: the network computes in float32. Nothing repairs the frames but the methods themselves.",
-    ),
+BASELINES: Final = {
+    "sn": "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
+    "step follows (Miyato et al. 2018); Z = 100 %.",
+    "sr": "Spectral regularization: the same, with normalized singular values that a step may raise and not lower "
+    "(Liu et al. 2019); Z = 100 %.",
 }
 
 
@@ -58,15 +38,21 @@ def render(
         name: the study's folder, by which the report says where its tables are.
     """
     task = TASKS[study.task]
+    parameterizations = {method.parameterization for method in study.methods}
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     return environment.get_template("report.html").render(
         study=study,
         task=task,
-        findings=findings(summaries, task.score_name),
+        settings=({} if study.task == "digits" else {"data": study.settings.data}) | study.settings.changed,
+        baselines=[(kind.upper(), words) for kind, words in BASELINES.items() if kind in parameterizations],
+        flavoured=any(method.spectrum is not None for method in study.methods),
+        others=list(other_measures(study).values()),
+        published=has_published(study),
+        findings=findings(summaries, task),
         columns=column_titles(study),
-        rows=summary_rows(summaries),
+        rows=summary_rows(study, summaries),
         figures=[
             {"title": title, "caption": caption, "data": base64.b64encode(figures[file]).decode()}
             for file, (title, caption) in CAPTIONS.items()

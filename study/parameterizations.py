@@ -9,6 +9,8 @@ from ..manifolds import Geometry, Spectrum
 from .validation import choose
 
 DENSE: Final = "dense"
+# Plain weights: as they are, with spectral normalization, and with spectral regularization.
+PLAIN: Final = (DENSE, "sn", "sr")
 PARAMETERIZATIONS: Final[dict[str, type[STTP] | type[SVDP]]] = {"svdp": SVDP, "sttp": STTP}
 GEOMETRIES: Final[dict[str, Geometry]] = {
     "stiefel": Riemannian(redundant=True),
@@ -20,8 +22,13 @@ SPECTRA: Final[dict[str, Spectrum]] = {
     "identity": Identity(),
     "lipschitz": Lipschitz(),
     "learned": Lipschitz(),  # the paper's word for it
+    "regularized": Lipschitz(),  # with the D-optimal penalty
     "free": Free(),
 }
+# The weight of the D-optimal penalty in the loss, of the spectra that have one.
+PENALTIES: Final[dict[str, float]] = {"regularized": 1.0}
+# The paper's letters.
+FLAVOURS: Final[dict[str, str]] = {"C": "identity", "L": "lipschitz", "R": "regularized"}
 
 
 def specification(parameterization: str, rank: int, spectrum: str, geometry: str = "stiefel") -> Specification:

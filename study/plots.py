@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,6 +17,7 @@ from .appearance import appearance
 from .curve import Method
 from .result import LAST_STEPS
 from .summary import CurveSummary
+from .task import Task
 
 Summaries = Sequence[CurveSummary]
 Series = tuple[np.ndarray, np.ndarray]
@@ -26,6 +28,7 @@ RESOLUTION: Final = 130  # dots an inch
 PANEL: Final = 3.8  # inches
 MAXIMUM_WIDTH: Final = 10.0  # inches; wider figures would be shrunk in the report, and their letters with them
 FEASIBLE: Final = 1e-5
+MAXIMUM_PANELS: Final = 5  # layers side by side
 
 
 def to_png(figure: Figure) -> bytes:
@@ -35,7 +38,7 @@ def to_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def accuracy_figure(summaries: Summaries, score_name: str) -> Figure:
+def accuracy_figure(summaries: Summaries, task: Task) -> Figure:
     """Plot the test score against compression: every seed a point, a line through the means."""
     figure = Figure(figsize=(9, 5.2), layout="constrained")
     axes = figure.add_subplot()
@@ -43,9 +46,13 @@ def accuracy_figure(summaries: Summaries, score_name: str) -> Figure:
         look = appearance(method)
         family = [other for other in _by_method(summaries) if other.parameterization == method.parameterization]
         shift = SPREAD ** (family.index(method) - (len(family) - 1) / 2)
-        means = [(summary.z * shift, 100 * summary.test.mean) for summary in group if summary.test.mean is not None]
+        means = [
+            (summary.z * shift, task.score_scale * summary.test.mean)
+            for summary in group
+            if summary.test.mean is not None
+        ]
         for summary in group:
-            scores = [100 * result.test.score for result in summary.results if result.test is not None]
+            scores = [task.score_scale * result.test.score for result in summary.results if result.test is not None]
             axes.plot(
                 [summary.z * shift] * len(scores),
                 scores,
@@ -73,9 +80,9 @@ def accuracy_figure(summaries: Summaries, score_name: str) -> Figure:
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xticks([z for z in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if _within(z, [s.z for s in summaries])])
     axes.set_xlabel("compression Z: parameters kept, % (log scale; smaller is a smaller network)")
-    axes.set_ylabel(f"test {score_name}, %")
+    axes.set_ylabel(f"test {task.titled_score}")
     _dress(axes)
-    _mark_ranks(axes, summaries)
+    _mark_ranks(axes, summaries, task.score_scale)
     figure.legend(handles=_handles(summaries), loc="outside right center", frameon=False, fontsize=9)
     return figure
 
@@ -103,16 +110,20 @@ def loss_figure(summaries: Summaries) -> Figure:
 
 def spectrum_figure(summaries: Summaries) -> Figure:
     """Plot the normalized singular values of each layer at the end, a row of panels a rank."""
-    layers = _layers(summaries)
+    layers = _shown_layers(summaries)
+    # Normalized plain weights are shown whole, against a share of their number: what they are about is the last values.
+    whole = any(summary.curve.method.parameterization in ("sn", "sr") for summary in summaries)
 
     def draw(column: int, axes: Axes, summary: CurveSummary) -> None:
         runs = [result for result in summary.results if not result.diverged]
         values = np.array([result.snapshots[-1].singular_values[layers[column]] for result in runs])
         limit = min(values.shape[1], max((rank for rank in _ranks(summaries) if rank), default=values.shape[1]))
-        normalized = (values / values[:, :1]).mean(axis=0)[:limit]
+        if whole:
+            limit = values.shape[1]
+        normalized = (values / np.maximum(values[:, :1], np.finfo(float).tiny)).mean(axis=0)[:limit]
         look = appearance(summary.curve.method)
         axes.plot(
-            np.arange(limit) + 1,
+            (np.arange(limit) + 1) / (limit if whole else 1),
             normalized,
             color=look.color,
             linestyle=look.line,
@@ -121,10 +132,13 @@ def spectrum_figure(summaries: Summaries) -> Figure:
             linewidth=1.3,
         )
 
-    figure, grid = _grid(_ranks(summaries), ["index i"] * len(layers), summaries, draw, titles=layers)
+    label = "index i / rank" if whole else "index i"
+    figure, grid = _grid(_ranks(summaries), [label] * len(layers), summaries, draw, titles=layers)
     for axes in grid.flat:
         axes.set_ylim(0, 1.05)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if whole:
+            axes.set_xlim(0, 1.04)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4) if whole else MaxNLocator(integer=True))
     for axes in grid[:, 0]:
         axes.set_ylabel("singular value sᵢ / s₁")
     return figure
@@ -132,7 +146,7 @@ def spectrum_figure(summaries: Summaries) -> Figure:
 
 def orthogonality_figure(summaries: Summaries) -> Figure:
     """Plot the largest distance of a frame from orthogonality over training, a panel a rank."""
-    summaries = [summary for summary in summaries if not summary.curve.method.is_dense]
+    summaries = [summary for summary in summaries if not summary.curve.method.is_plain]
 
     def draw(column: int, axes: Axes, summary: CurveSummary) -> None:
         if summary.curve.rank != ranks[column]:
@@ -206,13 +220,13 @@ def _handles(summaries: Summaries, markers: bool = True) -> list[Line2D]:
     ]
 
 
-def _mark_ranks(axes: Axes, summaries: Summaries) -> None:
+def _mark_ranks(axes: Axes, summaries: Summaries, scale: float) -> None:
     """Write ranks to the lower right of the means of each compression, where the rising lines leave room."""
     lowest: dict[tuple[str, int], tuple[float, float]] = {}
     for summary in summaries:
         if summary.curve.rank is not None and summary.test.mean is not None:
             key = (summary.curve.method.parameterization, summary.curve.rank)
-            lowest[key] = (summary.z, min(100 * summary.test.mean, lowest.get(key, (0.0, 100.0))[1]))
+            lowest[key] = (summary.z, min(scale * summary.test.mean, lowest.get(key, (0.0, math.inf))[1]))
     for (_, rank), position in lowest.items():
         axes.annotate(
             f"rank {rank}",
@@ -242,6 +256,15 @@ def _layers(summaries: Summaries) -> list[str]:
             if result.snapshots:
                 return list(result.snapshots[0].singular_values)
     return []
+
+
+def _shown_layers(summaries: Summaries) -> list[str]:
+    """Return the layers of a network with a spectrum to show, of a deep one a few from the first to the last."""
+    sizes = next((r.snapshots[0].singular_values for s in summaries for r in s.results if r.snapshots), {})
+    layers = [layer for layer in _layers(summaries) if len(sizes[layer]) > 1] or _layers(summaries)
+    if len(layers) <= MAXIMUM_PANELS:
+        return layers
+    return [layers[round(k * (len(layers) - 1) / (MAXIMUM_PANELS - 1))] for k in range(MAXIMUM_PANELS)]
 
 
 def _smoothed(losses: np.ndarray) -> np.ndarray:

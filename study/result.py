@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final, Self, final
 
 from .run import FORMAT, Run
+from .settings import Settings
 from .task import Evaluation
 
 # A training loss is noisy from batch to batch: where one number stands for it, it is the mean over the last steps.
@@ -21,7 +22,7 @@ class Snapshot:
     Attributes:
         step: number of steps made.
         validation: score and loss on the validation split.
-        orthogonality_error: largest ‖XᵀX − I‖_F over all frames; None for a dense network.
+        orthogonality_error: largest ‖XᵀX − I‖_F over all frames; None for plain weights.
         singular_values: of each weight as a matrix, by its layer, in descending order.
     """
 
@@ -121,9 +122,9 @@ class Result:
         return cls(
             **content
             | {
-                "run": Run(**content["run"]),
+                "run": read_run(content["run"]),
                 "losses": tuple(content["losses"]),
-                "snapshots": tuple(_snapshot(snapshot) for snapshot in content["snapshots"]),
+                "snapshots": tuple(read_snapshot(snapshot) for snapshot in content["snapshots"]),
                 "test": None if content["test"] is None else Evaluation(**content["test"]),
                 "timing": Timing(
                     **content["timing"] | {"step_seconds": tuple(content["timing"]["step_seconds"])},
@@ -132,6 +133,12 @@ class Result:
         )
 
 
-def _snapshot(data: Mapping[str, Any]) -> Snapshot:
+def read_run(data: Mapping[str, Any]) -> Run:
+    """Read a run from plain values, as ``dataclasses.asdict`` makes them."""
+    return Run(**{**data, "settings": Settings(**data.get("settings", {}))})
+
+
+def read_snapshot(data: Mapping[str, Any]) -> Snapshot:
+    """Read a snapshot from plain values, as ``dataclasses.asdict`` makes them."""
     values = {name: tuple(values) for name, values in data["singular_values"].items()}
     return Snapshot(**{**data, "validation": Evaluation(**data["validation"]), "singular_values": values})

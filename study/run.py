@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Final, final
+from typing import Any, Final, final
 
 from .curve import Curve, Method
 from .networks import NETWORKS
 from .optimizers import OPTIMIZERS
+from .settings import Settings
 from .tasks import TASKS
 from .validation import choose, require_integer, require_known, require_positive
 
 # Raised when the meaning of a field or the training itself changes: results of another format are other runs.
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 
 @final
@@ -26,16 +27,18 @@ class Run:
     Attributes:
         task: name of the task.
         network: name of the network.
-        parameterization: `dense`, `svdp` or `sttp`.
-        geometry: name of the geometry; None for `dense`.
-        spectrum: name of the spectrum; None for `dense`.
-        rank: bound on the ranks; None for `dense`.
+        parameterization: `svdp` or `sttp`; or of plain weights, `dense`, `sn` (spectral normalization) or `sr`
+            (spectral regularization).
+        geometry: name of the geometry; None for plain weights.
+        spectrum: name of the spectrum; None for plain weights.
+        rank: bound on the ranks; None for plain weights.
         optimizer: name of the optimizer.
         learning_rate: at the first step; it falls linearly to 0.
         seed: of the first weights and of the batches.
         steps: number of optimizer steps.
         batch_size: number of examples a step.
         evaluations: how often the validation split is read on the way, at equal distances, and once before.
+        settings: what most runs leave as it is.
 
     Raises:
         ValueError: a name is unknown, or a number out of range.
@@ -54,18 +57,24 @@ class Run:
     steps: int
     batch_size: int
     evaluations: int
+    settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         task = choose("task", self.task, TASKS)
         require_known("network", self.network, NETWORKS)
-        require_known(f"network of the task {self.task!r}", self.network, task.networks)
         require_known("optimizer", self.optimizer, OPTIMIZERS)
         require_positive("learning_rate", self.learning_rate)
         require_integer("seed", self.seed)
         for name in ("steps", "batch_size", "evaluations"):
             require_integer(name, getattr(self, name), minimum=1)
-        task.batches(self.seed, self.batch_size)  # checks the batch size
-        _ = self.curve  # checks the rest
+        if not isinstance(self.settings, Settings):
+            raise TypeError(f"settings must be a Settings object, got {self.settings!r}")
+        if self.batch_size % self.settings.accumulation:
+            raise ValueError(
+                f"accumulation must divide batch_size, got {self.settings.accumulation} for {self.batch_size}"
+            )
+        _ = self.curve  # checks method, rank and spectrum
+        task.require(self)
 
     @cached_property
     def curve(self) -> Curve:
@@ -75,10 +84,20 @@ class Run:
     @cached_property
     def identifier(self) -> str:
         """Sixteen hexadecimal digits of the SHA-256 of the run's content; the name of its folder."""
-        content = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+        values = self.to_dict() | self.settings.changed
+        for name in asdict(self.settings).keys() - self.settings.changed.keys():
+            del values[name]
+        content = json.dumps({"format": FORMAT, **values}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @property
     def name(self) -> str:
         """The run in words."""
-        return f"{self.curve}, learning rate {self.learning_rate:g}, seed {self.seed}"
+        spectrum = "" if self.spectrum in (None, "free") else f", {self.spectrum}"
+        return f"{self.curve}{spectrum}, learning rate {self.learning_rate:g}, seed {self.seed}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all values side by side, the settings among them."""
+        values = asdict(self)
+        settings = values.pop("settings")
+        return values | settings

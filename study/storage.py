@@ -4,6 +4,9 @@
 
     study.json                what is compared; another study is refused
     runs/<hash>/result.json   one a finished run
+    runs/<hash>/checkpoint.pt where a run under way goes on from when it is interrupted
+    runs/<hash>/samples.png   images that a finished run generates
+    tensorboard/<hash>/       event files, where they are asked for
     runs/<hash>/error.txt     why a run failed, until it succeeds
     results.csv timings.csv report.html *.png
 """
@@ -15,7 +18,9 @@ from pathlib import Path
 from typing import Any, Final, Self, final
 
 from ..layers.atomic_write import write_atomically
+from .checkpoint import remove_checkpoint
 from .configuration import study_of
+from .heartbeat import stop_heartbeat
 from .result import Result
 from .run import FORMAT, Run
 from .study import Study
@@ -111,6 +116,8 @@ class ResultsFolder:
         folder.mkdir(parents=True, exist_ok=True)
         write_content(folder / RESULT, to_json(result.to_dict()))
         (folder / ERROR).unlink(missing_ok=True)
+        remove_checkpoint(folder)
+        stop_heartbeat(folder)
 
     def save_error(self, run: Run, text: str) -> Path:
         """Write why a run failed; return where."""
@@ -132,9 +139,10 @@ def write_content(path: Path, content: str | bytes) -> None:
 
 
 def _difference(old: Study, new: Study) -> str:
-    for key, value in old.to_dict().items():
-        if value != new.to_dict()[key]:
-            return f"its {key} is {value}, not {new.to_dict()[key]}"
+    before, after = old.to_dict(), new.to_dict()
+    for key in before | after:
+        if before.get(key) != after.get(key):
+            return f"its {key} is {before.get(key)}, not {after.get(key)}"
     raise AssertionError("the studies differ")
 
 

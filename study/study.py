@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Final, final
+from dataclasses import asdict, dataclass, field
+from typing import Any, final
 
 from .curve import Curve, Method
 from .run import Run
-from .validation import choose, require_distinct, require_integer, require_positive, require_text
+from .settings import Settings
+from .tasks import TASKS
+from .validation import require_distinct, require_integer, require_positive, require_text
 
 
 @final
@@ -15,18 +17,21 @@ from .validation import choose, require_distinct, require_integer, require_posit
 class Study:
     """A comparison of methods at several ranks, over seeds.
 
-    Every method but `dense` makes one curve a rank. Its learning rate is the best of a grid on the validation split
-    with the first seed; where the best lies at the grid's edge, the grid is extended. Then it runs with all seeds.
+    Every method but those with plain weights makes one curve a rank. Its learning rate is the best of a grid on the
+    validation split with the first seed; where the best lies at the grid's edge, the grid is extended. Then it runs
+    with all seeds.
 
     Attributes:
         name: a short word, also of the folder of results.
         title: a line for the top of the report.
         methods: what is compared.
         ranks: bounds on the ranks.
+        svdp_ranks: those of SVDP where they are others; the same by default.
         task, network, spectrum, optimizer, steps, batch_size, evaluations: as for a :class:`Run`.
         learning_rates: the grid, ascending.
         extensions: how many learning rates a curve may add at the grid's edges.
         seeds: of first weights and batches; the first one selects.
+        settings: what most studies leave as it is; a TOML file has its values beside the others.
 
     Raises:
         ValueError: a name is unknown, a number out of range, or a list empty or with an entry twice.
@@ -47,6 +52,8 @@ class Study:
     steps: int = 350
     batch_size: int = 32
     evaluations: int = 7
+    svdp_ranks: tuple[int, ...] | None = None
+    settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         require_text("name", self.name)
@@ -57,8 +64,11 @@ class Study:
         for method in self.methods:
             if not isinstance(method, Method):
                 raise TypeError(f"methods must be Method objects, got {method!r}; Method.parse reads their text form")
-        for rank in self.ranks:
-            require_integer("ranks", rank, minimum=1)
+        if self.svdp_ranks is not None:
+            require_distinct("svdp_ranks", self.svdp_ranks)
+        for name in ("ranks", "svdp_ranks"):
+            for rank in getattr(self, name) or ():
+                require_integer(name, rank, minimum=1)
         for rate in self.learning_rates:
             require_positive("learning_rates", rate)
         if list(self.learning_rates) != sorted(self.learning_rates):
@@ -74,13 +84,13 @@ class Study:
     @property
     def curves(self) -> tuple[Curve, ...]:
         """All curves, method by method, each by rank."""
-        return tuple(
-            curve
-            for method in self.methods
-            for curve in (
-                [Curve(method)] if method.is_dense else [Curve(method, rank, self.spectrum) for rank in self.ranks]
-            )
-        )
+        return tuple(curve for method in self.methods for curve in self._curves(method))
+
+    def _curves(self, method: Method) -> list[Curve]:
+        if method.is_plain:
+            return [Curve(method)]
+        ranks = self.svdp_ranks if method.parameterization == "svdp" and self.svdp_ranks else self.ranks
+        return [Curve(method, rank, method.spectrum or self.spectrum) for rank in ranks]
 
     def run(self, curve: Curve, learning_rate: float, seed: int) -> Run:
         """Return a run of a curve."""
@@ -97,35 +107,15 @@ class Study:
             steps=self.steps,
             batch_size=self.batch_size,
             evaluations=self.evaluations,
+            settings=self.settings,
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as a TOML file has them."""
+        """Return plain values, as a TOML file has them; settings at their defaults are left out."""
         values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return values | {"methods": [str(method) for method in self.methods]}
-
-
-STUDIES: Final[dict[str, Study]] = {
-    "digits": Study(
-        name="digits",
-        title="Spectral tensor train layers on handwritten digits",
-        methods=(
-            Method("dense"),
-            Method("svdp", "stiefel"),
-            Method("svdp", "householder"),
-            Method("sttp", "stiefel"),
-            Method("sttp", "grassmann"),
-            Method("sttp", "householder"),
-            Method("sttp", "householder-reduced"),
-        ),
-    ),
-}
-
-
-def named_study(name: str) -> Study:
-    """Return a built-in study.
-
-    Raises:
-        ValueError: there is none of this name.
-    """
-    return choose("study", name, STUDIES)
+        del values["settings"]
+        if self.svdp_ranks is None:
+            del values["svdp_ranks"]
+        # A task's own defaults would fill what is left out.
+        filled = {name: value for name, value in asdict(self.settings).items() if name in TASKS[self.task].defaults}
+        return values | {"methods": [str(method) for method in self.methods]} | filled | self.settings.changed

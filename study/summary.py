@@ -13,6 +13,7 @@ from .selection import Results, chosen_runs, search
 from .study import Study
 
 MEBIBYTE = 2**20
+LOSS = "loss"
 
 
 @final
@@ -46,6 +47,12 @@ class CurveSummary:
     def validation(self) -> Interval:
         """Validation score over the seeds that did not diverge."""
         return Interval.of(result.validation.score for result in self.results if result.validation is not None)
+
+    def other(self, name: str) -> Interval:
+        """Another measure on the test split over the seeds that did not diverge; ``loss`` is the loss there."""
+        tests = [result.test for result in self.results if result.test is not None]
+        values = [test.loss if name == LOSS else test.others.get(name) for test in tests]
+        return Interval.of(value for value in values if value is not None)
 
     @property
     def training_loss(self) -> Interval:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Final
 
 import pandas as pd
 
+from .metrics.inception import FID, INCEPTION_SCORE, KID
+from .paper import has_published, published_z
 from .result import Result
 from .selection import Results, chosen_runs, planned_runs
 from .study import Study
@@ -20,13 +21,14 @@ COLUMNS: Final = (
     "rank",
     "Z %",
     "rate",
-    "test {score} %",
+    "test {score}",
     "loss",
     "ms/step",
     "MiB",
     "‖XᵀX−I‖",
     "diverged",
 )
+PAPER: Final = "paper’s Z %"
 
 
 def results_table(study: Study, results: Results) -> pd.DataFrame:
@@ -37,11 +39,13 @@ def results_table(study: Study, results: Results) -> pd.DataFrame:
         if run not in results:
             continue
         result = results[run]
-        row = {"run": run.identifier, **asdict(run), "chosen": run in chosen, "diverged_at": result.diverged_at}
+        row = {"run": run.identifier, **run.to_dict(), "chosen": run in chosen, "diverged_at": result.diverged_at}
         row |= {"z": result.z, "degrees_of_freedom": result.degrees_of_freedom, "training_loss": result.final_loss}
         for split, evaluation in (("validation", result.validation), ("test", result.test)):
             row[f"{split}_score"] = None if evaluation is None else evaluation.score
             row[f"{split}_loss"] = None if evaluation is None else evaluation.loss
+            others = {} if evaluation is None else evaluation.others
+            row |= {f"{split}_{name.replace(' ', '_')}": value for name, value in others.items()}
         rows.append(row | {"orthogonality_error": result.orthogonality_error})
     return pd.DataFrame(rows).astype({"rank": "Int64", "diverged_at": "Int64"}) if rows else pd.DataFrame(rows)
 
@@ -59,26 +63,44 @@ def timings_table(study: Study, results: Results) -> pd.DataFrame:
 
 def column_titles(study: Study) -> tuple[str, ...]:
     """Return the titles of the columns of the table for people."""
-    return tuple(column.format(score=TASKS[study.task].score_name) for column in COLUMNS)
+    task = TASKS[study.task]
+    titles = [column.format(score=f"{task.score_name} {task.score_unit}".rstrip()) for column in COLUMNS]
+    others = list(other_measures(study).values())
+    return tuple(_with_others(titles, [PAPER] if has_published(study) else [], others))
 
 
-def summary_rows(summaries: Sequence[CurveSummary]) -> list[tuple[str, ...]]:
+def summary_rows(study: Study, summaries: Sequence[CurveSummary]) -> list[tuple[str, ...]]:
     """Return the cells of the table for people, under :func:`column_titles`."""
-    return [
-        (
+    task = TASKS[study.task]
+    rows = []
+    for summary in summaries:
+        cells = [
             summary.curve.method.title,
             "–" if summary.curve.rank is None else str(summary.curve.rank),
             f"{summary.z:.2f}",
             f"{summary.learning_rate:.3g}" + ("*" if summary.at_edge else ""),
-            summary.test.text(100, 1),
+            summary.test.text(task.score_scale, task.score_digits),
             f"{summary.training_loss.mean:.3f}" if summary.training_loss.mean is not None else "–",
             "–" if summary.step_milliseconds is None else f"{summary.step_milliseconds:.1f}",
             f"{summary.peak_memory:.0f}",
             "–" if summary.orthogonality_error is None else f"{summary.orthogonality_error:.0e}",
             f"{summary.diverged} of {len(summary.results)}",
-        )
-        for summary in summaries
-    ]
+        ]
+        published = [published_z(study, summary.curve)] if has_published(study) else []
+        others = [summary.other(name).text(1.0, 3) for name in other_measures(study)]
+        rows.append(tuple(_with_others(cells, published, others)))
+    return rows
+
+
+def other_measures(study: Study) -> dict[str, str]:
+    """Return what tables show of a test beside the score: titles by name."""
+    found = dict(TASKS[study.task].other_measures)
+    return found | {name: name for name in (INCEPTION_SCORE, FID, KID)} if study.settings.inception else found
+
+
+def _with_others(cells: list[str], published: list[str], others: list[str]) -> list[str]:
+    """Put the paper's Z after Z, and other measures after the score."""
+    return [*cells[:3], *published, *cells[3:5], *others, *cells[5:]]
 
 
 def _costs(result: Result) -> dict[str, float | int | None]:

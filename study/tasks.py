@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from .classification import Classification
 from .digits import Digits
+from .gan import Gan
 from .task import Task
 
-TASKS: Final[dict[str, Task]] = {"digits": Digits()}
+DIGITS: Final = Digits()
+TASKS: Final[dict[str, Task]] = {"digits": DIGITS, "classification": Classification(), "gan": Gan()}

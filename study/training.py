@@ -5,45 +5,67 @@ from __future__ import annotations
 import math
 import platform
 import time
-import warnings
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
-from typing import final
+from pathlib import Path
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
-from torch.optim.lr_scheduler import LambdaLR
 
-from ..layers import STTP, decompress, reparameterize, report, spectral_weights
-from ..layers.conversion import candidates
+from ..layers import report, spectral_weights
+from . import ranks
+from .board import Board, open_board
+from .checkpoint import read_checkpoint, write_checkpoint
+from .construction import first_network, weight_entries
+from .heartbeat import Heartbeat
 from .memory import peak_memory, reset_peak_memory
-from .networks import NETWORKS
-from .optimizers import OPTIMIZERS
-from .parameterizations import SPECTRA
-from .result import Result, Snapshot, Timing
+from .result import Result, Snapshot, Timing, read_snapshot
 from .run import Run
-from .task import Task
+from .sample_grid import write_samples
+from .spectra import network_spectra
+from .surroundings import Surroundings
+from .task import Training
 from .tasks import TASKS
 
+# A GPU is asked for its losses once in so many steps: each question makes it wait.
+STEPS_A_READING: Final = 20
 
-def execute(run: Run) -> Result:
-    """Train, and read the test split once at the end. Nothing is written, and torch's global generator is left alone.
 
-    The outcome but for its timing depends on the run, the versions of the libraries and the number of torch's threads.
+def execute(run: Run, surroundings: Surroundings | None = None) -> Result:
+    """Train, and read the test split once at the end. torch's global generator is left alone.
+
+    Where the surroundings have a folder, the run writes checkpoints there and goes on from the one it finds; its
+    result, which is the same to the last digit on a CPU, is for the caller to write. The outcome but for its timing
+    depends on the run, the versions of the libraries, the device and the number of torch's threads.
     """
+    surroundings = surroundings or Surroundings()
     task = TASKS[run.task]
-    task.evaluate(first_network(run), "validation")  # the first of its kind would be timed with torch's own set-up
-    reset_peak_memory()
-    base_memory = peak_memory()
+    shape = task.image_shape(run, surroundings)
+    if task.warms_up:  # the first of its kind would be timed with torch's own set-up
+        task.training(run, first_network(run, shape), surroundings).evaluate("validation")
+    reset_peak_memory(surroundings.device)
+    base_memory = peak_memory(surroundings.device)
     start = time.perf_counter()
-    network = first_network(run)
-    count = _Count.of(network, run)
-    trace = _train(network, task, run)
-    test = None if trace.diverged_at is not None else task.evaluate(network, "test")
+    network = first_network(run, shape)
+    count = _Count.of(network, run, weight_entries(run, shape))
+    training = task.training(run, network, surroundings)
+    folder = surroundings.run_folder(run.identifier)
+    trace = _Trace()
+    saved = None if folder is None else read_checkpoint(folder, _conditions(surroundings))
+    if saved is not None:
+        training.restore(saved["training"], saved["step"])
+        trace = _Trace.restored(saved["trace"])
+    with open_board(run, surroundings, folder) as board:
+        _train(training, run, trace, surroundings, folder, board, start)
+    test = None if trace.diverged_at is not None else training.evaluate("test")
+    seconds = trace.earlier_seconds + time.perf_counter() - start
     timing = Timing(
-        tuple(trace.step_seconds), time.perf_counter() - start, peak_memory(), base_memory, torch.get_num_threads()
+        tuple(trace.step_seconds), seconds, peak_memory(surroundings.device), base_memory, torch.get_num_threads()
     )
+    if folder is not None and ranks.rank() == 0:
+        write_samples(folder, training)
     return Result(
         run,
         trace.diverged_at,
@@ -54,41 +76,23 @@ def execute(run: Run) -> Result:
         tuple(trace.snapshots),
         test,
         timing,
-        environment(),
+        environment() | ({} if surroundings.device == "cpu" else {"device": surroundings.device}),
     )
-
-
-def first_network(run: Run) -> nn.Module:
-    """Return the network at step 0.
-
-    All reparameterized networks of one seed, rank and spectrum have equal weights: those of a fresh `sttp stiefel`.
-    The dense network has torch's own first weights.
-    """
-    entry = NETWORKS[run.network]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        network = entry.build(None)
-    spec = run.curve.specification
-    if spec is None or run.spectrum is None:
-        return network
-    reference = STTP(spec.rank, spectrum=SPECTRA[run.spectrum])
-    reparameterize(network, reference, entry.skip, generator=torch.Generator().manual_seed(run.seed))
-    if spec == reference:
-        return network
-    with warnings.catch_warnings():
-        # The spectra that cannot hold a scale are met here with scales that are 1 up to rounding.
-        warnings.filterwarnings("ignore", message="the spectrum .* cannot hold the scale", category=UserWarning)
-        return reparameterize(decompress(network), spec, entry.skip, init="weights")
 
 
 def environment() -> dict[str, str]:
     """Return the versions of what decides an outcome."""
     return {
         "sttp-torch": version("sttp-torch"),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "python": platform.python_version(),
         "machine": platform.machine(),
     }
+
+
+def _conditions(surroundings: Surroundings) -> dict[str, str]:
+    """Return what must be the same for a run to go on where it was."""
+    return environment() | {"device": surroundings.device, "threads": str(torch.get_num_threads())}
 
 
 @final
@@ -99,10 +103,9 @@ class _Count:
     start_error: float | None
 
     @classmethod
-    def of(cls, network: nn.Module, run: Run) -> _Count:
-        if run.curve.method.is_dense:
-            weights = candidates(network, NETWORKS[run.network].skip)
-            return cls(100.0, sum(candidate.weight.numel() for candidate in weights), None)
+    def of(cls, network: nn.Module, run: Run, entries: int) -> _Count:
+        if run.curve.method.is_plain:
+            return cls(100.0, entries, None)
         counted = report(network)
         return cls(counted.z, counted.dof, max(layer.fit_error or 0.0 for layer in counted.layers))
 
@@ -116,54 +119,100 @@ class _Trace:
     step_seconds: list[float] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
     diverged_at: int | None = None
+    earlier_seconds: float = 0.0
+
+    def saved(self, seconds: float) -> dict[str, Any]:
+        """Return plain values for a checkpoint, of a run that has gone on for so long since it was last begun."""
+        return asdict(self) | {"earlier_seconds": self.earlier_seconds + seconds}
+
+    @classmethod
+    def restored(cls, data: dict[str, Any]) -> _Trace:
+        """Read what :meth:`saved` returned."""
+        return cls(**{**data, "snapshots": [read_snapshot(snapshot) for snapshot in data["snapshots"]]})
 
 
-def _train(network: nn.Module, task: Task, run: Run) -> _Trace:
-    optimizer = OPTIMIZERS[run.optimizer](network.parameters(), run.learning_rate)
-    schedule = LambdaLR(optimizer, lambda step: 1 - step / run.steps)
-    batches = task.batches(run.seed, run.batch_size)
+def _train(
+    training: Training,
+    run: Run,
+    trace: _Trace,
+    surroundings: Surroundings,
+    folder: Path | None,
+    board: Board,
+    begun: float,
+) -> None:
+    """Make the steps that the trace does not have yet, with looks at the network and checkpoints on the way."""
     looks = {round(run.steps * k / run.evaluations) for k in range(run.evaluations)}
-    trace = _Trace()
-    for step in range(run.steps):
-        if step in looks and not _look(network, task, step, trace):
-            return trace
-        start = time.perf_counter()
-        loss = task.loss(network, next(batches))
-        value = loss.item()
-        if not math.isfinite(value):
-            trace.diverged_at = step
-            return trace
-        optimizer.zero_grad()
-        loss.backward()
+    reading = 1 if surroundings.device == "cpu" else STEPS_A_READING
+    heartbeat, unread = Heartbeat(folder, run.steps), _Unread(trace)
+    checkpointed = time.monotonic()
+    for step in range(len(trace.losses), run.steps):
+        if step in looks and not _look(training, step, trace, board):
+            return
+        unread.start()
         try:
-            optimizer.step()
+            unread.add(training.step(step))
         except LinAlgError:  # a finite loss with a gradient that is not: a factorization meets it first
-            trace.diverged_at = step
-            return trace
-        schedule.step()
-        trace.step_seconds.append(time.perf_counter() - start)
-        trace.losses.append(value)
-    _look(network, task, run.steps, trace)
-    return trace
+            if unread.read():
+                trace.diverged_at = step
+            return
+        ended = step + 1 == run.steps or step + 1 in looks
+        if (ended or len(unread) >= reading) and not unread.read():
+            return
+        heartbeat.beat(step + 1)
+        board.scalars(step + 1, training.scalars)
+        if folder is not None and time.monotonic() - checkpointed > surroundings.checkpoint_seconds and unread.read():
+            if ranks.rank() == 0:
+                content = {"step": step + 1, "training": training.state()}
+                content["trace"] = trace.saved(time.perf_counter() - begun)
+                write_checkpoint(folder, _conditions(surroundings), content)
+            checkpointed = time.monotonic()
+    _look(training, run.steps, trace, board)
 
 
-def _look(network: nn.Module, task: Task, step: int, trace: _Trace) -> bool:
+@final
+class _Unread:
+    """Losses that have been computed and not yet read, with the time since the last reading."""
+
+    def __init__(self, trace: _Trace) -> None:
+        self._trace = trace
+        self._losses: list[Tensor] = []
+        self._start = time.perf_counter()
+
+    def __len__(self) -> int:
+        return len(self._losses)
+
+    def start(self) -> None:
+        """Begin to measure time, unless losses are waiting, whose time runs."""
+        if not self._losses:
+            self._start = time.perf_counter()
+
+    def add(self, loss: Tensor) -> None:
+        self._losses.append(loss)
+
+    def read(self) -> bool:
+        """Move the losses to the trace up to the first that is not finite; return whether all were."""
+        if not self._losses:
+            return True
+        values = torch.stack(self._losses).tolist()
+        seconds = (time.perf_counter() - self._start) / len(values)
+        self._losses = []
+        for value in values:
+            if not math.isfinite(value):
+                self._trace.diverged_at = len(self._trace.losses)
+                return False
+            self._trace.losses.append(value)
+            self._trace.step_seconds.append(seconds)
+        return True
+
+
+def _look(training: Training, step: int, trace: _Trace, board: Board) -> bool:
     """Add a snapshot to the trace, or that the network has diverged; return whether it is well."""
-    validation = task.evaluate(network, "validation")
+    validation = training.evaluate("validation")
     if not math.isfinite(validation.loss):
         trace.diverged_at = step
         return False
-    weights = spectral_weights(network)
-    errors = [weight.orthogonality_error().item() for weight in weights.values()]
-    if weights:
-        values = {name: weight.singular_values().abs() for name, weight in weights.items()}
-    else:
-        matrices = {c.names[0]: c.shape.to_matrix(c.weight.detach()) for c in candidates(network)}
-        values = {name: torch.linalg.svdvals(matrix) for name, matrix in matrices.items()}
-    listed = {name: _descending(value) for name, value in values.items()}
-    trace.snapshots.append(Snapshot(step, validation, max(errors, default=None), listed))
+    errors = [weight.orthogonality_error().item() for weight in spectral_weights(training.network).values()]
+    values = network_spectra(training.network)
+    trace.snapshots.append(Snapshot(step, validation, max(errors, default=None), values))
+    board.look(step, validation, training.samples)
     return True
-
-
-def _descending(values: Tensor) -> tuple[float, ...]:
-    return tuple(values.detach().sort(descending=True).values.tolist())

@@ -91,6 +91,13 @@ def test_every_network_has_a_report_and_generators_keep_their_first_layer_dense(
         (["study", "missing.toml"], "study 'missing.toml' cannot be read"),
         (["study", "digits", "--workers", "0", "--output", "never"], "workers must be at least 1, got 0"),
         (["study", "digits", "--executor", "x", "--output", "never"], "executor has no choice 'x'"),
+        (["study", "paper-fig7", "--scale", "2"], "scale must be at most 1"),
+        (["study", "paper-fig7", "--scale", "x"], "'--scale': 'x' is no number; give one such as"),
+        (["study", "paper-fig9"], "study has no choice 'paper-fig9'; did you mean 'paper-fig"),
+        (["study", "paper-fig7", "--data", "cifar01"], "data has no choice 'cifar01'; did you mean 'cifar10'"),
+        (["study", "digits", "--set", "step=3"], "key of a study has no choice 'step'; did you mean 'steps'"),
+        (["study", "digits", "--device", "gpu9"], "device must be such as 'cpu' or 'cuda', got 'gpu9'"),
+        (["study", "digits", "--threads", "0"], "threads must be at least 1, got 0"),
         (["plot", "missing"], "folder 'missing' has no study.json"),
     ],
 )

@@ -12,10 +12,15 @@ from sttp.study.networks.wide_resnet import wide_resnet
 
 NARROW = {
     "wrn": (lambda: wide_resnet(10, 1, 10, base_width=4), (3, 32, 32), (10,)),
+    "wrn-digits": (lambda: wide_resnet(10, 1, 7, base_width=4, channels=1), (1, 8, 8), (7,)),
+    "generator-8": (lambda: generator(8, 4), (NOISE_DIMENSION,), (1, 8, 8)),
     "generator-32": (lambda: generator(32, 8), (NOISE_DIMENSION,), (3, 32, 32)),
     "generator-48": (lambda: generator(48, 16), (NOISE_DIMENSION,), (3, 48, 48)),
+    "generator-64": (lambda: generator(64, 64), (NOISE_DIMENSION,), (3, 64, 64)),
+    "discriminator-8": (lambda: discriminator(8, 4), (1, 8, 8), (1,)),
     "discriminator-32": (lambda: discriminator(32, 8), (3, 32, 32), (1,)),
     "discriminator-48": (lambda: discriminator(48, 64), (3, 48, 48), (1,)),
+    "discriminator-64": (lambda: discriminator(64, 64, channels=4), (4, 64, 64), (1,)),
 }
 PAPER = {
     "wrn": wide_resnet,
@@ -148,6 +153,10 @@ def test_widths_follow_the_paper_and_the_base_width():
     assert on_meta(PAPER["generator-32"]).linear.weight.shape == (4 * 4 * 256, 128)
     assert on_meta(PAPER["generator-48"]).linear.weight.shape == (6 * 6 * 512, 128)
     assert on_meta(PAPER["discriminator-32"]).linear.bias is None
+    # The pair for 64 pixels is the one of the projection discriminator's authors, of base width 64.
+    assert shortcuts(on_meta(lambda: generator(64))) == [(512, 1024), (256, 512), (128, 256), (64, 128)]
+    assert shortcuts(on_meta(lambda: discriminator(64))) == shortcuts(on_meta(PAPER["discriminator-48"]))
+    assert on_meta(lambda: generator(64)).linear.weight.shape == (4 * 4 * 1024, 128)
 
 
 @pytest.mark.parametrize("name", PAPER)
@@ -181,10 +190,15 @@ def test_gradient_reaches_every_parameter(name):
     ("name", "sizes"),
     [
         ("wrn", [32, 16, 8]),
+        ("wrn-digits", [8, 4, 2]),
+        ("generator-8", [4, 8]),
         ("generator-32", [8, 16, 32]),
         ("generator-48", [12, 24, 48]),
+        ("generator-64", [8, 16, 32, 64]),
+        ("discriminator-8", [4, 2, 2]),
         ("discriminator-32", [16, 8, 8, 8]),
         ("discriminator-48", [24, 12, 6, 3, 3]),
+        ("discriminator-64", [32, 16, 8, 4, 2]),
     ],
 )
 def test_blocks_change_the_size_where_they_should(name, sizes):
@@ -259,8 +273,11 @@ def test_the_discriminator_sums_over_space():
         (lambda: wide_resnet(widen_factor=0), "widen_factor", "0", "at least 1"),
         (lambda: wide_resnet(number_of_classes=-1), "number_of_classes", "-1", "at least 1"),
         (lambda: wide_resnet(base_width=True), "base_width", "True", "integer"),
-        (lambda: generator(64), "resolution", "64", "32, 48"),
-        (lambda: discriminator(32.0), "resolution", "32.0", "32, 48"),
+        (lambda: wide_resnet(channels=0), "channels", "0", "at least 1"),
+        (lambda: generator(40), "resolution", "40", "8, 32, 48, 64"),
+        (lambda: discriminator(32.0), "resolution", "32.0", "8, 32, 48, 64"),
+        (lambda: generator(8, channels=0), "channels", "0", "at least 1"),
+        (lambda: discriminator(8, number_of_classes=2.0), "number_of_classes", "2.0", "None or an integer"),
         (lambda: generator(32, 0), "base_width", "0", "multiple of 1"),
         (lambda: generator(48, 12), "base_width", "12", "multiple of 8"),
         (lambda: discriminator(48, 24), "base_width", "24", "multiple of 16"),

@@ -7,7 +7,17 @@ import pytest
 from studies import TINY
 
 from sttp.layers import STTP, SVDP, Free, Householder, Lipschitz, Riemannian
-from sttp.study import STUDIES, Curve, Method, Run, Study, named_study, read_study, study_of
+from sttp.study import (
+    STUDIES,
+    Curve,
+    Method,
+    Run,
+    Settings,
+    Study,
+    named_study,
+    read_study,
+    study_of,
+)
 
 RUN = Run("digits", "digits", "sttp", "stiefel", "free", 4, "riemannian-adam", 0.01, 0, 10, 16, 2)
 OTHER_VALUES = {
@@ -23,6 +33,7 @@ OTHER_VALUES = {
     "steps": 11,
     "batch_size": 17,
     "evaluations": 3,
+    "settings": Settings(weight_decay=0.1),
 }
 BAD_RUNS = {
     "task": ("digit", ValueError, "did you mean 'digits'"),
@@ -37,6 +48,7 @@ BAD_RUNS = {
     "steps": (1.5, TypeError, "steps must be an integer"),
     "batch_size": (961, ValueError, "batch_size must be at most 960"),
     "evaluations": (True, TypeError, "evaluations must be an integer"),
+    "settings": (Settings(accumulation=3), ValueError, "accumulation must divide batch_size, got 3 for 16"),
 }
 
 
@@ -50,7 +62,7 @@ def test_every_field_of_a_run_decides_its_identifier():
 
 def test_identifiers_do_not_change():
     # A changed identifier orphans all results there are: raise the format together with this.
-    assert RUN.identifier == "863faeb710480230"
+    assert RUN.identifier == "07251bb48e86f815"
 
 
 @pytest.mark.parametrize("name", [field.name for field in fields(Run)])
@@ -92,7 +104,7 @@ def test_methods_survive_their_text_form(text):
 
 @pytest.mark.parametrize("text", ["", "sttp", "sttp stiefel 4", "dense stiefel", "sttp steifel"])
 def test_wrong_methods_are_refused(text):
-    with pytest.raises(ValueError, match=r"geometry|methods"):
+    with pytest.raises(ValueError, match=r"geometry|methods|spectrum"):
         Method.parse(text)
 
 

@@ -1,7 +1,9 @@
 """A folder of results: what it accepts, that it loses nothing, and a whole study from start to report."""
 
+import contextlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -30,6 +32,7 @@ FILES = {
     "results.csv",
     "runs",
     "singular_values.png",
+    "spectra_over_training.png",
     "study.json",
     "timings.csv",
 }
@@ -81,7 +84,7 @@ def test_results_have_one_row_a_run_and_nothing_of_time(finished):
 def test_the_report_needs_nothing_else_and_says_what_its_words_mean(finished):
     path, outcome, _ = finished
     html = (path / "report.html").read_text()
-    assert html.count('src="data:image/png;base64,') == 4
+    assert html.count('src="data:image/png;base64,') == 5
     assert not re.findall(r"""(?:src|href)=["'](?!data:)""", html)
     assert "http" not in re.sub(r"base64,[^\"]*", "", html)
     assert "@import" not in html
@@ -247,19 +250,35 @@ def test_a_killed_study_ends_with_the_same_results(finished, tmp_path):
     toml = tmp_path / "tiny.toml"
     toml.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in TINY.to_dict().items()))
     output = tmp_path / "killed"
-    command = [sys.executable, "-m", "sttp.study", "study", str(toml), "--output", str(output), "--workers", "1"]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 60
-    while not list(output.glob("runs/*/result.json")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    kept = len(list(output.glob("runs/*/result.json")))
-    assert not (output / "results.csv").exists()
+    command = [sys.executable, "-m", "sttp.study", "study", str(toml), "--output", str(output)]
+    command += ["--executor", "sequential", "--checkpoint-seconds", "0.000001"]
+    moments = random.Random(0)
+    for _ in range(3):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline, before = time.monotonic() + 120, _traces(output)
+        while _traces(output) == before and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        # Somewhere in a run, between two, or in the middle of a write.
+        time.sleep(moments.uniform(0, 0.4))
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == 0:
+            break  # it was faster
     made = []
     outcome = run_study(TINY, output, "sequential", progress=lambda done, expected, run: made.append(run))
     assert outcome.finished
-    assert len(made) - 1 == len(pd.read_csv(path / "results.csv")) - kept
     assert (output / "results.csv").read_bytes() == (path / "results.csv").read_bytes()
+    assert (pd.read_csv(output / "timings.csv").threads == 1).all()
+    assert not list(output.rglob("checkpoint.pt"))
+    for file in output.glob("runs/*/result.json"):
+        ours, theirs = (json.loads(f.read_text()) for f in (file, path / file.relative_to(output)))
+        assert ours | {"timing": None} == theirs | {"timing": None}
+
+
+def _traces(output):
+    """What of a study's runs there is to see: checkpoints and results, with the times of their writing."""
+    found = {}
+    for file in (*output.glob("runs/*/result.json"), *output.glob("runs/*/checkpoint.pt")):
+        with contextlib.suppress(FileNotFoundError):
+            found[file] = file.stat().st_mtime_ns
+    return found

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from studies import TINY, made_up
 
-from sttp.study import Curve, Method, Study
+from sttp.study import TASKS, Curve, Method, Study
 from sttp.study.findings import findings
 from sttp.study.intervals import Interval
 from sttp.study.selection import chosen_runs, expected_total, pending_runs, planned_runs, search
@@ -66,7 +66,7 @@ def test_extensions_are_bounded_and_the_edge_is_told():
     assert found.rates == (0.01, 0.03, 0.09, 0.27, 0.81)
     assert (found.chosen, found.at_edge) == (0.81, True)
     assert rounds == [6, 2, 2, 2]
-    assert any("edge" in sentence for sentence in findings(summarize(THREE, results), "accuracy"))
+    assert any("edge" in sentence for sentence in findings(summarize(THREE, results), TASKS["digits"]))
 
 
 def test_the_search_waits_for_missing_results():
@@ -106,7 +106,9 @@ def test_a_curve_whose_every_run_diverges_is_summarized_all_the_same():
     assert summary.diverged == 2
     assert summary.test == Interval(None, None, 0)
     assert summary.test.text() == "–"
-    assert any("sttp stiefel, rank 2 (2)" in sentence for sentence in findings(summarize(THREE, results), "accuracy"))
+    assert any(
+        "sttp stiefel, rank 2 (2)" in sentence for sentence in findings(summarize(THREE, results), TASKS["digits"])
+    )
 
 
 @pytest.mark.parametrize("count", [2, 5, 12])
@@ -136,7 +138,7 @@ def told(scores, sizes):
         for seed in study.seeds:
             run = study.run(curve, 0.1, seed)
             results[run] = made_up(run, test=scores[curve][seed], z=sizes[curve])
-    return "\n".join(findings(summarize(study, results), "accuracy"))
+    return "\n".join(findings(summarize(study, results), TASKS["digits"]))
 
 
 STTP2, STTP8 = (Curve(Method("sttp", "stiefel"), rank, "free") for rank in (2, 8))

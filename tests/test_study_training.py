@@ -11,9 +11,12 @@ from torch import nn
 from sttp.layers import spectral_weights
 from sttp.layers.conversion import candidates
 from sttp.study import TASKS, Method, Result, Study
+from sttp.study.construction import first_network
 from sttp.study.memory import peak_memory, reset_peak_memory
-from sttp.study.training import execute, first_network
+from sttp.study.task import ImageShape
+from sttp.study.training import execute
 
+SHAPE = ImageShape(channels=1, size=8, classes=10)
 METHODS = (
     "svdp stiefel",
     "svdp householder",
@@ -47,7 +50,7 @@ def one_thread():
 
 @pytest.mark.parametrize("spectrum", ["free", "lipschitz", "identity"])
 def test_all_methods_start_from_the_same_weights(spectrum):
-    networks = {method: first_network(run_of(method, spectrum=spectrum)) for method in METHODS}
+    networks = {method: first_network(run_of(method, spectrum=spectrum), SHAPE) for method in METHODS}
     reference = matrices(networks["sttp stiefel"])
     assert list(reference) == ["conv1", "conv2", "conv3", "linear"]
     for method, network in networks.items():
@@ -62,7 +65,7 @@ def test_each_seed_starts_elsewhere_and_leaves_the_global_generator_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    first, second = (matrices(first_network(run_of("sttp stiefel", seed=seed))) for seed in (0, 1))
+    first, second = (matrices(first_network(run_of("sttp stiefel", seed=seed), SHAPE)) for seed in (0, 1))
     assert torch.equal(torch.rand(3), expected)
     assert all(not torch.allclose(first[name], second[name]) for name in first)
 
@@ -79,7 +82,7 @@ def test_a_run_is_repeatable_to_the_last_bit(method):
 def test_all_methods_see_the_same_first_loss():
     # Equal weights and equal batches: so equal losses at step 0, up to float32's rounding.
     task = TASKS["digits"]
-    losses = [task.loss(first_network(run_of(method)), next(task.batches(0, 64))).item() for method in METHODS]
+    losses = [task.loss(first_network(run_of(method), SHAPE), next(task.batches(0, 64))).item() for method in METHODS]
     assert max(losses) - min(losses) < 1e-5
 
 
@@ -99,7 +102,7 @@ def test_a_result_survives_json():
 def test_singular_values_of_a_dense_network_are_those_of_numpy():
     run = run_of("dense")
     snapshot = execute(run).snapshots[0]
-    for candidate in candidates(first_network(run)):
+    for candidate in candidates(first_network(run, SHAPE)):
         matrix = candidate.weight.detach().flatten(1)
         assert snapshot.singular_values[candidate.names[0]] == pytest.approx(
             torch.linalg.svdvals(matrix).tolist(), abs=1e-6

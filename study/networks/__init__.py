@@ -3,35 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, final
+from functools import partial
+from typing import Final
 
 from torch import nn
 
 from .digits import digits
-from .sngan import discriminator, generator
+from .entry import NetworkEntry
+from .sngan import RESOLUTIONS, discriminator, generator
 from .wide_resnet import wide_resnet
 
+_CHANNELS: Final = {"channels": "channels of the images"}
+_CLASSIFIER: Final = {"number_of_classes": "number of logits"} | _CHANNELS
+_DIGITS: Final = {"base_width": "channels after the first convolution, 16 by default"} | _CLASSIFIER
+_WIDE: Final = {
+    "base_width": "channels after the first convolution, 16 by default; the others are in proportion",
+    "depth": "layers on the longest path, 6n + 4",
+    "widen_factor": "how many times wider than an ordinary residual network",
+} | _CLASSIFIER
+_GAN: Final = {
+    "base_width": "channels of the widest layer; the paper's reduced discriminators have 32 of 128 and 64 of 1024",
+    "number_of_classes": "classes by which both networks of a GAN are conditioned, none by default",
+} | _CHANNELS
 
-@final
-@dataclass(frozen=True)
-class NetworkEntry:
-    """A network of the registry.
 
-    Attributes:
-        build: makes it for a base width, None for the standard one; works on the meta device.
-        skip: layers that stay dense when the network is reparameterized.
-    """
-
-    build: Callable[[int | None], nn.Module]
-    skip: tuple[str, ...] = ()
+def _sngan(function: Callable[..., nn.Module], kind: str, skip: tuple[str, ...] = ()) -> dict[str, NetworkEntry]:
+    return {f"sngan{size}-{kind}": NetworkEntry(partial(function, size), _GAN, skip) for size in RESOLUTIONS}
 
 
 NETWORKS: Final[dict[str, NetworkEntry]] = {
-    "digits": NetworkEntry(lambda width: digits() if width is None else digits(width)),
-    "wrn-28-10": NetworkEntry(lambda width: wide_resnet() if width is None else wide_resnet(base_width=width)),
-    "sngan32-discriminator": NetworkEntry(lambda width: discriminator(32, width)),
-    "sngan32-generator": NetworkEntry(lambda width: generator(32, width), skip=("linear",)),
-    "sngan48-discriminator": NetworkEntry(lambda width: discriminator(48, width)),
-    "sngan48-generator": NetworkEntry(lambda width: generator(48, width), skip=("linear",)),
+    "digits": NetworkEntry(digits, _DIGITS),
+    "wrn-28-10": NetworkEntry(wide_resnet, _WIDE),
+    "wrn-16-2": NetworkEntry(partial(wide_resnet, depth=16, widen_factor=2), _WIDE),
+    "wrn-10-1": NetworkEntry(partial(wide_resnet, depth=10, widen_factor=1), _WIDE),
+    **_sngan(discriminator, "discriminator"),
+    **_sngan(generator, "generator", skip=("linear",)),
 }
+
+__all__ = ["NETWORKS", "NetworkEntry"]

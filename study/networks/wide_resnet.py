@@ -1,4 +1,4 @@
-"""Wide residual networks for 32×32 images: the classifiers of the paper's CIFAR experiments."""
+"""Wide residual networks: WRN-28-10 is the classifier of the paper's CIFAR experiments."""
 
 from __future__ import annotations
 
@@ -44,19 +44,22 @@ class PreactivationBlock(nn.Module):
 class WideResNet(nn.Module):
     """The network that `wide_resnet` builds: ``conv1``, ``blocks``, ``norm``, ``linear``.
 
-    Shapes: images ``(batch, 3, height, width)`` to logits ``(batch, number_of_classes)``; the height and width are
-    32 in CIFAR, any other size of at least 1 works as well.
+    Shapes: images ``(batch, channels, height, width)`` to logits ``(batch, number_of_classes)``; the height and width
+    are 32 in CIFAR, any other size of at least 1 works as well.
 
     Args:
         widths: channels after the first convolution and in each of the stages; every stage but the first halves
             the image.
         blocks_per_stage: number of blocks in each stage.
         number_of_classes: number of logits.
+        channels: of the images.
     """
 
-    def __init__(self, widths: tuple[int, ...], blocks_per_stage: int, number_of_classes: int) -> None:
+    def __init__(
+        self, widths: tuple[int, ...], blocks_per_stage: int, number_of_classes: int, channels: int = 3
+    ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(3, widths[0], kernel_size=3, padding=1)
+        self.conv1 = nn.Conv2d(channels, widths[0], kernel_size=3, padding=1)
         self.blocks = nn.Sequential()
         input_width = widths[0]
         for stage, width in enumerate(widths[1:]):
@@ -75,7 +78,7 @@ class WideResNet(nn.Module):
 
 
 def wide_resnet(
-    depth: int = 28, widen_factor: int = 10, number_of_classes: int = 10, base_width: int = 16
+    depth: int = 28, widen_factor: int = 10, number_of_classes: int = 10, base_width: int = 16, channels: int = 3
 ) -> WideResNet:
     """Build WRN-depth-widen_factor, by default the WRN-28-10 of the paper's CIFAR-10 experiment.
 
@@ -87,17 +90,19 @@ def wide_resnet(
         widen_factor: how many times wider than an ordinary residual network.
         number_of_classes: number of logits.
         base_width: channels after the first convolution, which is not widened.
+        channels: of the images.
 
     Raises:
         ValueError: an argument is not a positive integer, or no such depth exists.
 
     Source: Zagoruyko, Komodakis, "Wide Residual Networks", BMVC 2016, Table 1.
     """
-    sizes = {"widen_factor": widen_factor, "number_of_classes": number_of_classes, "base_width": base_width}
+    sizes = {"widen_factor": widen_factor, "number_of_classes": number_of_classes}
+    sizes |= {"base_width": base_width, "channels": channels}
     for name, value in sizes.items():
         if type(value) is not int or value < 1:
             raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
     if type(depth) is not int or depth < 10 or depth % 6 != 4:
         raise ValueError(f"depth must be 6n + 4 for an integer n of at least 1, as 10, 16 or 28 are, got {depth!r}")
     widest = base_width * widen_factor
-    return WideResNet((base_width, widest, 2 * widest, 4 * widest), (depth - 4) // 6, number_of_classes)
+    return WideResNet((base_width, widest, 2 * widest, 4 * widest), (depth - 4) // 6, number_of_classes, channels)

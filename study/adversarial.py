@@ -1,0 +1,214 @@
+"""Training of a generator against a discriminator on the hinge loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..layers import shared_evaluation
+from ..optim import d_optimal
+from . import ranks
+from .averaging import MovingAverage
+from .data import Batch, to_symmetric
+from .decay import decay_groups
+from .images import ImageSplits
+from .networks.sngan import NOISE_DIMENSION
+from .optimizers import OPTIMIZERS
+from .supervised import accumulate, autocast
+from .surroundings import Surroundings
+from .task import Evaluation, Split, Training
+
+if TYPE_CHECKING:
+    from .run import Run
+
+# What noise is drawn for: each purpose has numbers of its own, apart from those of data.batches.
+CRITIC, GENERATOR, SAMPLES, VALIDATION, TEST = range(16, 21)
+GRID: Final = 64  # images in a grid of samples
+GENERATION_BATCH: Final = 250
+
+Score = Callable[[Tensor, Split], Evaluation]
+
+
+class Round(NamedTuple):
+    """What a step of either network sees: real images and their classes, noise and the classes wanted of it."""
+
+    images: Tensor | None
+    labels: Tensor | None
+    noise: Tensor
+    wanted: Tensor
+
+
+@final
+class AdversarialTraining(Training):
+    """Several steps of the discriminator, then one of the generator; both learning rates fall linearly to 0.
+
+    The discriminator minimizes the mean of max(0, 1 − D(x)) over real images plus that of max(0, 1 + D(G(z))), the
+    generator the mean of −D(G(z)); the penalty of the curve is added to the loss of the network that the run is about.
+
+    Args:
+        run: what is trained.
+        network: the one that the run is about, at its first weights.
+        partner: the other one.
+        splits: the images.
+        score: evaluates generated images in [−1, 1] against a split.
+        surroundings: the device.
+
+    Raises:
+        ValueError: the processes or pieces do not divide the batch.
+
+    Source: Miyato, Kataoka, Koyama, Yoshida, "Spectral Normalization for Generative Adversarial Networks", ICLR 2018.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        network: nn.Module,
+        partner: nn.Module,
+        splits: ImageSplits,
+        score: Score,
+        surroundings: Surroundings,
+    ) -> None:
+        ranks.require_divisible(run.batch_size, run.settings.accumulation)
+        self._device = torch.device(ranks.own_device(surroundings.device))
+        self.network, self._partner = network.to(self._device), partner.to(self._device)
+        self._run, self._splits, self._score = run, splits, score
+        about_generator = run.network.endswith("generator")
+        generator, discriminator = (network, partner) if about_generator else (partner, network)
+        self._generator, self._discriminator = generator, discriminator
+        self._parallel_generator = ranks.parallel(generator)
+        self._parallel_discriminator = ranks.parallel(discriminator)
+        self._optimizers = [self._optimizer(module) for module in (generator, discriminator)]
+        self._schedules = [LambdaLR(o, lambda step: 1 - step / run.steps) for o in self._optimizers]
+        decay = run.settings.averaging
+        self._average = MovingAverage(generator, decay) if decay else None
+        self._batches = self._real(0)
+        self._losses: dict[str, Tensor] = {}
+
+    def step(self, step: int) -> Tensor:
+        """Make the steps of the discriminator and the one of the generator; return the former's mean loss."""
+        generator, discriminator = self._optimizers
+        losses = []
+        for repetition in range(self._run.settings.critic_steps):
+            discriminator.zero_grad()
+            real = next(self._batches)
+            own = self._round(real, CRITIC, step, repetition)
+            losses.append(accumulate(self._parallel_discriminator, own, self._critic_loss))
+            discriminator.step()
+        generator.zero_grad()
+        self._discriminator.requires_grad_(False)
+        own = self._round(None, GENERATOR, step)
+        generator_loss = accumulate(self._parallel_generator, own, self._generator_loss)
+        self._discriminator.requires_grad_(True)
+        generator.step()
+        for schedule in self._schedules:
+            schedule.step()
+        if self._average is not None:
+            self._average.update()
+        self._losses = {
+            "discriminator": ranks.mean(torch.stack(losses).mean()),
+            "generator": ranks.mean(generator_loss),
+        }
+        return self._losses["discriminator"]
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """Return the scores of generated images: of as many as the settings say at the end, of a quarter on the way."""
+        whole = split == "test"
+        count = self._run.settings.samples if whole else self._run.settings.samples // 4
+        return self._score(self._generated(count, TEST if whole else VALIDATION), split)
+
+    def samples(self) -> Tensor | None:
+        """Return images from noise that is the same at all times and for all runs of a seed."""
+        return (self._generated(GRID, SAMPLES) + 1) / 2
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Return the losses of both networks."""
+        return self._losses
+
+    def state(self) -> dict[str, Any]:
+        """Return both networks with their optimizers and schedules, and the moving average."""
+        return {
+            "networks": [module.state_dict() for module in (self._generator, self._discriminator)],
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "schedules": [schedule.state_dict() for schedule in self._schedules],
+            "average": [] if self._average is None else self._average.state(),
+        }
+
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Go on from a state."""
+        for module, saved in zip((self._generator, self._discriminator), state["networks"], strict=True):
+            module.load_state_dict(saved)
+        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for schedule, saved in zip(self._schedules, state["schedules"], strict=True):
+            schedule.load_state_dict(saved)
+        if self._average is not None:
+            self._average.restore(state["average"])
+        self._batches = self._real(step * self._run.settings.critic_steps)
+
+    def _optimizer(self, module: nn.Module) -> Optimizer:
+        parameters = decay_groups(module, self._run.settings.weight_decay)
+        return OPTIMIZERS[self._run.optimizer](parameters, self._run.learning_rate)  # type: ignore[arg-type]
+
+    def _real(self, start: int) -> Iterator[Batch]:
+        return self._splits.batches(self._run, start)
+
+    def _round(self, real: Batch | None, *key: int) -> list[Round]:
+        """Return this process's part of a step, in pieces."""
+        generator = ranks.generator_of(self._run.seed, *key)
+        size = self._run.batch_size
+        noise = torch.randn(size, NOISE_DIMENSION, generator=generator).to(self._device)
+        wanted = torch.randint(self._splits.shape.classes, (size,), generator=generator).to(self._device)
+        images, labels = (None, None) if real is None else real
+        whole = Round(None if images is None else to_symmetric(images), labels, noise, wanted)
+        return ranks.pieces(ranks.share(whole), self._run.settings.accumulation)
+
+    def _critic_loss(self, piece: Round) -> Tensor:
+        assert piece.images is not None, "the discriminator sees real images"
+        with autocast(self._run, self._device):
+            with torch.no_grad():
+                fake = self._generate(self._generator, piece)
+            images = torch.cat([piece.images, fake])  # one forward, so that normalizations see one state of the weights
+            if self._run.settings.conditional:
+                assert piece.labels is not None, "real images have classes"
+                scores = self._parallel_discriminator(images, torch.cat([piece.labels, piece.wanted]))
+            else:
+                scores = self._parallel_discriminator(images)
+        real, generated = scores.float().chunk(2)
+        return self._penalized(F.relu(1 - real).mean() + F.relu(1 + generated).mean(), self._discriminator)
+
+    def _generator_loss(self, piece: Round) -> Tensor:
+        with autocast(self._run, self._device):
+            fake = self._generate(self._parallel_generator, piece)
+            scores = self._discriminator(fake, *([piece.wanted] if self._run.settings.conditional else []))
+        return self._penalized(-scores.float().mean(), self._generator)
+
+    def _generate(self, generator: nn.Module, piece: Round) -> Tensor:
+        images: Tensor = generator(piece.noise, *([piece.wanted] if self._run.settings.conditional else []))
+        return images
+
+    def _penalized(self, loss: Tensor, module: nn.Module) -> Tensor:
+        penalty = self._run.curve.penalty
+        return loss + penalty * d_optimal(module) if penalty and module is self.network else loss
+
+    @torch.no_grad()
+    def _generated(self, count: int, purpose: int) -> Tensor:
+        """Return images in [−1, 1] of the generator, or of its moving average, in evaluation mode."""
+        module = self._generator if self._average is None else self._average.network()
+        noise = ranks.generator_of(self._run.seed, purpose)
+        training = module.training
+        module.eval()
+        images = []
+        with shared_evaluation(module), autocast(self._run, self._device):
+            for start in range(0, count, GENERATION_BATCH):
+                size = min(GENERATION_BATCH, count - start)
+                drawn = torch.randn(size, NOISE_DIMENSION, generator=noise).to(self._device)
+                wanted = torch.randint(self._splits.shape.classes, (size,), generator=noise).to(self._device)
+                images.append(self._generate(module, Round(None, None, drawn, wanted)).float())
+        module.train(training)
+        return torch.cat(images)

@@ -1,0 +1,94 @@
+"""Spectral regularization: normalized weights whose singular values are not allowed to fall."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from ...layers.conversion import require_candidates
+from ...layers.spectral_weight import without_autocast
+from ...layers.weight_shape import WeightShape
+from ...manifolds.householder import require_precision
+
+
+@final
+class SpectralRegularization(nn.Module):
+    """The parametrization of one weight: divided by its spectral norm, then compensated for what its spectrum lost.
+
+    With the singular value decomposition W / ‖W‖₂ = U diag(s) Vᵀ, s descending, the layer's weight is U diag(max(s,
+    s')) Vᵀ, where s' are the values that it had a step before. As those are compensated themselves, s' is the largest
+    that each value has been. It is kept in the buffer ``floor`` of shape ``(min(rows, columns),)``, which forwards in
+    training mode raise from 0; several at one W raise it once.
+
+    The gradient is that of spectral normalization: ‖W‖₂ is differentiated, the compensation is a constant.
+
+    Each forward takes a singular value decomposition of W, which is most of what this costs; within
+    ``torch.nn.utils.parametrize.cached()`` several forwards share one.
+
+    Args:
+        weight: torch's weight, float32 or float64.
+        shape: how it becomes a matrix.
+
+    Raises:
+        TypeError: the dtype is another one.
+
+    Source: Liu, Tang, Zhou, Qiu, "Spectral Regularization for Combating Mode Collapse in GANs", ICCV 2019, the dynamic
+    form, as Obukhov et al. 2021 describe it. Here the norm is the largest singular value and no power iteration.
+    """
+
+    floor: Tensor
+
+    def __init__(self, weight: Tensor, shape: WeightShape) -> None:
+        super().__init__()
+        require_precision(weight.dtype, "the weights of spectral regularization")
+        self._shape = shape
+        self.register_buffer("floor", weight.new_zeros(min(shape.rows, shape.columns), requires_grad=False))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return the compensated weight."""
+        with without_autocast(weight):
+            matrix = self._shape.to_matrix(weight)
+            with torch.no_grad():
+                left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+                normalized = values / values[0]
+                compensated = torch.maximum(normalized, self.floor)
+                if self.training:
+                    self.floor.copy_(compensated)
+                compensation = (left * (compensated - normalized)) @ right
+            norm = left[:, 0] @ matrix @ right[0]
+            return self._shape.to_weight(matrix / norm + compensation)
+
+    def right_inverse(self, weight: Tensor) -> Tensor:
+        """Return what becomes the plain weight when the layer's is assigned: the same."""
+        return weight
+
+
+def spectral_regularization(
+    network: nn.Module, skip: Iterable[str] = (), generator: torch.Generator | None = None
+) -> nn.Module:
+    """Give all linear, convolution and embedding layers :class:`SpectralRegularization`, in place.
+
+    Build the optimizer afterwards.
+
+    Args:
+        network: any network with torch.nn layers.
+        skip: names of modules, or glob patterns for them, to leave as they are.
+        generator: not used, as nothing is drawn; it is there so that all baselines are called alike.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: there is no layer to regularize, or a pattern in ``skip`` matches nothing.
+        TypeError: a weight is neither float32 nor float64.
+    """
+    for candidate in require_candidates(network, skip):
+        for layer in dict.fromkeys(candidate.layers):
+            parametrization = SpectralRegularization(candidate.weight, candidate.shape)
+            parametrize.register_parametrization(layer, "weight", parametrization)
+            parametrization.floor.zero_()  # what torch's own trial of the parametrization has raised
+    return network

@@ -1,0 +1,28 @@
+"""Data sets of images: the bundled digits, CIFAR-10 and CIFAR-100, STL-10, and folders of one's own."""
+
+from .augmentation import augment, flip, pad_and_crop
+from .batches import Batch, batches
+from .image_data import ImageData, Images
+from .loading import CACHE, DATA, load
+from .normalization import Normalization, from_symmetric, to_symmetric
+from .source import Archive, DataSource, Found, MissingDataError
+
+__all__ = [
+    "CACHE",
+    "DATA",
+    "Archive",
+    "Batch",
+    "DataSource",
+    "Found",
+    "ImageData",
+    "Images",
+    "MissingDataError",
+    "Normalization",
+    "augment",
+    "batches",
+    "flip",
+    "from_symmetric",
+    "load",
+    "pad_and_crop",
+    "to_symmetric",
+]

@@ -1,0 +1,35 @@
+"""What is measured beside accuracy: spectra of layers, and scores of generated images.
+
+Scores on the features of Inception are in ``sttp.study.metrics.inception``, which needs the extra `gan`.
+"""
+
+from .classifier_scores import (
+    CLASSIFIER_FRECHET_DISTANCE,
+    CLASSIFIER_KERNEL_DISTANCE,
+    CLASSIFIER_SCORE,
+    classifier_scores,
+)
+from .features import ClassifierOptions, FeatureClassifier, Seen, feature_classifier
+from .record import MEASURES, SpectrumRecord
+from .scores import GaussianStatistics, Score, frechet_distance, inception_score, kernel_distance
+from .spectra import LayerSpectrum, layer_spectra
+
+__all__ = [
+    "CLASSIFIER_FRECHET_DISTANCE",
+    "CLASSIFIER_KERNEL_DISTANCE",
+    "CLASSIFIER_SCORE",
+    "MEASURES",
+    "ClassifierOptions",
+    "FeatureClassifier",
+    "GaussianStatistics",
+    "LayerSpectrum",
+    "Score",
+    "Seen",
+    "SpectrumRecord",
+    "classifier_scores",
+    "feature_classifier",
+    "frechet_distance",
+    "inception_score",
+    "kernel_distance",
+    "layer_spectra",
+]

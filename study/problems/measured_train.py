@@ -1,0 +1,92 @@
+"""What recovery and completion share: a train that is known by some numbers alone."""
+
+from __future__ import annotations
+
+import abc
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from ...manifolds import SpectralTensorTrain, TrainPoint
+from .streams import Stream, generator
+from .train_least_squares import least_residual
+from .train_problem import TrainProblem
+
+# Perturbation of the first guess, relative to its norm, by which the starts of a problem differ.
+_SPREAD = 0.3
+
+
+@dataclass(frozen=True)
+class MeasuredTrain(TrainProblem):
+    """Minimize ½‖𝒜(W) − b‖² over the weights W of a train, b = 𝒜(a planted train) + noise.
+
+    Starts are the train nearest (by TT-SVD) to 𝒜*(b), the usual first guess, to which Gaussian noise of 0.3 of its
+    norm is added. Without noise the optimum is 0. With noise it is the minimum that scipy's least squares over the
+    cores reach from the planted train: the global one wherever there are measurements enough, which nobody can prove
+    for a given instance. Gaps are relative to ½‖b‖².
+
+    Attributes:
+        oversampling: number of measurements, in degrees of freedom of the weight.
+
+    Raises:
+        TypeError: the oversampling is no number.
+        ValueError: the oversampling is below 1, or asks for more than there is.
+    """
+
+    oversampling: float = 3.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.oversampling, bool) or not isinstance(self.oversampling, int | float):
+            raise TypeError(f"oversampling must be a number of at least 1, got {self.oversampling!r}")
+        if not 1 <= self.oversampling < math.inf:
+            raise ValueError(f"oversampling must be at least 1 and finite, got {self.oversampling}")
+
+    @property
+    def measurements(self) -> int:
+        """Number of measurements."""
+        return round(self.oversampling * self.shape.degrees_of_freedom())
+
+    @abc.abstractmethod
+    def measure(self, value: Tensor) -> Tensor:
+        """Return 𝒜(W) ``(..., measurements)`` of matrices ``(..., rows, columns)``."""
+
+    @abc.abstractmethod
+    def adjoint(self, measured: Tensor) -> Tensor:
+        """Return 𝒜*(b) ``(rows, columns)``, scaled so that its mean over all 𝒜 of one size is W where b = 𝒜(W)."""
+
+    def cost_of(self, value: Tensor) -> Tensor:
+        """Return ½‖𝒜(W) − b‖² of matrices ``(..., rows, columns)``."""
+        return (self.measure(value) - self._measured.to(value)).square().sum(dim=-1) / 2
+
+    def starting_point(self, source: torch.Generator) -> TrainPoint:
+        """Return the perturbed first guess."""
+        guess = self.adjoint(self._measured)
+        noise = torch.randn(guess.shape, dtype=guess.dtype, generator=source)
+        guess = guess + _SPREAD * torch.linalg.matrix_norm(guess) / torch.linalg.matrix_norm(noise) * noise
+        return SpectralTensorTrain(self.shape).from_matrix(guess).point
+
+    @cached_property
+    def optimum(self) -> float:
+        """0 without noise, else what scipy's least squares reach from the planted train."""
+        if not self.noise:
+            return 0.0
+        size = self.shape.rows * self.shape.columns
+        basis = torch.eye(size, dtype=torch.float64).reshape(size, self.shape.rows, self.shape.columns)
+        operator = self.measure(basis).mT.numpy()
+        return least_residual(self.shape, self.planted.numpy(), operator, self._measured.numpy())
+
+    @cached_property
+    def scale(self) -> float:
+        """Half the squared norm of b."""
+        return float(self._measured.square().sum()) / 2
+
+    @cached_property
+    def _measured(self) -> Tensor:
+        clean = self.measure(self.planted)
+        source = generator(self.seed, Stream.NOISE)
+        noise = torch.randn(clean.shape, dtype=clean.dtype, generator=source)
+        return clean + self.noise * clean.norm() / noise.norm() * noise

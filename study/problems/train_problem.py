@@ -1,0 +1,85 @@
+"""What the problems over the weights of a train share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...manifolds import Geometry, SpectralTensorTrain, TrainPoint, TrainShape, haar_frame
+from .problem import Problem, require_condition
+from .streams import Stream, generator
+from .variable import TrainVariable, Variable
+
+
+@dataclass(frozen=True)
+class TrainProblem(Problem):
+    """A cost over the weights W = U diag(s) Vᵀ of a spectral tensor train with a free spectrum.
+
+    Attributes:
+        row_modes, column_modes: modes of the rows and of the columns.
+        rank: bound on the ranks.
+        condition: largest over smallest singular value of the weight that is sought.
+        noise: relative size of what is added to it, or to its measurements.
+        seed: of the data.
+
+    Raises:
+        TypeError: a mode or the rank is no integer, or a number none.
+        ValueError: a mode or the rank is below 1, the condition number below 1, or the noise not in [0, 1).
+    """
+
+    row_modes: tuple[int, ...] = (4, 8)
+    column_modes: tuple[int, ...] = (8, 4)
+    rank: int = 3
+    condition: float = 5.0
+    noise: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("row_modes", "column_modes"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        _ = self.shape  # checks modes and rank
+        require_condition(self.condition)
+        if isinstance(self.noise, bool) or not isinstance(self.noise, int | float):
+            raise TypeError(f"noise must be a number of at least 0 and below 1, got {self.noise!r}")
+        if not 0 <= self.noise < 1:
+            raise ValueError(f"noise must be at least 0 and below 1, got {self.noise}")
+
+    @cached_property
+    def shape(self) -> TrainShape:
+        """Modes and ranks."""
+        return TrainShape(self.row_modes, self.column_modes, self.rank)
+
+    def start(self, geometry: Geometry, seed: int, dtype: torch.dtype = torch.float64) -> Variable:
+        """Return a random weight."""
+        start = self.starting_point(generator(seed, Stream.START))
+        train = SpectralTensorTrain(self.shape, geometry)
+        return TrainVariable(train, SpectralTensorTrain(self.shape).convert(start, train).to(dtype))
+
+    def starting_point(self, source: torch.Generator) -> TrainPoint:
+        """Return a point with every frame on Stiefel: Haar frames, and an equal spectrum of fitting size."""
+        frames = [haar_frame(f.rows, f.columns, dtype=torch.float64, generator=source) for f in self.shape.frames]
+        size = float(np.sqrt(np.mean(self._values**2)))
+        return SpectralTensorTrain(self.shape).from_frames(frames, torch.full((len(self._values),), size).double())
+
+    def distinguishes(self, geometry: Geometry) -> bool:
+        """Return whether the geometry is open to the problem, and no other one in disguise."""
+        if geometry.redundant or getattr(geometry, "metric", None) == "embedded":
+            return True
+        return any(self.shape.is_gauge_fixed(frame, identity_spectrum=False) for frame in self.shape.frames)
+
+    @cached_property
+    def planted(self) -> Tensor:
+        """The weight that is sought but for the noise: Haar frames, singular values from 1 to 1/condition."""
+        source = generator(self.seed, Stream.DATA)
+        frames = [haar_frame(f.rows, f.columns, dtype=torch.float64, generator=source) for f in self.shape.frames]
+        train = SpectralTensorTrain(self.shape)
+        return train.to_matrix(train.from_frames(frames, torch.from_numpy(self._values)))
+
+    @property
+    def _values(self) -> np.ndarray:
+        return np.geomspace(1, 1 / self.condition, self.shape.center_rank)

@@ -1,0 +1,90 @@
+"""What a problem is solved over: a frame or the weight of a train, stored in a geometry."""
+
+from __future__ import annotations
+
+import abc
+from typing import final
+
+import geoopt
+from torch import Tensor, nn
+
+from ...layers.manifold_parameters import manifold_parameter
+from ...manifolds import FrameShape, Geometry, SpectralTensorTrain, TrainPoint
+from ...manifolds.embedded_train import parameter_manifolds
+from ...manifolds.matrices import rq_positive
+
+
+class Variable(abc.ABC):
+    """Parameters, and the matrix that they stand for.
+
+    Attributes:
+        parameters: what an optimizer moves, ``geoopt.ManifoldParameter`` on manifolds and plain parameters.
+    """
+
+    parameters: tuple[nn.Parameter, ...]
+
+    @abc.abstractmethod
+    def value(self) -> Tensor:
+        """Return the matrix, differentiable in the parameters."""
+
+    @abc.abstractmethod
+    def frames(self) -> list[Tensor]:
+        """Return the frames that should satisfy XᵀX = I."""
+
+
+@final
+class FrameVariable(Variable):
+    """One frame ``(n, p)`` in the chart of a geometry.
+
+    Args:
+        frame: where it starts.
+        geometry: how it is stored.
+        only_span: whether the problem looks at the span of the frame alone. Then a geometry that is not redundant
+            stores a subspace, and the start is another frame with this span.
+    """
+
+    def __init__(self, frame: Tensor, geometry: Geometry, only_span: bool) -> None:
+        rows, columns = frame.shape
+        gauge_fixed = only_span and not geometry.redundant
+        self._chart = geometry.chart(FrameShape(True, 1, rows, columns, at_center=True), gauge_fixed)
+        if gauge_fixed:
+            # Reduced reflectors want an upper triangular top whose diagonal is not positive.
+            frame = -frame @ rq_positive(frame[:columns])[1].mT
+        coordinates, signs = self._chart.coordinates(frame)
+        self._signs = signs if self._chart.keeps_signs else None
+        manifold = self._chart.manifold
+        plain = isinstance(manifold, geoopt.Euclidean)
+        self.parameters = (manifold_parameter(coordinates, None if plain else manifold),)
+
+    def value(self) -> Tensor:
+        """Return the frame ``(n, p)``."""
+        return self._chart.frame(self.parameters[0], self._signs)
+
+    def frames(self) -> list[Tensor]:
+        """Return the frame."""
+        return [self.value()]
+
+
+@final
+class TrainVariable(Variable):
+    """The weight ``(rows, columns)`` of a spectral tensor train.
+
+    Args:
+        train: the product manifold.
+        point: where it starts.
+    """
+
+    def __init__(self, train: SpectralTensorTrain, point: TrainPoint) -> None:
+        self._train = train
+        tensors = (*point.frames, point.spectrum)
+        manifolds = parameter_manifolds(train)
+        self.parameters = tuple(manifold_parameter(x, m) for x, m in zip(tensors, manifolds, strict=True))
+        self._point = TrainPoint(self.parameters[:-1], self.parameters[-1], point.signs)
+
+    def value(self) -> Tensor:
+        """Return W ``(rows, columns)``."""
+        return self._train.to_matrix(self._point)
+
+    def frames(self) -> list[Tensor]:
+        """Return all frames of the train."""
+        return self._train.to_frames(self._point)

@@ -1,0 +1,137 @@
+"""Several processes that train one network together, as ``torchrun`` starts them; one process where it does not.
+
+The union of the ranks' batches is the batch of a single process, and statistics of batch norms are taken over that
+union: losses are those of a single process up to rounding.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from .synchronized_norm import synchronize_norms
+
+Named = TypeVar("Named", bound=tuple[Any, ...])
+
+
+def begin(device: str) -> None:
+    """Join the processes that ``torchrun`` has started, if it has and this one has not yet."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        if device.startswith("cuda"):
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        dist.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+
+
+def end() -> None:
+    """Leave the processes that :func:`begin` has joined."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def world_size() -> int:
+    """Return the number of processes that train together."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process among them."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def own_device(device: str) -> str:
+    """Return the device of this process: with ``cuda`` each process of a machine has one of its own."""
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if device == "cuda" and world_size() > 1 else device
+
+
+def share(tensors: Named) -> Named:
+    """Return this process's part of a named tuple of tensors or None: equal contiguous pieces of the first dimension.
+
+    Raises:
+        ValueError: the processes do not divide the batch.
+    """
+    count = world_size()
+    if count == 1:
+        return tensors
+    size = next(len(tensor) for tensor in tensors if tensor is not None)
+    if size % count:
+        raise ValueError(f"batch_size must be a multiple of the {count} processes, got {size}")
+    part = slice(rank() * size // count, (rank() + 1) * size // count)
+    return _rebuilt(tensors, [None if tensor is None else tensor[part] for tensor in tensors])
+
+
+def parallel(network: nn.Module) -> nn.Module:
+    """Return the network, or where there are several processes a wrapper that adds up their gradients.
+
+    Batch norms of the network itself are then synchronized, in place.
+    """
+    if world_size() == 1:
+        return network
+    synchronize_norms(network)
+    return DistributedDataParallel(network, broadcast_buffers=False)
+
+
+def mean(value: Tensor) -> Tensor:
+    """Return the mean of a detached tensor over the processes."""
+    if world_size() == 1:
+        return value
+    total = value.clone()
+    dist.all_reduce(total)
+    return total / world_size()
+
+
+def from_first(value: Any) -> Any:
+    """Return the first process's value of a picklable object."""
+    if world_size() == 1:
+        return value
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
+
+
+def wait() -> None:
+    """Wait until all processes are here."""
+    if world_size() > 1:
+        dist.barrier()
+
+
+def require_divisible(batch_size: int, accumulation: int) -> None:
+    """Refuse a batch that the processes, or the pieces of each one's part, do not divide.
+
+    Raises:
+        ValueError: as said.
+    """
+    if batch_size % (world_size() * accumulation):
+        raise ValueError(
+            f"batch_size must be a multiple of {world_size()} processes times accumulation={accumulation}, "
+            f"got {batch_size}"
+        )
+
+
+def pieces(tensors: Named, count: int) -> list[Named]:
+    """Return a named tuple of tensors or None in equal pieces."""
+    if count == 1:
+        return [tensors]
+    chunks = [None if tensor is None else tensor.chunk(count) for tensor in tensors]
+    return [_rebuilt(tensors, [None if c is None else c[k] for c in chunks]) for k in range(count)]
+
+
+def generator_of(seed: int, *key: int) -> torch.Generator:
+    """Return a generator on the CPU that depends on the seed and the key alone, such as a step's number.
+
+    What is drawn at a step then needs no state but the step's number.
+    """
+    (word,) = np.random.SeedSequence((seed, *key)).generate_state(1)
+    return torch.Generator().manual_seed(int(word))
+
+
+def _rebuilt(tensors: Named, fields: list[Any]) -> Named:
+    """Return a named tuple of the same kind with other fields."""
+    kind: Any = type(tensors)
+    rebuilt: Named = kind(*fields)
+    return rebuilt

@@ -1,0 +1,115 @@
+"""Training of one network on a loss that depends on the batch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
+
+from ..optim import d_optimal
+from . import ranks
+from .decay import decay_groups
+from .optimizers import OPTIMIZERS
+from .settings import PRECISIONS
+from .surroundings import Surroundings
+from .task import Evaluation, Split, SupervisedTask, Training
+
+if TYPE_CHECKING:
+    from .run import Run
+
+
+@final
+class SupervisedTraining(Training):
+    """Steps of one optimizer on a task's loss and the curve's penalty; the learning rate falls linearly to 0.
+
+    Args:
+        task: with its data at hand.
+        run: what is trained.
+        network: at its first weights.
+        surroundings: the device.
+
+    Raises:
+        ValueError: the processes or pieces do not divide the batch.
+    """
+
+    def __init__(self, task: SupervisedTask, run: Run, network: nn.Module, surroundings: Surroundings) -> None:
+        ranks.require_divisible(run.batch_size, run.settings.accumulation)
+        self._device = torch.device(ranks.own_device(surroundings.device))
+        self.network = network.to(self._device)
+        self._parallel = ranks.parallel(self.network)
+        self._task = task
+        self._run = run
+        parameters = decay_groups(self.network, run.settings.weight_decay)
+        self._optimizer = OPTIMIZERS[run.optimizer](parameters, run.learning_rate)  # type: ignore[arg-type]
+        self._schedule = LambdaLR(self._optimizer, lambda step: 1 - step / run.steps)
+        self._batches = task.batches(run.seed, run.batch_size)
+        self._loss = torch.zeros(())
+
+    def step(self, step: int) -> Tensor:
+        """Make a step; return its loss."""
+        self._optimizer.zero_grad()
+        pieces = ranks.pieces(ranks.share(next(self._batches)), self._run.settings.accumulation)
+        self._loss = ranks.mean(accumulate(self._parallel, pieces, self._piece_loss))
+        self._optimizer.step()
+        self._schedule.step()
+        return self._loss
+
+    def evaluate(self, split: Split) -> Evaluation:
+        """Return score and loss on a split."""
+        return self._task.evaluate(self.network, split)
+
+    def state(self) -> dict[str, Any]:
+        """Return network, optimizer and schedule."""
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+        }
+
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Go on from a state."""
+        self.network.load_state_dict(state["network"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._schedule.load_state_dict(state["schedule"])
+        self._batches = self._task.batches(self._run.seed, self._run.batch_size, step)
+
+    def samples(self) -> Tensor | None:
+        """Return None: a classifier makes no images."""
+        return None
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Return the training loss."""
+        return {"loss": self._loss}
+
+    def _piece_loss(self, batch: Any) -> Tensor:
+        with autocast(self._run, self._device):
+            loss = self._task.loss(self._parallel, batch)
+        penalty = self._run.curve.penalty
+        return loss + penalty * d_optimal(self.network) if penalty else loss
+
+
+def accumulate(network: nn.Module, pieces: list[Any], loss_of: Callable[[Any], Tensor]) -> Tensor:
+    """Go backward from the mean of the losses of equal pieces, which is returned without its graph.
+
+    Gradients of several processes are added up with the last piece.
+    """
+    total = None
+    for index, piece in enumerate(pieces):
+        waits = index + 1 < len(pieces)
+        with network.no_sync() if waits and isinstance(network, DistributedDataParallel) else nullcontext():
+            loss = loss_of(piece)
+            (loss if len(pieces) == 1 else loss / len(pieces)).backward()
+        total = loss.detach() if total is None else total + loss.detach()
+    assert total is not None, "there is at least one piece"
+    return total if len(pieces) == 1 else total / len(pieces)
+
+
+def autocast(run: Run, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which forwards have the run's precision."""
+    precision = PRECISIONS[run.settings.precision]
+    return nullcontext() if precision is None else torch.autocast(device.type, precision)

@@ -1,0 +1,184 @@
+"""Names, the bundled digits, the cache, downloads, and checks of what is loaded."""
+
+import os
+from dataclasses import replace
+
+import pytest
+import torch
+from image_archives import TEST, TRAINING, cifar_files, drawn, small_cifar, with_checksum, write_archive, write_parquet
+
+from sttp.study.data import DATA, ImageData, Images, load
+from sttp.study.data.source import Archive
+from sttp.study.digits import digits_splits
+
+
+def test_digits_are_those_of_the_task_in_shades_of_uint8():
+    data = load("digits")
+    assert data.image_shape == DATA["digits"].image_shape == (1, 8, 8)
+    splits = digits_splits()
+    training = [torch.cat(parts) for parts in zip(splits["training"], splits["validation"], strict=True)]
+    for part, (images, labels) in ((data.training, training), (data.test, splits["test"])):
+        assert torch.equal(part.labels, labels)
+        assert (part.images.double() / 255 - images).abs().max() <= 0.5 / 255 + 1e-7
+        assert torch.equal((part.images.double() / 255 * 16).round(), images.double() * 16)  # no shade is lost
+    assert load("digits", size=16).image_shape == (1, 16, 16)
+
+
+def test_bad_arguments_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="data has no choice 'cifar'; did you mean 'cifar10'"):
+        load("cifar")
+    with pytest.raises(ValueError, match="directory must be left out with data 'digits'"):
+        load("digits", tmp_path)
+    with pytest.raises(ValueError, match=r"directory='.*nowhere' is not there"):
+        load("cifar10", tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="directory must be given with data 'folder'"):
+        load("folder", cache=tmp_path, download=True)
+    with pytest.raises(ValueError, match="directory must be given with data 'cifar10'"):
+        load("cifar10", cache=None)
+    with pytest.raises(ValueError, match="size must be at least 1, got 0"):
+        load("digits", size=0)
+    with pytest.raises(TypeError, match="workers must be an integer"):
+        load("digits", workers=1.5)
+
+
+def test_shapes_are_checked():
+    images, labels = (torch.from_numpy(array) for array in drawn(3))
+    part = Images(images, labels)
+    classes = tuple("0123456789")
+    with pytest.raises(TypeError, match=r"images must be of torch.uint8, got torch.float32"):
+        Images(images.float(), labels)
+    with pytest.raises(TypeError, match=r"labels must be of torch.int64, got torch.int32"):
+        Images(images, labels.int())
+    with pytest.raises(
+        ValueError, match=r"images must have the shape \(n, 1 or 3, H, W\) and n > 0, got \(3, 2, 32, 32\)"
+    ):
+        Images(images[:, :2], labels)
+    with pytest.raises(ValueError, match=r"labels must have the shape \(3,\), got \(2,\)"):
+        Images(images, labels[:2])
+    with pytest.raises(ValueError, match=r"training images' shape \(3, 32, 32\), got \(3, 31, 32\)"):
+        ImageData("some", classes, part, Images(images[:, :, 1:], labels))
+    with pytest.raises(ValueError, match="test labels of 'some' must be from 0 to 9, got 10 to 12"):
+        ImageData("some", classes, part, Images(images, torch.arange(10, 13)))
+    with pytest.raises(ValueError, match="classes of 'some' must have at least one name"):
+        ImageData("some", (), part, part)
+    data = ImageData("some", classes, part, part).to("cpu")
+    assert torch.equal(data.test.part(slice(1, 3)).images, images[1:])
+
+
+@pytest.fixture
+def parquet(tmp_path, monkeypatch):
+    """A folder of data, and how often it was decoded."""
+    source = small_cifar()
+    folder = tmp_path / "data"
+    write_parquet(folder / "train.parquet", *drawn(TRAINING, seed=1))
+    write_parquet(folder / "test.parquet", *drawn(TEST, seed=2))
+    counted = []
+    original = type(source)._read_parquet
+    monkeypatch.setattr(type(source), "_read_parquet", lambda *arguments: counted.append(1) or original(*arguments))
+    return folder, counted
+
+
+def equal(one, two):
+    parts = ((one.training, two.training), (one.test, two.test))
+    same = all(torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels) for a, b in parts)
+    return same and (one.name, one.classes) == (two.name, two.classes)
+
+
+def test_what_was_decoded_is_read_from_the_cache(tmp_path, parquet):
+    folder, counted = parquet
+    cache = tmp_path / "cache"
+    first, second = (load("cifar10", folder, cache=cache) for _ in range(2))
+    assert len(counted) == 1
+    assert equal(first, second)
+    assert equal(first, load("cifar10", folder, cache=None))
+    assert len(counted) == 2
+    load("cifar10", folder, cache=cache, size=16)  # other sizes are other entries
+    assert len(counted) == 3
+    assert equal(first, load("cifar10", folder, cache=str(cache)))
+    assert len(counted) == 3
+    write_parquet(folder / "test.parquet", *drawn(TEST, seed=3))
+    changed = load("cifar10", folder, cache=cache)
+    assert len(counted) == 4
+    assert torch.equal(changed.test.images, torch.from_numpy(drawn(TEST, seed=3)[0]))
+    # The same size at another time.
+    status = (folder / "train.parquet").stat()
+    os.utime(folder / "train.parquet", ns=(status.st_atime_ns, status.st_mtime_ns + 1_000))
+    load("cifar10", folder, cache=cache)
+    assert len(counted) == 5
+
+
+@pytest.mark.parametrize("damage", ["truncated", "a bit", "empty", "other"])
+def test_a_damaged_cache_is_made_anew(tmp_path, parquet, damage):
+    folder, counted = parquet
+    first = load("cifar10", folder, cache=tmp_path / "cache")
+    (entry,) = (tmp_path / "cache").glob("*.safetensors")
+    content = bytearray(entry.read_bytes())
+    if damage == "a bit":
+        content[-1000] ^= 1
+    entry.write_bytes({"truncated": content[:-1], "a bit": content, "empty": b"", "other": b"\0" * 1000}[damage])
+    again = load("cifar10", folder, cache=tmp_path / "cache")
+    assert len(counted) == 2
+    assert equal(first, again)
+    load("cifar10", folder, cache=tmp_path / "cache")
+    assert len(counted) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_told(tmp_path, parquet):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match=r"cache=.* cannot be used .*; give another folder, or None for none"):
+        load("cifar10", parquet[0], cache=tmp_path / "file")
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A published archive at an address on this machine."""
+    layout, files = cifar_files("binary")
+    (tmp_path / "site").mkdir()
+    path = tmp_path / "site" / layout.archive.file
+    write_archive(path, layout.folder, files)
+    monkeypatch.setitem(DATA, "cifar10", with_checksum(small_cifar(), path))
+    return path
+
+
+def test_a_download_happens_only_when_asked_for_and_once(tmp_path, published):
+    cache = tmp_path / "cache"
+    with pytest.raises(ValueError, match=r"or ask for the download of file://.*cifar-10-binary.tar.gz"):
+        load("cifar10", cache=cache)
+    first = load("cifar10", cache=cache, download=True)
+    assert torch.equal(first.training.images, torch.from_numpy(drawn(TRAINING, seed=1)[0]))
+    assert (cache / "archives" / published.name).read_bytes() == published.read_bytes()
+    published.unlink()
+    assert equal(first, load("cifar10", cache=cache, download=True))
+    assert equal(first, load("cifar10", cache=cache))
+
+
+def test_a_download_goes_where_it_is_asked_to(tmp_path, published):
+    load("cifar10", tmp_path / "new" / "folder", download=True, cache=None)
+    assert [file.name for file in (tmp_path / "new" / "folder").iterdir()] == [published.name]
+
+
+def test_a_download_with_another_sum_leaves_nothing(tmp_path, published):
+    published.write_bytes(published.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"has the MD5 sum .* where the published cifar-10-binary.tar.gz has"):
+        load("cifar10", tmp_path / "target", download=True, cache=None)
+    assert not list((tmp_path / "target").iterdir())
+
+
+def test_a_download_that_fails_says_what_to_do(tmp_path, published):
+    published.unlink()
+    with pytest.raises(OSError, match=r"cannot be fetched .*; try again, or fetch it by other means and put it into"):
+        load("cifar10", tmp_path / "target", download=True, cache=None)
+    assert not list((tmp_path / "target").iterdir())
+
+
+def test_every_source_says_what_it_is():
+    for name, source in DATA.items():
+        assert source.name == name
+        assert source.description
+        assert (source.classes is None) == (source.image_shape is None)
+        assert source.bundled or source.archives or source.classes is None
+        for archive in source.archives:
+            assert isinstance(archive, Archive)
+            assert archive.url.endswith("/" + archive.file)
+            assert len(bytes.fromhex(archive.md5)) == 16
+    assert replace(DATA["cifar10"], training_size=1).archives == DATA["cifar10"].archives

@@ -1,0 +1,295 @@
+"""The tasks `classification` and `gan`: losses, pieces of batches, averages, checkpoints, several processes."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sttp.layers import STTP, Free, Identity, reparameterize, spectral_weights
+from sttp.optim import d_optimal
+from sttp.study import Method, Settings, Study
+from sttp.study import training as training_module
+from sttp.study.adversarial import CRITIC, AdversarialTraining
+from sttp.study.averaging import MovingAverage
+from sttp.study.board import Board
+from sttp.study.checkpoint import CHECKPOINT
+from sttp.study.construction import first_network
+from sttp.study.decay import decay_groups
+from sttp.study.gan import partner
+from sttp.study.images import open_images
+from sttp.study.networks.digits import digits
+from sttp.study.ranks import generator_of
+from sttp.study.sample_grid import SAMPLES, grid
+from sttp.study.supervised import accumulate
+from sttp.study.surroundings import Surroundings
+from sttp.study.task import Evaluation
+from sttp.study.training import execute
+
+HERE = Surroundings()
+
+
+def run_of(method, task="gan", **changes):
+    """A run of a few steps on the digits."""
+    settings = {"width": 8, "samples": 40, **changes.pop("settings", {})}
+    values = {"steps": 6, "evaluations": 2, "batch_size": 16, "learning_rates": (0.002,), **changes}
+    network = "sngan8-discriminator" if task == "gan" else "wrn-10-1"
+    study = Study(
+        "s",
+        (Method.parse(method),),
+        ranks=(4,),
+        task=task,
+        network=values.pop("network", network),
+        optimizer=values.pop("optimizer", "gan-adam" if task == "gan" else "riemannian-sgd"),
+        settings=Settings(**settings),
+        **values,
+    )
+    return study.run(study.curves[0], study.learning_rates[0], 0)
+
+
+def outcome(result):
+    return {name: value for name, value in asdict(result).items() if name != "timing"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def quick_scores(monkeypatch):
+    """Scores that need no classifier: the mean and the spread of the images."""
+
+    def score(self, images, split):
+        return Evaluation(images.mean().item(), images.std().item(), {"classifier kernel distance": 0.0})
+
+    monkeypatch.setattr("sttp.study.gan_scores.GeneratedScores.__call__", score)
+
+
+RUNS = {
+    "gan": run_of("sttp stiefel R", settings={"averaging": 0.5}),
+    "gan-sn": run_of("sn"),
+    "gan-sr": run_of("sr"),
+    "generator": run_of("sttp householder-reduced L", network="sngan8-generator"),
+    "conditional": run_of("svdp householder L", settings={"conditional": True, "critic_steps": 2}),
+    "classification": run_of("sttp grassmann R", "classification", settings={"augment": True, "weight_decay": 1e-4}),
+    "bfloat16": run_of("dense", "classification", settings={"precision": "bfloat16", "accumulation": 2}),
+    "digits": Study("s", (Method("sttp", "stiefel"),), (2,), steps=6, batch_size=16, evaluations=2).run(
+        Study("s", (Method("sttp", "stiefel"),), (2,)).curves[0], 0.01, 0
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(name, tmp_path, monkeypatch, quick_scores):
+    run, write = RUNS[name], training_module.write_checkpoint
+    whole = execute(run)
+    written = []
+
+    def dying(folder, environment, content):
+        write(folder, environment, content)
+        written.append(content["step"])
+        if len(written) == 3:
+            raise KeyboardInterrupt
+
+    surroundings = Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
+    monkeypatch.setattr(training_module, "write_checkpoint", dying)
+    with pytest.raises(KeyboardInterrupt):
+        execute(run, surroundings)
+    assert written == [1, 2, 3]
+    resumed = execute(run, surroundings)
+    assert written == [1, 2, 3, 4, 5, 6]
+    assert outcome(resumed) == outcome(whole)
+    assert len(resumed.timing.step_seconds) == 6
+
+
+def test_a_checkpoint_of_another_environment_or_a_damaged_one_is_left_alone(tmp_path, quick_scores):
+    run, surroundings = RUNS["digits"], Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
+    whole = execute(run, surroundings)
+    path = tmp_path / "runs" / run.identifier / CHECKPOINT
+    saved = torch.load(path, weights_only=True)
+    saved["content"]["trace"]["losses"][0] = 7.0
+    torch.save(saved, path)
+    assert execute(run, surroundings).losses[0] == 7.0
+    torch.save(saved | {"environment": saved["environment"] | {"torch": "0"}}, path)
+    assert outcome(execute(run, surroundings)) == outcome(whole)
+    path.write_bytes(path.read_bytes()[:100])
+    assert outcome(execute(run, surroundings)) == outcome(whole)
+
+
+def begun(run):
+    splits = open_images(run, HERE)
+    network = first_network(run, splits.shape)
+    return AdversarialTraining(run, network, partner(run, splits.shape), splits, lambda *_: Evaluation(0, 0), HERE)
+
+
+def test_the_loss_of_the_discriminator_is_the_hinge_loss_with_the_penalty():
+    run = run_of("sttp stiefel R", settings={"critic_steps": 1})
+    training, splits = begun(run), open_images(run, HERE)
+    generator, discriminator = copy.deepcopy(training._generator), copy.deepcopy(training.network)
+    real = next(splits.batches(run)).images.double() / 127.5 - 1
+    noise = torch.randn(16, 128, generator=generator_of(run.seed, CRITIC, 0, 0))
+    with torch.no_grad():
+        scores = [discriminator(images).numpy().astype(float) for images in (real.float(), generator(noise))]
+        penalty = d_optimal(discriminator).item()
+    hinge = np.maximum(0, 1 - scores[0]).mean() + np.maximum(0, 1 + scores[1]).mean()
+    assert training.step(0).item() == pytest.approx(hinge + penalty, rel=1e-5)
+
+
+def test_each_step_of_the_generator_follows_several_of_the_discriminator():
+    training = begun(run_of("dense", settings={"critic_steps": 3}))
+    before = [p.detach().clone() for p in training._generator.parameters()]
+    for step in range(2):
+        training.step(step)
+    made = [next(iter(optimizer.state.values()))["step"] for optimizer in training._optimizers]
+    assert [int(count) for count in made] == [2, 6]
+    assert any(not torch.equal(old, new) for old, new in zip(before, training._generator.parameters(), strict=True))
+    assert all(parameter.requires_grad for parameter in training.network.parameters())
+
+
+def test_pieces_of_a_batch_give_the_gradient_of_the_whole():
+    torch.manual_seed(0)
+    network, inputs = nn.Linear(5, 3).double(), torch.randn(12, 5, dtype=torch.float64)
+    whole = network(inputs).square().mean()
+    expected = torch.autograd.grad(whole, list(network.parameters()))
+    found = accumulate(network, list(inputs.chunk(4)), lambda piece: network(piece).square().mean())
+    assert found.item() == pytest.approx(whole.item(), rel=1e-12)
+    for parameter, gradient in zip(network.parameters(), expected, strict=True):
+        assert torch.allclose(parameter.grad, gradient, rtol=1e-12)
+
+
+def test_a_moving_average_is_the_sum_of_its_terms_and_its_frames_are_orthonormal():
+    network = reparameterize(digits(4), STTP(4), generator=torch.Generator().manual_seed(0)).double()
+    average, history = MovingAverage(network, 0.8), [[p.detach().clone() for p in network.parameters()]]
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(3):
+        with torch.no_grad():
+            for parameter in network.parameters():
+                noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+                moved = parameter + 0.1 * noise
+                manifold = getattr(parameter, "manifold", None)
+                parameter.copy_(moved if manifold is None else manifold.projx(moved))
+        history.append([p.detach().clone() for p in network.parameters()])
+        average.update()
+    weights = [0.8**3, 0.2 * 0.8**2, 0.2 * 0.8, 0.2]
+    averaged = average.network()
+    for index, parameter in enumerate(averaged.parameters()):
+        if not hasattr(parameter, "manifold"):
+            expected = sum(weight * values[index] for weight, values in zip(weights, history, strict=True))
+            assert torch.allclose(parameter, expected, rtol=1e-12)
+    assert max(w.orthogonality_error().item() for w in spectral_weights(averaged).values()) < 1e-12
+    assert max(w.orthogonality_error().item() for w in spectral_weights(network).values()) < 1e-12
+
+
+@pytest.mark.parametrize("spectrum", [Free(), Identity()])
+def test_frames_and_normalized_spectra_do_not_decay(spectrum):
+    network = reparameterize(digits(4), STTP(4, spectrum=spectrum), skip=("conv1",))
+    decays = {id(p): group["weight_decay"] for group in decay_groups(network, 0.1) for p in group["params"]}
+    for name, parameter in network.named_parameters():
+        is_spectral = "spectral." in name
+        free = isinstance(spectrum, Free) and name.endswith("spectral.spectrum")
+        assert decays[id(parameter)] == (0.1 if free or not is_spectral else 0.0), name
+    assert len(decays) == len(list(network.parameters()))
+
+
+def test_images_with_batch_norms_are_seen_in_evaluation_mode_and_the_classifier_learns():
+    run = run_of("dense", "classification", learning_rates=(0.1,), steps=60, evaluations=1, batch_size=64)
+    result = execute(run)
+    assert result.test.score > 0.5
+    assert result.snapshots[0].validation.score < 0.3
+    assert 0 < result.snapshots[0].validation.loss < 10
+
+
+def test_samples_are_written_beside_the_result(tmp_path, quick_scores):
+    run = RUNS["gan-sn"]
+    execute(run, Surroundings(folder=str(tmp_path)))
+    assert (tmp_path / "runs" / run.identifier / SAMPLES).read_bytes().startswith(b"\x89PNG")
+    images = torch.arange(5 * 3 * 2 * 2).reshape(5, 3, 2, 2) / 60
+    canvas = grid(images)
+    assert canvas.shape == (5, 8, 3)
+    assert canvas[3, 3].tolist() == np.round(images[4, :, 0, 0].numpy() * 255).tolist()
+    assert canvas[2].min() == 255  # the gap
+
+
+class Writer:
+    """Stands in for TensorBoard's SummaryWriter."""
+
+    def __init__(self):
+        self.scalars, self.images, self.closed = [], [], False
+
+    def add_scalar(self, name, value, step):
+        self.scalars.append((name, step))
+        assert isinstance(value, float)
+
+    def add_images(self, name, images, step):
+        self.images.append((name, tuple(images.shape), step))
+
+    def close(self):
+        self.closed = True
+
+
+def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores):
+    writer = Writer()
+    monkeypatch.setattr(training_module, "open_board", lambda *_: Board(writer))
+    monkeypatch.setattr("sttp.study.board.STEPS_A_POINT", 2)
+    execute(RUNS["gan-sn"])
+    assert ("training/discriminator", 2) in writer.scalars
+    assert ("training/generator", 6) in writer.scalars
+    assert {step for name, step in writer.scalars if name == "validation/score"} == {0, 3, 6}
+    assert writer.images[-1] == ("samples", (64, 1, 8, 8), 6)
+    assert writer.closed
+
+
+PROGRAM = """
+import json, sys, torch
+torch.set_num_threads(1)
+from sttp.study import ranks
+from sttp.study.result import read_run
+from sttp.study.task import Evaluation
+from sttp.study.gan_scores import GeneratedScores
+GeneratedScores.__call__ = lambda self, images, split: Evaluation(images.mean().item(), images.std().item())
+from sttp.study.training import execute
+ranks.begin("cpu")
+results = [execute(read_run(values)) for values in json.loads(sys.argv[1])]
+found = [[result.losses, [s.validation.loss for s in result.snapshots]] for result in results]
+if ranks.rank() == 0:
+    print("found", ranks.world_size(), json.dumps(found))
+ranks.end()
+"""
+
+
+def test_two_processes_have_the_losses_of_one(tmp_path, quick_scores):
+    runs = [
+        replace(RUNS["gan"], learning_rate=1e-3),
+        replace(RUNS["classification"], learning_rate=0.01, settings=replace(RUNS["classification"].settings)),
+    ]
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(program)]
+    done = subprocess.run(
+        [*command, json.dumps([asdict(run) for run in runs])],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parent,
+    )
+    lines = [line for line in done.stdout.splitlines() if line.startswith("found")]
+    assert lines, done.stderr[-2000:]
+    _, count, rest = lines[0].split(" ", 2)
+    assert count == "2"
+    for run, (losses, looks) in zip(runs, json.loads(rest), strict=True):
+        alone = execute(run)
+        assert losses == pytest.approx(alone.losses, rel=2e-4)
+        assert looks == pytest.approx([snapshot.validation.loss for snapshot in alone.snapshots], rel=2e-3)
