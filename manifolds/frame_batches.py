@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from .geometry import Chart, HouseholderChart
-from .householder import householder_frames
+from .householder import householder_frames, reduced_frames
 
 # Number of entries up to which a frame is small: 16 such frames take 0.3 ms on a CPU whether they are batched or not.
 _SMALL: Final = 1024
@@ -32,16 +32,19 @@ def frames_of_charts(
         signs: their signs ``(..., p)``, or None.
     """
     frames: list[Tensor | None] = [None] * len(charts)
-    batches: dict[object, list[tuple[int, HouseholderChart]]] = {}
+    batches: dict[tuple[int, int, bool] | None, list[tuple[int, HouseholderChart]]] = {}
     for index, chart in enumerate(charts):
         if isinstance(chart, HouseholderChart):
             small = chart.rows * chart.columns <= _SMALL
             batches.setdefault(None if small else (chart.rows, chart.columns, chart.reduced), []).append((index, chart))
         else:
             frames[index] = chart.frame(coordinates[index], signs[index])
-    for members in batches.values():
-        sizes = tuple((chart.rows, chart.columns, chart.reduced) for _, chart in members)
-        batch = _padded_frames(sizes, [coordinates[index] for index, _ in members])
+    for key, members in batches.items():
+        blocks = [coordinates[index] for index, _ in members]
+        if key is not None and key[2]:
+            batch = reduced_frames(torch.stack(blocks, dim=-3))
+        else:
+            batch = _padded_frames(tuple((chart.rows, chart.columns, chart.reduced) for _, chart in members), blocks)
         for (index, chart), frame in zip(members, batch.unbind(dim=-3), strict=True):
             sign = signs[index]
             frame = frame[..., : chart.rows, : chart.columns]

@@ -39,10 +39,18 @@ def householder_frames(entries: Tensor, reduced: bool = False) -> Tensor:
         raise ValueError(f"entries must have shape (..., d, r) with d >= r, got {tuple(entries.shape)}; transpose them")
     require_precision(entries.dtype, "entries")
     if reduced:
-        rows, columns = entries.shape[-2:]
-        entries = entries_of_free(free_entries(entries, True), rows, columns, reduced=True)
+        return reduced_frames(free_entries(entries, reduced=True))
     frames, _ = _CompactFrames.apply(entries.reshape(-1, *entries.shape[-2:]))
     return frames.reshape(entries.shape)
+
+
+def reduced_frames(block: Tensor) -> Tensor:
+    """Return the frames ``(..., d, r)`` of reduced charts, of their free entries B ``(..., d − r, r)``.
+
+    With Y = [I; B] the compact form is Q = [I − S⁻¹; −B S⁻¹], S of I + BᵀB: no product with the identity is made.
+    """
+    frames, _ = _ReducedFrames.apply(block.reshape(block.shape[:-2].numel(), *block.shape[-2:]))
+    return frames.reshape(*block.shape[:-2], block.shape[-2] + block.shape[-1], block.shape[-1])
 
 
 def householder_entries(frame: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,9 +122,19 @@ def _inverse_triangle(reflectors: Tensor) -> Tensor:
 
     The explicit inverse turns all further solves into products. It costs no accuracy, since S + Sᵀ = YᵀY is positive.
     """
-    gram = reflectors.mT @ reflectors
+    return _inverse_of_gram(reflectors.mT @ reflectors)
+
+
+def _inverse_of_gram(gram: Tensor) -> Tensor:
+    """Return S⁻¹ of YᵀY."""
     triangle = gram.triu(1) + (gram.diagonal(dim1=-2, dim2=-1) / 2).diag_embed()
     return inverse_triangular(triangle)
+
+
+def _gram_gradient(triangle_gradient: Tensor) -> Tensor:
+    """Return what turns Y into its gradient, of S's gradient: S = strictly-upper(YᵀY) + ½ diag(YᵀY)."""
+    upper = triangle_gradient.triu(1)
+    return upper + upper.mT + triangle_gradient.diagonal(dim1=-2, dim2=-1).diag_embed()
 
 
 class _CompactFrames(torch.autograd.Function):
@@ -152,9 +170,45 @@ class _CompactFrames(torch.autograd.Function):
         coefficients = inverse @ reflectors[:, :columns].mT
         top_gradient = inverse.mT @ (reflectors.mT @ gradient)
         triangle_gradient = top_gradient @ coefficients.mT
-        upper = triangle_gradient.triu(1)
-        gram_gradient = upper + upper.mT + triangle_gradient.diagonal(dim1=-2, dim2=-1).diag_embed()
-        result = torch.baddbmm(reflectors @ gram_gradient, gradient, coefficients.mT, alpha=-1)
+        result = torch.baddbmm(reflectors @ _gram_gradient(triangle_gradient), gradient, coefficients.mT, alpha=-1)
         top = (result[:, :columns] - top_gradient.mT).tril(-1)
         result[:, :columns] = top
         return result
+
+
+class _ReducedFrames(torch.autograd.Function):
+    """Q = [I − S⁻¹; −B S⁻¹] of blocks ``(b, d − r, r)``, which keeps the blocks and S⁻¹ for its backward."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(block: Tensor) -> tuple[Tensor, Tensor]:
+        """Return Q and, for the backward, S⁻¹."""
+        inverse = _inverse_of_block(block)
+        top = identity_like(inverse, *inverse.shape[-2:]) - inverse
+        return torch.cat((top, -(block @ inverse)), dim=-2), inverse
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
+        """Keep what the backward needs."""
+        ctx.save_for_backward(inputs[0], output[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> Tensor:
+        """Return the gradient with respect to the blocks, in differentiable operations."""
+        block, inverse = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            inverse = _inverse_of_block(block)
+        columns = block.shape[-1]
+        top_gradient, block_gradient = gradient[:, :columns], gradient[:, columns:]
+        # The gradient of S⁻¹ is the negative of this one, and that of S turns the sign again.
+        inverse_gradient = torch.baddbmm(top_gradient, block.mT, block_gradient)
+        triangle_gradient = inverse.mT @ inverse_gradient @ inverse.mT
+        return torch.baddbmm(block @ _gram_gradient(triangle_gradient), block_gradient, inverse.mT, alpha=-1)
+
+
+def _inverse_of_block(block: Tensor) -> Tensor:
+    """Return S⁻¹ of Y = [I; B]."""
+    gram = block.mT @ block
+    return _inverse_of_gram(gram + identity_like(gram, *gram.shape[-2:]))

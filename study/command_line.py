@@ -123,6 +123,18 @@ def study_command(
     from .progress import ProgressDisplay
 
     if (compared := optimizer_study(name)) is not None:
+        _refuse_options_of_trainings(
+            name,
+            data=data is not None,
+            size=size is not None,
+            scale=scale is not None,
+            set=bool(changes),
+            dry_run=dry_run,
+            device=device != "cpu",
+            threads=threads != THREADS,
+            checkpoint_seconds=checkpoint_seconds != CHECKPOINT_SECONDS,
+            tensorboard=tensorboard,
+        )
         from .optimization.conduct import run_optimizer_study
 
         with ProgressDisplay() as display:
@@ -150,6 +162,19 @@ def study_command(
     if ranks.rank() == 0:
         _print_outcome(outcome, as_json)
     ranks.end()
+
+
+def _refuse_options_of_trainings(name: str, **given: bool) -> None:
+    """Refuse options that only studies of trained networks have.
+
+    Raises:
+        ValueError: one was given.
+    """
+    for option in (option for option, is_given in given.items() if is_given):
+        raise ValueError(
+            f"--{option.replace('_', '-')} is for studies of trained networks, got it with {name!r}, which compares "
+            f"optimizers; leave it out, or give a TOML file with other keys (docs/optimizers.md)"
+        )
 
 
 @app.command("plot")

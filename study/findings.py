@@ -29,9 +29,7 @@ def findings(summaries: Summaries, task: Task) -> list[str]:
     """Return the sentences, those first that answer the study's questions."""
     return [
         *_reference(summaries, task),
-        *_equal_size(summaries, task),
-        *_charts(summaries, task),
-        *_gauge(summaries, task),
+        *_comparisons(summaries, task),
         *_collapse(summaries),
         *_feasibility(summaries),
         *_divergence(summaries),
@@ -43,6 +41,15 @@ def _reference(summaries: Summaries, task: Task) -> Iterator[str]:
     for summary in summaries:
         if summary.curve.method.is_dense and summary.test.mean is not None:
             yield f"The dense network reaches a test {task.score_name} of {task.scaled(summary.test)}."
+
+
+def _comparisons(summaries: Summaries, task: Task) -> Iterator[str]:
+    """Compare curves of one spectrum with each other, spectrum by spectrum where there are several."""
+    spectra = list(dict.fromkeys(s.curve.spectrum for s in summaries if s.curve.rank is not None))
+    for spectrum in spectra:
+        of_one = [summary for summary in summaries if summary.curve.spectrum == spectrum]
+        for sentence in (*_equal_size(of_one, task), *_charts(of_one, task), *_gauge(of_one, task)):
+            yield sentence if len(spectra) == 1 else f"With the spectrum {spectrum}: {sentence}"
 
 
 def _equal_size(summaries: Summaries, task: Task) -> Iterator[str]:

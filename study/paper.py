@@ -208,11 +208,17 @@ TABLE_2_Z: Final[dict[str, dict[tuple[str, str], str]]] = {
 }
 
 
+# The networks that Table 2 is about.
+FULL_DISCRIMINATORS: Final = ("sngan32-discriminator", "sngan48-discriminator")
+
+
 def has_published(study: Study) -> bool:
     """Return whether the paper prints a Z for the methods of a study: Table 2, at full size."""
     settings, full = study.settings, {"cifar10": 128, "stl10": 1024}
     at_full_size = settings.width in (None, full.get(settings.data)) and study.ranks == (RANK,)
-    return study.name == "paper-table2" and settings.data in TABLE_2_Z and at_full_size
+    is_table = study.name == "paper-table2" and settings.data in TABLE_2_Z
+    is_changed = study.svdp_ranks is not None or settings.conditional or study.network not in FULL_DISCRIMINATORS
+    return is_table and at_full_size and not is_changed
 
 
 def published_z(study: Study, curve: Curve) -> str:

@@ -58,6 +58,12 @@ def requested_study(
         ValueError: a name or key is unknown, or a value out of range.
         TypeError: a value is not of its kind.
     """
+    values = dict(read_change(change) for change in changes)
+    for key in ("data", "size"):
+        if key in values:
+            raise ValueError(
+                f"--set {key}={values[key]} comes too late to build the study by; give --{key} {values[key]}"
+            )
     if name in EXPERIMENTS:
         chosen = data or DataChoice("digits", None)
         shape = shape_of(chosen.name, size, Surroundings(data=chosen.directory))
@@ -67,7 +73,6 @@ def requested_study(
     else:
         is_file = name.endswith(".toml") or Path(name).is_file()
         study = read_study(Path(name)) if is_file else named_study(name)
-    values = dict(read_change(change) for change in changes)
     if data is not None:
         values.setdefault("data", data.name)
     if size is not None:

@@ -55,8 +55,8 @@ def parse_pickle(content: bytes, file: str, label_key: str) -> Arrays:
             f"{file} must hold an array 'data' and a list {label_key!r}, got {', '.join(sorted(fields))}; "
             "fetch it again"
         )
-    if not all(isinstance(label, int | np.integer) for label in labels):
-        raise ValueError(f"{file} has labels that are no integers; fetch it again")
+    if not all(isinstance(label, int | np.integer) and 0 <= label < 256 for label in labels):
+        raise ValueError(f"{file} has labels that are no integers from 0 to 255; fetch it again")
     return pixels, np.asarray(labels, dtype=np.int64).reshape(-1)
 
 
