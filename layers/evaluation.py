@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, final
 import torch
 from torch import Tensor, nn
 
+from ..manifolds.autocast import without_autocast
 from ..manifolds.frame_batches import frames_of_charts
 from .spectral_layer import SpectralLayer
 from .spectral_weight import (
@@ -23,7 +24,6 @@ from .spectral_weight import (
     evaluate,
     evaluate_frames,
     product_of,
-    without_autocast,
 )
 
 T = TypeVar("T")

@@ -56,7 +56,7 @@ def factorize(network: nn.Module, skip: Iterable[str] = ()) -> nn.Module:
     factored = {
         key
         for key, layers in sharing.items()
-        if len({type(layer) for layer in layers}) == 1
+        if len({(type(layer), getattr(layer, "padding_idx", None)) for layer in layers}) == 1
         and all(id(layer) not in whole and _is_cheaper_in_factors(layer) for layer in layers)
     }
     weights: dict[int, nn.Parameter] = {}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, Protocol, Self, cast, final
 
 import torch
 from torch import Tensor, nn
 
 from ..manifolds import MatrixFit, SpectralTensorTrain, TrainPoint, orthogonality_error
+from ..manifolds.autocast import without_autocast
 from ..manifolds.embedded_train import parameter_manifolds
 from ..manifolds.frame_batches import frames_of_charts
 from ..manifolds.householder import require_precision
@@ -276,12 +276,6 @@ def product_of(factors: Factors) -> Tensor:
     left, values, right = factors
     with without_autocast(left):
         return (left * values) @ right.mT
-
-
-def without_autocast(tensor: Tensor) -> AbstractContextManager[object]:
-    """Return a context without autocast on the tensor's device, which on some, such as meta, does not exist."""
-    kind = tensor.device.type
-    return torch.autocast(kind, enabled=False) if torch.amp.is_autocast_available(kind) else nullcontext()
 
 
 def _restore_manifolds(weight: SpectralWeight, _: object) -> None:

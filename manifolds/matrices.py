@@ -43,7 +43,7 @@ def cholesky_qr(matrix: Tensor, passes: int = 2) -> Tensor:
     The R factor of Z is the transposed Cholesky factor of ZᵀZ: products of a whole batch at once, where a Householder
     QR goes column by column. One pass leaves an error u·κ(Z)², u the unit roundoff, which is rounding alone where
     κ(Z) is a small number; a second pass removes it (CholeskyQR2: Yamamoto, Nakatsukasa, Yanagisawa, Fukaya 2015)
-    while κ(Z) < u^(−1/2). Nothing is read back from the device: where κ(Z) is larger still, entries become NaN.
+    while κ(Z) < u^(−1/2). Nothing is read back from the device: where κ(Z) is larger still, nothing is promised.
 
     Args:
         matrix: full-rank matrices of shape ``(..., n, p)``, n ≥ p.
@@ -55,7 +55,7 @@ def cholesky_qr(matrix: Tensor, passes: int = 2) -> Tensor:
 
 
 def inverse_cholesky(matrix: Tensor) -> Tensor:
-    """Return R⁻¹ of the Cholesky factorization A = RᵀR, for positive definite ``(..., p, p)``; NaN where it is not.
+    """Return R⁻¹ of the Cholesky factorization A = RᵀR, for positive definite ``(..., p, p)``.
 
     Halves are factorized one after the other and joined by products, down to blocks that LAPACK does: batches of
     small matrices are faster so, on a CPU as on a GPU.

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from ..manifolds import TrainMember
+from ..manifolds.autocast import without_autocast
 
 
 @torch.no_grad()
-def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
+def gradient_norm(parameters: Tensor | Iterable[Tensor]) -> Tensor:
     """Return √Σ⟨grad, grad⟩ over all parameters with a gradient, a scalar on the first one's device.
 
     For a manifold parameter grad is the Riemannian gradient, and the inner product that of its metric; for a plain one
@@ -21,13 +22,16 @@ def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
     Raises:
         TypeError: a parameter has metric='embedded', which has no norm of one parameter's.
     """
+    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
     squares: list[Tensor] = []
     kinds: dict[object, tuple[geoopt.Manifold, list[Tensor]]] = {}
     for parameter in parameters:
         if parameter.grad is None:
             continue
         if not isinstance(parameter, geoopt.ManifoldTensor):
-            squares.append(torch.linalg.vector_norm(parameter.grad).square())
+            # At least float32: the square of a float16 norm overflows from 256 on.
+            precision = torch.promote_types(parameter.grad.dtype, torch.float32)
+            squares.append(torch.linalg.vector_norm(parameter.grad, dtype=precision).square())
             continue
         if isinstance(parameter.manifold, TrainMember):
             raise TypeError(
@@ -38,15 +42,18 @@ def gradient_norm(parameters: Iterable[Tensor]) -> Tensor:
         kinds.setdefault(key, (parameter.manifold, []))[1].append(parameter)
     for manifold, members in kinds.values():
         points = torch.stack(members)
-        gradients = manifold.egrad2rgrad(points, torch.stack([p.grad for p in members if p.grad is not None]))
-        squares.append(manifold.component_inner(points, gradients).sum())
+        euclidean = torch.stack([p.grad for p in members if p.grad is not None])
+        with without_autocast(points):
+            squares.append(manifold.component_inner(points, manifold.egrad2rgrad(points, euclidean)).sum())
     if not squares:
         return torch.zeros(())
     return torch.stack([square.to(squares[0].device) for square in squares]).sum().sqrt()
 
 
 @torch.no_grad()
-def clip_gradient_norm_(parameters: Iterable[Tensor], max_norm: float, error_if_nonfinite: bool = False) -> Tensor:
+def clip_gradient_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, error_if_nonfinite: bool = False
+) -> Tensor:
     """Scale all gradients in place so that :func:`gradient_norm` is at most ``max_norm``; return what it was.
 
     As ``torch.nn.utils.clip_grad_norm_``, in the Riemannian metrics: the normal part of a Euclidean gradient, which
@@ -64,6 +71,7 @@ def clip_gradient_norm_(parameters: Iterable[Tensor], max_norm: float, error_if_
     """
     if not max_norm > 0:
         raise ValueError(f"max_norm must be positive, got {max_norm}")
+    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
     members = [parameter for parameter in parameters if parameter.grad is not None]
     norm = gradient_norm(members)
     if error_if_nonfinite and not bool(norm.isfinite()):

@@ -14,7 +14,7 @@ from .riemannian_optimizer import RiemannianOptimizer
 
 def begin_adam(parameter: Tensor, state: dict[str, Any]) -> None:
     """Fill a plain parameter's state as torch's Adam does."""
-    state["step"] = torch.zeros(())
+    state["step"] = torch.zeros((), dtype=torch.float32)
     for name in ("exp_avg", "exp_avg_sq"):
         state[name] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
 

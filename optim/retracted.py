@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..manifolds import TrainMember
+from ..manifolds.autocast import without_autocast
 from ..manifolds.householder import require_precision
 from ..manifolds.replacement import require_current
 from .riemannian_optimizer import Parameters, leave_out_nonfinite
@@ -127,7 +128,8 @@ class Retracted(torch.optim.Optimizer):
             for (manifold, members), points, gradients in zip(stacks, starts, euclidean, strict=True):
                 stacked = torch.stack([gradient for gradient in gradients if gradient is not None])
                 leave_out_nonfinite(stacked)
-                tangent = manifold.egrad2rgrad(points, stacked)
+                with without_autocast(points):
+                    tangent = manifold.egrad2rgrad(points, stacked)
                 for parameter, gradient in zip(members, tangent, strict=True):
                     parameter.grad = gradient
             self.optimizer.step()
@@ -136,8 +138,9 @@ class Retracted(torch.optim.Optimizer):
                 for parameter, kept in zip(members, gradients, strict=True):
                     parameter.grad = kept
         for (manifold, members), points in zip(stacks, starts, strict=True):
-            change = manifold.proju(points, torch.stack(list(members)) - points)
-            torch._foreach_copy_(list(members), list(manifold.retr(points, change).unbind()))
+            with without_autocast(points):
+                change = manifold.proju(points, torch.stack(list(members)) - points)
+                torch._foreach_copy_(list(members), list(manifold.retr(points, change).unbind()))
         return loss
 
     def _collect(self) -> list[tuple[geoopt.Manifold, list[Tensor]]]:

@@ -96,13 +96,16 @@ class RiemannianAdam(RiemannianOptimizer):
         if group["second_moment"] not in ("entry", "frame"):
             raise ValueError(f"second_moment must be 'entry' or 'frame', got {group['second_moment']!r}")
 
+    def _stage(self, state: dict[str, Any]) -> object:
+        return "max_exp_avg_sq" in state
+
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
         if not isinstance(parameter, geoopt.ManifoldTensor):
             begin_adam(parameter, state)
             return
         state["exp_avg"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
         # On the parameter's device: a step then reads nothing back from it.
-        state["step"] = torch.zeros((), device=parameter.device)
+        state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
         if isinstance(parameter.manifold, TrainMember):  # one scalar for the train, kept with each parameter
             state["exp_avg_sq"] = parameter.new_zeros(1)
         else:

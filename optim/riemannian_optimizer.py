@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..manifolds import TrainMember
+from ..manifolds.autocast import without_autocast
 from ..manifolds.embedded_train import EmbeddedTrain
 from ..manifolds.householder import require_precision
 from ..manifolds.replacement import require_current
@@ -203,7 +204,8 @@ class RiemannianOptimizer(torch.optim.Optimizer):
             points.mul_(1 - group["lr"] * group["weight_decay"])
         elif group["weight_decay"] and isinstance(stack.manifold, EmbeddedTrain):
             stack.manifold.spectrum_of(points).mul_(1 - group["lr"] * group["weight_decay"])
-        stack.write(*self._move(stack.manifold, points, gradients, dict(stack.state), group))
+        with without_autocast(points):  # whose products would cost the frames their orthogonality
+            stack.write(*self._move(stack.manifold, points, gradients, dict(stack.state), group))
 
     @staticmethod
     def _decayed(parameters: list[Tensor], group: dict[str, Any]) -> dict[str, Any]:

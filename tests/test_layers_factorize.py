@@ -205,3 +205,12 @@ def test_layers_can_be_skipped():
         factorize(network, skip="nothing")
     with pytest.raises(ValueError, match="no spectral layer"):
         factorize(nn.Linear(3, 3))
+
+
+def test_embeddings_that_share_a_weight_but_no_padding_stay_whole():
+    first, second = nn.Embedding(64, 48, padding_idx=0), nn.Embedding(64, 48)
+    second.weight = first.weight
+    network = spectral(nn.ModuleList([first, second]))
+    plain = factorize(network)
+    for one, other in zip(network, plain, strict=True):
+        torch.testing.assert_close(one(torch.arange(64)), other(torch.arange(64)))

@@ -17,6 +17,7 @@ from sttp.optim.deterministic import (
     HestenesStiefel,
     Method,
     Reason,
+    SteepestDescent,
     TrustRegions,
     WolfeSearch,
     minimize,
@@ -184,3 +185,21 @@ def test_wrong_arguments_are_named() -> None:
 def test_wrong_settings_are_named(make, message: str) -> None:
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+@pytest.mark.parametrize("method", [TrustRegions(), LBFGS(), ConjugateGradient(), SteepestDescent()], ids=str)
+@pytest.mark.parametrize("rate", [100.0, 600.0])
+def test_a_trial_that_explodes_does_not_count_as_rounding(method, rate):
+    """The first trials of a steep exponential are e³⁰ and more; the minimum is where its slope is 1."""
+    place = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    result = minimize(lambda: (torch.exp(rate * (place - 0.05)) - place).sum(), [place], method, max_iterations=500)
+    assert abs(rate * math.exp(rate * (place.item() - 0.05)) - 1) < 1e-4
+    assert (np.diff(result.history.cost) <= 1e-12).all()
+
+
+def test_a_preconditioner_survives_a_refused_step():
+    place = nn.Parameter(torch.tensor([-1.2, 1.0], dtype=torch.float64))
+    method = TrustRegions(initial_radius=1.0, largest_radius=10.0, preconditioner=list)
+    result = minimize(lambda: (1 - place[0]) ** 2 + 100 * (place[1] - place[0] ** 2) ** 2, [place], method)
+    assert (result.history.step == 0).sum() > 1  # the start's, and refused ones
+    torch.testing.assert_close(place.detach(), torch.ones(2, dtype=torch.float64))

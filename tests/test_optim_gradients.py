@@ -196,3 +196,51 @@ def test_amsgrad_never_takes_a_smaller_second_moment():
             optimizer.step()
         moved.append((parameter.detach() - before).norm())
     assert moved[1] < 0.2 * moved[0]
+
+
+def test_amsgrad_of_parameters_that_get_their_gradients_at_different_steps():
+    """Each keeps its own maximum, whichever comes first."""
+    for order in (1, -1):
+        together = frames(Stiefel(), 6, 2)[:2]
+        alone = frames(Stiefel(), 6, 2)[:2]
+        options = {"lr": 0.1, "betas": (0.9, 0.5), "amsgrad": True}
+        optimizer = RiemannianAdam(together[::order], **options)
+        optimizers = [RiemannianAdam([parameter], **options) for parameter in alone]
+        for step in range(5):
+            for parameters in (together, alone):
+                give_gradients(parameters, step)
+                for parameter in parameters:
+                    assert parameter.grad is not None
+                    parameter.grad *= 0.1**step
+                if step == 0:
+                    parameters[1].grad = None
+            optimizer.step()
+            for single in optimizers:
+                single.step()
+        for one, other in zip(together, alone, strict=True):
+            torch.testing.assert_close(one.detach(), other.detach())
+
+
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_a_step_under_autocast_is_the_same_step(kind, options):
+    ends = []
+    for enabled in (False, True):
+        parameters = frames(Stiefel(), 32, 8)
+        optimizer = kind(parameters, **options)
+        for step in range(3):
+            give_gradients(parameters, step)
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                optimizer.step()
+        ends.append(parameters)
+    for one, other in zip(*ends, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_half_precision_gradient_or_a_lone_tensor_is_clipped_as_in_torch():
+    for dtype in (torch.float16, torch.float32):
+        ours, theirs = (nn.Parameter(torch.ones(100, dtype=dtype)) for _ in range(2))
+        for parameter in (ours, theirs):
+            parameter.grad = torch.full((100,), 30.0, dtype=dtype)
+        norm = clip_gradient_norm_(ours, 1.0)
+        torch.testing.assert_close(norm.float(), nn.utils.clip_grad_norm_(theirs, 1.0).float())
+        torch.testing.assert_close(ours.grad, theirs.grad)

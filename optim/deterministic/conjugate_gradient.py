@@ -70,7 +70,7 @@ class ConjugateGradient(Method):
             direction = -new + share * moved if math.isfinite(share) else -new
             length, step_norm = trial.length, trial.length * norm
             norm = space.norm(there.point, direction)
-            is_fresh = not next_slope < -_LEAST_DESCENT * there.gradient_norm * norm
+            is_fresh = not math.isfinite(share) or not next_slope < -_LEAST_DESCENT * there.gradient_norm * norm
             if is_fresh:
                 direction, next_slope, norm = -new, -products.new_new, there.gradient_norm
             slope, here = next_slope, there

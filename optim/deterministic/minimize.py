@@ -81,6 +81,7 @@ def minimize(
                 )
             steps = method.iterates(problem, start)
             while True:
+                problem.accept(here.evaluation)
                 record.add(here)
                 if line is not None:
                     line.show(record.iterations, here)

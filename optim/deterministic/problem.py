@@ -26,7 +26,7 @@ class Problem:
         second_order: whether gradients keep their graph for Hessian products.
 
     Attributes:
-        magnitude: the largest |cost| seen, to which its rounding is proportional.
+        magnitude: the largest |cost| of an iterate, to which its rounding is proportional.
     """
 
     def __init__(self, cost: Callable[[], Tensor], space: ParameterSpace, second_order: bool) -> None:
@@ -63,9 +63,13 @@ class Problem:
         _require_valid(loss)
         evaluation.loss = loss
         evaluation.cost = float(loss.detach())
+        evaluation._graph = []
+        self._present = evaluation
+
+    def accept(self, evaluation: Evaluation) -> None:
+        """Take an evaluation for an iterate, which a trial that exploded is not: its cost sets what rounding is."""
         if math.isfinite(evaluation.cost):
             self.magnitude = max(self.magnitude, abs(evaluation.cost))
-        self._present = evaluation
 
     def settle(self, evaluation: Evaluation) -> None:
         """Move the parameters to where an evaluation was made, without a new one."""

@@ -100,7 +100,7 @@ class TrustRegions(Method):
             decrease = here.cost - there.cost if math.isfinite(there.cost) else -math.inf
             if predicted > rounding:
                 ratio = (decrease + rounding) / (predicted + rounding)
-            elif _POOR < decrease / predicted < 1 / _POOR or there.gradient_norm < here.gradient_norm:
+            elif _POOR * predicted < decrease < predicted / _POOR or there.gradient_norm < here.gradient_norm:
                 ratio = 1.0
             else:
                 return

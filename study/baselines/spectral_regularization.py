@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ...layers.conversion import require_candidates
-from ...layers.spectral_weight import without_autocast
 from ...layers.weight_shape import WeightShape
+from ...manifolds.autocast import without_autocast
 from ...manifolds.householder import require_precision
 
 
