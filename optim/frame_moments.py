@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -21,10 +22,10 @@ def begin_moments(parameter: Tensor, state: dict[str, Any]) -> None:
 
 
 def bias_corrections(count: Tensor, betas: tuple[float, float], points: Tensor) -> tuple[Tensor, Tensor]:
-    """Return 1 − βᵗ for both β, to broadcast over stacked frames ``(k, ..., n, p)`` with step counts t ``(k,)``."""
-    exact = count.to(torch.float64)  # 1 - 0.999 ** 1 is off by 1.3e-5 of itself in float32
-    shape = (-1, *(1,) * (points.dim() - 1))
-    first, second = ((1 - beta**exact).to(points.dtype).reshape(shape) for beta in betas)
+    """Return 1 − βᵗ for both β, to broadcast over stacked points ``(k, ...)`` with step counts t ``(k,)``."""
+    exponents = count.to(points.dtype).reshape(-1, *(1,) * (points.dim() - 1))
+    # Not 1 − βᵗ itself, which in float32 cancels in the first steps.
+    first, second = (-torch.expm1(exponents * (math.log(beta) if beta else -math.inf)) for beta in betas)
     return first, second
 
 

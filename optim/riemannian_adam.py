@@ -12,8 +12,9 @@ from torch import Tensor
 from ..manifolds import TrainMember
 from ..manifolds.frame_manifold import FrameManifold
 from ..manifolds.retraction import SHORT
+from .frame_moments import bias_corrections, require_moments
 from .plain_steps import begin_adam, step_adam
-from .riemannian_optimizer import Parameters, RiemannianOptimizer, require_nonnegative
+from .riemannian_optimizer import Parameters, RiemannianOptimizer
 
 SecondMoment = Literal["entry", "frame"]
 
@@ -90,9 +91,7 @@ class RiemannianAdam(RiemannianOptimizer):
                 state["step"] = state["step"].to(parameter.device)
 
     def _require_valid(self, group: dict[str, Any]) -> None:
-        require_nonnegative(**{name: group[name] for name in ("lr", "eps", "weight_decay")})
-        if not all(0 <= beta < 1 for beta in group["betas"]):
-            raise ValueError(f"betas must lie in [0, 1), got {group['betas']}")
+        require_moments(group)
         if group["second_moment"] not in ("entry", "frame"):
             raise ValueError(f"second_moment must be 'entry' or 'frame', got {group['second_moment']!r}")
 
@@ -132,9 +131,7 @@ class RiemannianAdam(RiemannianOptimizer):
         largest = second = state["exp_avg_sq"].mul_(beta2).add_(squares, alpha=1 - beta2)
         if group["amsgrad"]:
             state["max_exp_avg_sq"] = largest = torch.maximum(state.get("max_exp_avg_sq", second), second)
-        correction1, correction2 = (
-            _correction(beta, step.to(points.dtype)).reshape(-1, *(1,) * (points.dim() - 1)) for beta in (beta1, beta2)
-        )
+        correction1, correction2 = bias_corrections(step, group["betas"], points)
         denominator = (largest / correction2).sqrt() + group["eps"]
         direction = first * (-group["lr"] / (correction1 * denominator))
         if isinstance(manifold, FrameManifold):
@@ -158,8 +155,3 @@ class RiemannianAdam(RiemannianOptimizer):
         if group["second_moment"] == "entry":
             bound *= math.sqrt(entries)
         return group["lr"] * bound <= SHORT
-
-
-def _correction(beta: float, step: Tensor) -> Tensor:
-    """Return 1 − β^t, without the cancellation that the first steps have in float32."""
-    return -torch.expm1(step * (math.log(beta) if beta else -math.inf))
