@@ -11,15 +11,12 @@ import torch
 
 from . import ranks
 from .data import Batch, Images, Normalization, augment, batches, load
+from .splitting import SPLIT_SEED, hold_out, thin_out
 from .surroundings import Surroundings
 from .task import ImageShape, Split
 
 if TYPE_CHECKING:
     from .run import Run
-
-# What is taken from the training images to choose by; nothing is ever chosen on the test split.
-VALIDATION_SHARE: Final = 0.1
-SPLIT_SEED: Final = 0
 
 # Data sets whose shape is known without them.
 KNOWN_SHAPES: Final[dict[str, ImageShape]] = {
@@ -72,7 +69,7 @@ def open_images(run: Run, surroundings: Surroundings) -> ImageSplits:
     settings, device = run.settings, ranks.own_device(surroundings.device)
     if surroundings.synthetic:
         return _synthetic(settings.data, image_shape(run, surroundings), run.batch_size, device)
-    return _open(settings.data, surroundings.data, settings.size, device)
+    return _open(settings.data, surroundings.data, settings.size, settings.images, device)
 
 
 def image_shape(run: Run, surroundings: Surroundings) -> ImageShape:
@@ -88,14 +85,15 @@ def shape_of(name: str, size: int | None, surroundings: Surroundings) -> ImageSh
     """
     known = KNOWN_SHAPES.get(name)
     if known is None:
-        return _open(name, surroundings.data, size, "cpu").shape
+        return _open(name, surroundings.data, size, None, "cpu").shape
     return known if size is None else replace(known, size=size)
 
 
 @lru_cache(maxsize=2)
-def _open(name: str, directory: str | None, size: int | None, device: str) -> ImageSplits:
+def _open(name: str, directory: str | None, size: int | None, count: int | None, device: str) -> ImageSplits:
     data = load(name, directory, size=size)
-    return _splits(name, len(data.classes), (*_held_out(data.training), data.test), device)
+    training = data.training if count is None else thin_out(data.training, count)
+    return _splits(name, len(data.classes), (*hold_out(training), data.test), device)
 
 
 def _synthetic(name: str, shape: ImageShape, batch_size: int, device: str) -> ImageSplits:
@@ -111,14 +109,3 @@ def _splits(name: str, classes: int, parts: tuple[Images, ...], device: str) -> 
     training, validation, test = (part.to(device) for part in parts)
     shape = ImageShape(training.images.shape[1], training.images.shape[2], classes)
     return ImageSplits(name, shape, training, validation, test, Normalization.of(training.images))
-
-
-def _held_out(whole: Images) -> tuple[Images, Images]:
-    """Return the training images without a share of every class, and that share."""
-    generator = torch.Generator().manual_seed(SPLIT_SEED)
-    held = torch.zeros(len(whole), dtype=torch.bool)
-    for label in whole.labels.unique():
-        members = (whole.labels == label).nonzero().flatten()
-        count = round(VALIDATION_SHARE * len(members))
-        held[members[torch.randperm(len(members), generator=generator)[:count]]] = True
-    return whole.part((~held).nonzero().flatten()), whole.part(held.nonzero().flatten())

@@ -20,6 +20,7 @@ class Settings:
     Attributes:
         data: name of the data set; where it lies is told when the run is made, and is no part of it.
         size: height and width that the images are resized to, None for those they have.
+        images: number of training images, of every class in its share; None for all. Test images are always all.
         width: base width of the network, None for its standard one.
         depth: depth of a wide residual network, None for its standard one.
         widen_factor: how wide such a network is, None for its standard one.
@@ -42,6 +43,7 @@ class Settings:
 
     data: str = "digits"
     size: int | None = None
+    images: int | None = None
     width: int | None = None
     depth: int | None = None
     widen_factor: int | None = None
@@ -59,7 +61,7 @@ class Settings:
     def __post_init__(self) -> None:
         require_text("data", self.data)
         require_known("precision", self.precision, PRECISIONS)
-        for name in ("size", "width", "depth", "widen_factor", "partner_width"):
+        for name in ("size", "images", "width", "depth", "widen_factor", "partner_width"):
             if getattr(self, name) is not None:
                 require_integer(name, getattr(self, name), minimum=1)
         for name in ("accumulation", "critic_steps"):

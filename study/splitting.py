@@ -1,0 +1,56 @@
+"""Parts of a data set in which every class has the share that it has in the whole."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from .data import Images
+
+# What is taken from the training images to choose by; nothing is ever chosen on the test split.
+VALIDATION_SHARE: Final = 0.1
+SPLIT_SEED: Final = 0
+
+
+def hold_out(whole: Images) -> tuple[Images, Images]:
+    """Return the training images without a tenth of every class, and that tenth: at least one image of each.
+
+    Raises:
+        ValueError: a class has but one image.
+    """
+    generator = torch.Generator().manual_seed(SPLIT_SEED)
+    held = torch.zeros(len(whole), dtype=torch.bool)
+    for label, members in _classes(whole):
+        if len(members) < 2:
+            raise ValueError(
+                f"data must have two training images of each class, one of which is held out, got one of class {label}"
+            )
+        count = max(1, round(VALIDATION_SHARE * len(members)))
+        held[members[torch.randperm(len(members), generator=generator)[:count]]] = True
+    return whole.part((~held).nonzero().flatten()), whole.part(held.nonzero().flatten())
+
+
+def thin_out(whole: Images, count: int) -> Images:
+    """Return so many of the images, in their order: the first of every class, in equal shares of the classes' sizes.
+
+    Raises:
+        ValueError: there are not so many, or fewer than two of each class would be left.
+    """
+    if count > len(whole):
+        raise ValueError(f"images must be at most {len(whole)}, the number of training images, got {count}")
+    # How far an image is through its class: whatever number of images is taken then, all classes have got equally far.
+    progress = torch.empty(len(whole), dtype=torch.float64)
+    for _, members in _classes(whole):
+        progress[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
+    part = whole.part(progress.argsort(stable=True)[:count].sort().values)
+    classes = whole.labels.unique()
+    if any((part.labels == label).sum() < 2 for label in classes):
+        raise ValueError(f"images must be enough for two of each of the {len(classes)} classes, got {count}")
+    return part
+
+
+def _classes(images: Images) -> list[tuple[int, Tensor]]:
+    """Return the labels that occur, each with the positions of its images."""
+    return [(int(label), (images.labels == label).nonzero().flatten()) for label in images.labels.unique()]
