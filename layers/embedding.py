@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..manifolds.autocast import without_autocast
 from .plan import Forward, Plan, embedding_plan
 from .spectral_layer import SpectralLayer
 from .spectral_weight import SpectralWeight
@@ -47,7 +48,8 @@ class Embedding(SpectralLayer):
                 rows = F.embedding(input, left)
             else:
                 rows, values, right = self.spectral.left_rows(input, route)
-            output = rows @ (right * values).mT
+            with without_autocast(rows):  # which leaves torch's embedding alone, too
+                output = rows @ (right * values).mT
             if self.padding_vector is not None and self.padding_idx is not None:
                 is_padding = input.eq(self.padding_idx).unsqueeze(-1)
                 output = torch.where(is_padding, self.padding_vector.to(output.dtype), output)

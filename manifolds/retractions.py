@@ -136,12 +136,12 @@ class Cayley(Retraction):
         left, right, system = self._factors(point, step)
         turned, back, _ = self._factors(point, direction)
         half = turned @ (back.mT @ (point + end)) / 2
-        return half + left @ torch.linalg.solve(system, right.mT @ half) / 2
+        return half + left @ _solve(system, right.mT @ half) / 2
 
     def rotated(self, manifold: FrameManifold, point: Tensor, step: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return (I − ½W)⁻¹(I + ½W)H: see the base class."""
         left, right, system = self._factors(point, step)
-        return tangent_vector + left @ torch.linalg.solve(system, right.mT @ tangent_vector)
+        return tangent_vector + left @ _solve(system, right.mT @ tangent_vector)
 
     @staticmethod
     def _factors(point: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -178,3 +178,9 @@ class Exponential(Retraction):
     def rotated(self, manifold: FrameManifold, point: Tensor, step: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return the vector under the rotations, from the left and from the right, that make the geodesic."""
         return geodesic_rotation(point, step, manifold.geodesic_generators(point, step), tangent_vector)
+
+
+def _solve(system: Tensor, right_hand_side: Tensor) -> Tensor:
+    """Return the solution for I − ½BᵀA, as regular as I − ½W of a skew W: nothing to wait for a GPU's report about."""
+    solution: Tensor = torch.linalg.solve_ex(system, right_hand_side)[0]
+    return solution

@@ -100,12 +100,12 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        collected = [self._collect(group) for group in self.param_groups]  # which refuses before anything has moved
         for group in self.param_groups:
             if group.get("error_if_nonfinite"):
                 _require_finite_gradients(group["params"])
         stacks: dict[object, ParameterStack] = {}
-        for index, group in enumerate(self.param_groups):
-            plain, kinds = self._collect(group)
+        for index, (group, (plain, kinds)) in enumerate(zip(self.param_groups, collected, strict=True)):
             if plain:
                 self._step_plain(plain, self._decayed(plain, group))
             for kind, manifold, members in kinds:

@@ -343,12 +343,22 @@ def test_autocast_casts_products_and_no_frames(frames, forward):
     assert all(p.grad.dtype == torch.float32 for p in network.parameters())
 
 
-def test_autocast_embedding():
-    network = reparameterize(nn.Sequential(nn.Embedding(10, 6, padding_idx=1, max_norm=0.5)), SVDP(rank=2))
+@every_forward
+def test_autocast_leaves_an_embedding_alone_as_torchs(forward):
+    network = nn.Sequential(nn.Embedding(10, 6, padding_idx=1, max_norm=0.5))
+    network = reparameterize(network, STTP(rank=2, forward=forward))
     indices = torch.tensor([0, 1, 5])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         output = network(indices)
-    torch.testing.assert_close(output.float(), network(indices), rtol=0.02, atol=0.02)
+    assert torch.equal(output, network(indices))
+
+
+@every_forward
+@pytest.mark.parametrize("rows", [1, 4])
+def test_the_outputs_precision_under_autocast_does_not_depend_on_the_plan(rows, forward):
+    network = reparameterize(nn.Linear(12, rows), STTP(4, Riemannian(redundant=False), forward=forward))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert network(torch.randn(5, 12, generator=torch.Generator().manual_seed(0))).dtype == torch.bfloat16
 
 
 @every_forward

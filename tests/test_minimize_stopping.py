@@ -203,3 +203,11 @@ def test_a_preconditioner_survives_a_refused_step():
     result = minimize(lambda: (1 - place[0]) ** 2 + 100 * (place[1] - place[0] ** 2) ** 2, [place], method)
     assert (result.history.step == 0).sum() > 1  # the start's, and refused ones
     torch.testing.assert_close(place.detach(), torch.ones(2, dtype=torch.float64))
+
+
+def test_autocast_around_a_minimization_changes_nothing() -> None:
+    x, cost, _ = brockett(12, 3, 0)
+    expected = minimize(cost, [x], LBFGS())
+    x, cost, _ = brockett(12, 3, 0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert minimize(cost, [x], LBFGS()).cost == expected.cost

@@ -207,11 +207,16 @@ def test_a_gradient_scaler_changes_nothing_and_skips_overflows(kind, options):
 
 
 @pytest.mark.parametrize("kind", [RiemannianAdam, RiemannianSGD])
-@pytest.mark.parametrize("parameter", [frame(6, 2), nn.Parameter(torch.ones(6, 2))], ids=["frame", "plain"])
-def test_sparse_gradients_are_refused(kind, parameter):
-    parameter.grad = torch.ones(6, 2).to_sparse()
+@pytest.mark.parametrize("strict", [False, True])
+@pytest.mark.parametrize("sparse", [frame(6, 2), nn.Parameter(torch.ones(6, 2))], ids=["frame", "plain"])
+def test_a_sparse_gradient_is_refused_before_any_parameter_has_moved(kind, strict, sparse):
+    first = frame(6, 2)
+    before = first.detach().clone()
+    first.grad, sparse.grad = torch.ones(6, 2), torch.ones(6, 2).to_sparse()
+    optimizer = kind([{"params": [first]}, {"params": [sparse]}], error_if_nonfinite=strict)
     with pytest.raises(RuntimeError, match=r"sparse.*\(6, 2\).*sparse=False"):
-        kind([parameter]).step()
+        optimizer.step()
+    assert torch.equal(first, before)
 
 
 @pytest.mark.parametrize("kind", [RiemannianAdam, RiemannianSGD])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ...manifolds.autocast import without_autocast
 from .method import Iterate, Method
 from .problem import Problem
 from .progress import ProgressLine
@@ -38,7 +41,8 @@ def minimize(
 
     A handful of numbers is read back from the device in each iteration, which is what the stopping rules and line
     searches go by: this is for full-batch problems, where an evaluation takes longer than that. ``.grad`` is neither
-    read nor written. When the call ends, by an exception too, the parameters are at the last iterate.
+    read nor written. When the call ends, by an exception too, the parameters are at the last iterate. Autocast is off
+    during the call: a cost in less precision has no digits left for a line search to go by.
 
     Args:
         cost: takes nothing and returns a scalar tensor computed from the parameters, the same whenever they are; a
@@ -61,13 +65,46 @@ def minimize(
     method = TrustRegions() if method is None else method
     if not isinstance(method, Method):
         raise TypeError(f"method must be an object such as LBFGS() or TrustRegions(), got {method!r}")
-    limits = {"gradient_tolerance": gradient_tolerance, "step_tolerance": step_tolerance}
-    for name, value in (limits | {"max_iterations": max_iterations, "max_seconds": max_seconds}).items():
-        if not value >= 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
+    limits = _Limits(gradient_tolerance, step_tolerance, max_iterations, max_seconds)
     space = ParameterSpace(parameters)
-    problem = Problem(cost, space, method.second_order)
-    record = _Record(problem)
+    with without_autocast(space.parameters[0]):
+        return _descend(Problem(cost, space, method.second_order), method, limits, callback, progress)
+
+
+@final
+@dataclass(frozen=True)
+class _Limits:
+    """Where a minimization stops; as the arguments of the same names."""
+
+    gradient_tolerance: float
+    step_tolerance: float
+    max_iterations: int
+    max_seconds: float
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not value >= 0:
+                raise ValueError(f"{name} must be at least 0, got {value}")
+
+    def reached(self, here: Iterate, record: _Record, is_asked: Callable[[], bool]) -> Reason | None:
+        """Return why an iterate is the last, None where it is not."""
+        if here.evaluation.gradient_norm <= self.gradient_tolerance:
+            return Reason.GRADIENT
+        if here.evaluation.gradient_is_rounding:
+            return Reason.STALLED
+        if 0 < here.step < self.step_tolerance:
+            return Reason.STEP
+        if record.iterations and is_asked():
+            return Reason.CALLBACK
+        if record.iterations >= self.max_iterations:
+            return Reason.ITERATIONS
+        return Reason.TIME if record.seconds >= self.max_seconds else None
+
+
+def _descend(
+    problem: Problem, method: Method, limits: _Limits, callback: Callback | None, progress: bool
+) -> MinimizeResult:
+    space, record = problem.space, _Record(problem)
     start = problem.evaluate(space.read())
     if not math.isfinite(start.cost):
         raise ValueError(f"cost must be finite at the start, got {start.cost}; begin elsewhere, or mend the cost")
@@ -85,19 +122,7 @@ def minimize(
                 record.add(here)
                 if line is not None:
                     line.show(record.iterations, here)
-                reason = None
-                if here.evaluation.gradient_norm <= gradient_tolerance:
-                    reason = Reason.GRADIENT
-                elif here.evaluation.gradient_is_rounding:
-                    reason = Reason.STALLED
-                elif 0 < here.step < step_tolerance:
-                    reason = Reason.STEP
-                elif callback is not None and record.iterations and _asks_to_stop(callback, problem, here):
-                    reason = Reason.CALLBACK
-                elif record.iterations >= max_iterations:
-                    reason = Reason.ITERATIONS
-                elif record.seconds >= max_seconds:
-                    reason = Reason.TIME
+                reason = limits.reached(here, record, functools.partial(_asks_to_stop, callback, problem, here))
                 if reason is not None:
                     break
                 with torch.no_grad():
@@ -112,7 +137,9 @@ def minimize(
     return record.result(here, reason)
 
 
-def _asks_to_stop(callback: Callback, problem: Problem, here: Iterate) -> bool:
+def _asks_to_stop(callback: Callback | None, problem: Problem, here: Iterate) -> bool:
+    if callback is None:
+        return False
     problem.settle(here.evaluation)
     return bool(callback(here))
 
