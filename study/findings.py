@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from .intervals import Interval
+from .metrics.spectra import LayerSpectrum
+from .result import Snapshot
 from .spectra import stable_ranks
 from .summary import CurveSummary
 from .task import Task
@@ -122,12 +124,29 @@ def _collapse(summaries: Summaries) -> Iterator[str]:
         yield f"Spectral collapse, read as {rule}, shows in {'; '.join(found)}."
     else:
         yield f"Spectral collapse, read as {rule}, shows in no layer of any method."
+    yield from _smallest_values(summaries)
+
+
+def _smallest_values(summaries: Summaries) -> Iterator[str]:
+    """Say of each method how far the least of its singular values is below the largest of its layer."""
+    clauses = []
+    for summary in (summary for summary in summaries if summary.curve.spectrum != "identity"):
+        for result in [result for result in summary.results[:1] if result.snapshots]:
+            first, last = (_smallest(result.snapshots[k]) for k in (0, -1))
+            layer = min(last, key=lambda name: last[name])
+            clauses.append(f"{summary.curve.method.title} {last[layer]:.2f} ({layer}, at the start {first[layer]:.2f})")
+    if clauses:
+        yield f"The smallest sᵢ / s₁ of any layer at the end: {'; '.join(clauses)}."
+
+
+def _smallest(snapshot: Snapshot) -> dict[str, float]:
+    return {name: LayerSpectrum(values).smallest for name, values in snapshot.singular_values.items()}
 
 
 def _feasibility(summaries: Summaries) -> Iterator[str]:
     errors = [error for summary in summaries if (error := summary.orthogonality_error) is not None]
     if errors:
-        yield f"No frame of any curve above was ever further from orthogonality than ‖XᵀX − I‖ = {max(errors):.1e}."
+        yield f"No frame in the table was ever further from orthogonality than ‖XᵀX − I‖ = {max(errors):.1e}."
 
 
 def _divergence(summaries: Summaries) -> Iterator[str]:

@@ -29,6 +29,8 @@ PANEL: Final = 3.8  # inches
 MAXIMUM_WIDTH: Final = 10.0  # inches; wider figures would be shrunk in the report, and their letters with them
 FEASIBLE: Final = 1e-5
 MAXIMUM_PANELS: Final = 5  # layers side by side
+LETTER: Final = 0.072  # inches, of a legend's words
+HANDLE: Final = 0.65  # inches, of what stands before and between them
 
 
 def to_png(figure: Figure) -> bytes:
@@ -103,6 +105,8 @@ def loss_figure(summaries: Summaries) -> Figure:
     figure, grid = _grid(_ranks(summaries), ["steps", "seconds of training"], summaries, draw, markers=False)
     for axes in grid.flat:
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
     for axes in grid[:, 0]:
         axes.set_ylabel(f"training loss\n(mean over {LAST_STEPS} steps and seeds)")
     return figure
@@ -194,8 +198,16 @@ def _grid(
             if row == len(ranks) - 1:
                 axes.set_xlabel(label)
             _dress(axes)
-    figure.legend(handles=_handles(summaries, markers), loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    handles = _handles(summaries, markers)
+    columns = _legend_columns(width, handles)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
     return figure, grid
+
+
+def _legend_columns(width: float, handles: Sequence[Line2D]) -> int:
+    """Return how many columns of a legend a figure of a width in inches has room for, four at the most."""
+    longest = max((len(str(handle.get_label())) for handle in handles), default=0)
+    return max(1, min(4, int(width / (LETTER * longest + HANDLE))))
 
 
 def _dress(axes: Axes) -> None:
