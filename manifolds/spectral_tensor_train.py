@@ -8,12 +8,13 @@ from typing import final
 import torch
 from torch import Tensor
 
-from .contraction import absorb, contract_left, contract_right, tensor_train_svd, without_padding
+from .contraction import contract_left, contract_right, tensor_train_svd, without_padding
 from .embedded_metric import EmbeddedMetric
 from .frame_batches import frames_of_charts
+from .gauge import fix_gauge, order_center
 from .geometry import Chart, Geometry, Riemannian
 from .householder import require_precision
-from .matrices import haar_frame, identity_like, rq_positive
+from .matrices import haar_frame, identity_like
 from .spectra import Free, Lipschitz, Spectrum
 from .train_point import MatrixFit, TrainPoint, TrainTangent
 from .train_shape import FrameShape, TrainShape
@@ -171,7 +172,7 @@ class SpectralTensorTrain:
         """
         if len(frames) != len(self.shape.frames):
             raise ValueError(f"frames must be {len(self.shape.frames)} tensors, got {len(frames)}")
-        frames = list(frames) if self.geometry.redundant else self._fix_gauge(frames)
+        frames = list(frames) if self.geometry.redundant else fix_gauge(frames, self.shape, self.spectrum.is_identity)
         pairs = [chart.coordinates(frames[k]) for k, chart in zip(self._positions, self.charts, strict=True)]
         signs = tuple(s if chart.keeps_signs else None for (_, s), chart in zip(pairs, self.charts, strict=True))
         return TrainPoint(tuple(coordinates for coordinates, _ in pairs), spectrum, signs)
@@ -206,17 +207,11 @@ class SpectralTensorTrain:
         Singular values are non-negative and descending, the largest entry of each of U's columns in the frame at the
         centre is positive, and all other frames have an upper triangular top block.
         """
-        frames = self._fix_gauge(self.to_frames(point))
+        frames = fix_gauge(self.to_frames(point), self.shape, self.spectrum.is_identity)
         parameter = point.spectrum
         if not self.spectrum.is_identity:
-            center = len(self.shape.row_modes)
-            left, right = frames[center - 1], frames[center]
-            values, order = torch.sort(self.singular_values(point).abs(), dim=-1, descending=True)
-            right = right * torch.where(self.singular_values(point) < 0, -1.0, 1.0).to(right).unsqueeze(-2)
-            left, right = (torch.take_along_dim(frame, order.unsqueeze(-2), dim=-1) for frame in (left, right))
-            largest = torch.take_along_dim(left, left.abs().argmax(dim=-2, keepdim=True), dim=-2)
-            flip = torch.where(largest < 0, -1.0, 1.0).to(left)
-            frames[center - 1], frames[center] = left * flip, right * flip
+            k = len(self.shape.row_modes)
+            frames[k - 1], values, frames[k] = order_center(frames[k - 1], self.singular_values(point), frames[k])
             parameter = self.spectrum.fit(values)[0]
         return self.from_frames(frames, parameter)
 
@@ -346,27 +341,3 @@ class SpectralTensorTrain:
     def _each(self, function: Callable[..., Tensor], point: TrainPoint, vector: TrainTangent) -> TrainTangent:
         triples = zip(self.charts, point.frames, vector.frames, strict=True)
         return TrainTangent(tuple(function(chart.manifold, x, u) for chart, x, u in triples), vector.spectrum)
-
-    def _fix_gauge(self, frames: Sequence[Tensor]) -> list[Tensor]:
-        """Rotate each frame whose basis is gauge until its top block is upper triangular, the identity if it is square.
-
-        The rotation goes into the next frame on the way to the centre. The triangle's diagonal is not positive, which
-        is what reduced Householder frames are away from cancellation: they then need no signs beside them.
-        """
-        frames = list(frames)
-        shapes = self.shape.frames
-        split = len(self.shape.row_modes)
-        order = [*((k, k + 1) for k in range(split)), *((k, k - 1) for k in range(len(shapes) - 1, split - 1, -1))]
-        for position, neighbour in order:
-            shape = shapes[position]
-            if not self.shape.is_gauge_fixed(shape, self.spectrum.is_identity):
-                continue
-            _, rotation = rq_positive(frames[position][..., : shape.columns, :])
-            if shape.rows > shape.columns:
-                rotation = -rotation
-            frames[position] = frames[position] @ rotation.mT
-            if shape.at_center:
-                frames[neighbour] = frames[neighbour] @ rotation.mT
-            else:
-                frames[neighbour] = absorb(rotation, frames[neighbour], shapes[neighbour])
-        return frames
