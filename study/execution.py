@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -99,9 +100,14 @@ def perform_all(
         ValueError, TypeError: see :func:`require_executor`.
     """
     require_executor(executor, workers)
-    with _EXECUTORS[executor](workers or joblib.cpu_count(only_physical_cores=True)):
-        parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-        yield from parallel(joblib.delayed(_guarded)(perform, job, threads) for job in jobs)
+    workers = workers or joblib.cpu_count(only_physical_cores=True)
+    with _EXECUTORS[executor](workers):
+        calls = (joblib.delayed(_guarded)(perform, job, threads) for job in jobs)
+        if joblib.parallel.get_active_backend()[0].supports_return_generator:
+            yield from joblib.Parallel(return_as="generator_unordered", batch_size=1)(calls)
+            return
+        while some := list(itertools.islice(calls, workers)):  # Ray's backend returns all that it is given at once
+            yield from joblib.Parallel(batch_size=1)(some)
 
 
 def _guarded(perform: Callable[[Job], Product], job: Job, threads: int) -> Product | Failure[Job]:
