@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import tarfile
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -63,7 +62,7 @@ def undamaged(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (tarfile.TarError, zlib.error, EOFError) as error:
+    except (tarfile.TarError, EOFError) as error:
         raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}); fetch it again") from error
 
 
