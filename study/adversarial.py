@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from ..layers import shared_evaluation
 from ..optim import d_optimal
 from . import ranks
-from .averaging import MovingAverage
+from .averaging import STATISTICS_BATCHES, MovingAverage
 from .data import Batch, to_symmetric
 from .decay import decay_groups
 from .images import ImageSplits
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .run import Run
 
 # What noise is drawn for: each purpose has numbers of its own, apart from those of data.batches.
-CRITIC, GENERATOR, SAMPLES, VALIDATION, TEST = range(16, 21)
+CRITIC, GENERATOR, SAMPLES, VALIDATION, TEST, STATISTICS = range(16, 22)
 GRID: Final = 64  # images in a grid of samples
 GENERATION_BATCH: Final = 250
 
@@ -158,15 +158,25 @@ class AdversarialTraining(Training):
     def _real(self, start: int) -> Iterator[Batch]:
         return self._splits.batches(self._run, start)
 
+    def _show_noise(self, generator: nn.Module) -> None:
+        """Give a generator in training mode some batches of noise."""
+        with shared_evaluation(generator), autocast(self._run, self._device):
+            for index in range(STATISTICS_BATCHES):
+                for piece in ranks.pieces(self._whole(None, STATISTICS, index), self._run.settings.accumulation):
+                    self._generate(generator, piece)
+
     def _round(self, real: Batch | None, *key: int) -> list[Round]:
         """Return this process's part of a step, in pieces."""
+        return ranks.pieces(ranks.share(self._whole(real, *key)), self._run.settings.accumulation)
+
+    def _whole(self, real: Batch | None, *key: int) -> Round:
+        """Return what all processes see in a step."""
         generator = ranks.generator_of(self._run.seed, *key)
         size = self._run.batch_size
         noise = torch.randn(size, NOISE_DIMENSION, generator=generator).to(self._device)
         wanted = torch.randint(self._splits.shape.classes, (size,), generator=generator).to(self._device)
         images, labels = (None, None) if real is None else real
-        whole = Round(None if images is None else to_symmetric(images), labels, noise, wanted)
-        return ranks.pieces(ranks.share(whole), self._run.settings.accumulation)
+        return Round(None if images is None else to_symmetric(images), labels, noise, wanted)
 
     def _critic_loss(self, piece: Round) -> Tensor:
         assert piece.images is not None, "the discriminator sees real images"
@@ -199,7 +209,7 @@ class AdversarialTraining(Training):
     @torch.no_grad()
     def _generated(self, count: int, purpose: int) -> Tensor:
         """Return images in [−1, 1] of the generator, or of its moving average, in evaluation mode."""
-        module = self._generator if self._average is None else self._average.network()
+        module = self._generator if self._average is None else self._average.network(self._show_noise)
         noise = ranks.generator_of(self._run.seed, purpose)
         training = module.training
         module.eval()

@@ -42,6 +42,17 @@ class Classification(SupervisedTask):
         "How small can the layers of a network become before it loses accuracy, and does it matter how a low-rank "
         "layer is parameterized? The same network is trained in several ways, everything else being equal."
     )
+    settings: ClassVar[tuple[str, ...]] = (
+        "data",
+        "size",
+        "images",
+        "width",
+        "augment",
+        "precision",
+        "accumulation",
+        "weight_decay",
+        "averaging",
+    )
     defaults: ClassVar[Mapping[str, Any]] = {
         "network": "wrn-28-10",
         "spectrum": "regularized",

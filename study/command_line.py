@@ -21,6 +21,7 @@ from rich.table import Table
 from ..layers import CompressionReport, report
 from . import ranks
 from .check import check_command
+from .data import require_published
 from .images import KNOWN_SHAPES
 from .networks import NETWORKS
 from .optimization import OPTIMIZER_STUDIES, holds_optimizer_study, optimizer_study
@@ -90,10 +91,18 @@ def study_command(
     data: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|NAME:DIR|DIR",
+            metavar="NAME|NAME:PATH|PATH",
             help=f"Data set: {', '.join(KNOWN_SHAPES)}, or a folder or zip of images by class; by default the study's.",
         ),
     ] = None,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="Fetch the published archive to the data's folder, or the cache, if the data is not there. Nothing is "
+            "fetched without this, or with --dry-run.",
+        ),
+    ] = False,
     size: Annotated[
         int | None, typer.Option(parser=integer, help="Height and width that images are resized to.")
     ] = None,
@@ -108,7 +117,10 @@ def study_command(
         typer.Option("--set", metavar="KEY=VALUE", help="Another value for a key of the study; may be repeated."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print runs, Z, and time and memory measured on a few steps; run nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print runs, Z, and time and memory measured on a few steps of noise; run nothing."
+        ),
     ] = False,
     device: Annotated[str, typer.Option(help="Device of the runs, such as cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(parser=integer, help="Threads of torch for each run.")] = THREADS,
@@ -126,6 +138,7 @@ def study_command(
         _refuse_options_of_trainings(
             name,
             data=data is not None,
+            download=download,
             size=size is not None,
             scale=scale is not None,
             set=bool(changes),
@@ -146,8 +159,11 @@ def study_command(
     require_known_study(name)
     chosen = None if data is None else read_data(data)
     definition = requested_study(name, chosen, size, scale, changes or ())
+    if download:
+        require_published(definition.settings.data)
     surroundings = Surroundings(
         data=None if chosen is None else chosen.directory,
+        download=download,
         device=device,
         threads=threads,
         checkpoint_seconds=checkpoint_seconds,
@@ -248,7 +264,9 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse(words: str, code: int) -> int:
-    print("sttp: " + " ".join(words.split()), file=sys.stderr)
+    # What one of several processes refuses all of them do; a failure may be that of one alone.
+    if ranks.rank() == 0 or code == FAILURE:
+        print("sttp: " + " ".join(words.split()), file=sys.stderr)
     return code
 
 

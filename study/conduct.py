@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
-import filelock
-
 from . import ranks
+from .construction import require_buildable
 from .execution import Failure, execute_all, require_executor
 from .figures import study_figures
 from .findings import findings
+from .images import data_fingerprint
+from .kind import AnyResult, AnyRun
+from .metrics.inception import require_inception
 from .page import render
+from .result import Result
 from .run import Run
 from .selection import Results, expected_total, pending_runs
-from .storage import LOCK, ResultsFolder, write_content
+from .storage import TRAININGS, ResultsFolder, write_content
 from .study import Study
 from .summary import CurveSummary, summarize
 from .surroundings import Surroundings
@@ -25,7 +29,7 @@ from .tasks import TASKS
 
 # Called with the number of finished runs, the number expected in all, and the run that has just ended (None at first).
 Progress = Callable[[int, int, Run | None], None]
-
+TrainingsFolder = ResultsFolder[Study, Run, Result]
 
 # Columns that only the report shows where a terminal would have more than so many.
 LEFT_OUT: Final = ("rate", "loss", "MiB", "‖XᵀX−I‖", "diverged")
@@ -86,7 +90,8 @@ def run_study(
     Under ``torchrun`` its processes make one run after another together, and the first of them writes.
 
     Raises:
-        ValueError: the folder holds something else, is damaged, or is in use; or the executor is unknown.
+        ValueError: the folder holds something else or results on other images, is damaged, or is in use; the data, or
+            what scores need, is missing; or the executor is unknown.
         RunFailedError: a run raised an exception; those that ended before it are kept.
     """
     surroundings = replace(surroundings or Surroundings(), folder=str(Path(output).resolve()))
@@ -94,25 +99,25 @@ def run_study(
     if ranks.world_size() > 1:
         executor = "sequential"
     require_executor(executor, workers)
-    if ranks.rank() > 0:
-        ranks.wait()  # for the folder
-        folder = ResultsFolder.open(Path(output))
-        results = folder.results()
-        _make_runs(folder, results, executor, workers, None, surroundings)
-        return _outcome(folder, results)
-    folder = ResultsFolder.create(Path(output), study)
-    lock = filelock.FileLock(folder.path / LOCK, timeout=0)
-    try:
-        held = lock.acquire()
-    except filelock.Timeout:
-        raise ValueError(
-            f"output {str(output)!r} is in use by another process; wait for it, or give another folder"
-        ) from None
-    with held:
-        results = folder.results()
-        ranks.wait()
-        _make_runs(folder, results, executor, workers, progress, surroundings)
-        return _write_all(folder, results)
+    with ExitStack() as stack:
+
+        def opened() -> tuple[TrainingsFolder, dict[Run, Result]]:
+            checksum = _data_at_hand(study, surroundings)
+            place = f"data {(surroundings.data or study.settings.data)!r}"
+            folder = TrainingsFolder.create(Path(output), TRAININGS, study, checksum, place)
+            stack.enter_context(folder.locked())
+            return folder, folder.results()
+
+        folder, results = ranks.by_first(opened)
+        make_runs(
+            folder,
+            results,
+            lambda: pending_runs(study, results),
+            lambda: expected_total(study, results),
+            lambda runs: execute_all(runs, executor, workers, surroundings),
+            progress if ranks.rank() == 0 else None,
+        )
+        return _write_all(folder, results) if ranks.rank() == 0 else _outcome(folder, results)
 
 
 def redraw(output: str | Path) -> Outcome:
@@ -121,33 +126,63 @@ def redraw(output: str | Path) -> Outcome:
     Raises:
         ValueError: the folder has no results of a study, or they cannot be read.
     """
-    folder = ResultsFolder.open(Path(output))
+    folder = TrainingsFolder.open(Path(output), TRAININGS)
     return _write_all(folder, folder.results())
 
 
-def _make_runs(
-    folder: ResultsFolder,
-    results: dict[Run, Any],
-    executor: str,
-    workers: int | None,
-    progress: Progress | None,
-    surroundings: Surroundings,
+def make_runs(
+    folder: ResultsFolder[Any, AnyRun, AnyResult],
+    results: dict[AnyRun, AnyResult],
+    pending: Callable[[], list[AnyRun]],
+    expected: Callable[[], int],
+    make: Callable[[list[AnyRun]], Iterator[AnyResult | Failure[AnyRun]]],
+    progress: Callable[[int, int, AnyRun | None], None] | None,
 ) -> None:
+    """Make the runs of a study of any kind that its folder does not have yet, and save them as they end.
+
+    Args:
+        folder: of the results.
+        results: those that there are; the others are added.
+        pending: returns the runs that can start now.
+        expected: returns the number of runs of the whole study, as far as it is known.
+        make: yields the results of runs as they end.
+        progress: told of every run that ends.
+
+    Raises:
+        RunFailedError: a run raised an exception; those that ended before it are kept.
+    """
     tell = progress or (lambda done, total, run: None)
-    tell(len(results), expected_total(folder.study, results), None)
-    while runs := pending_runs(folder.study, results):
-        for made in execute_all(runs, executor, workers, surroundings):
-            result = ranks.from_first(made)
-            if isinstance(result, Failure):
-                path = folder.save_error(result.run, result.text)
-                raise RunFailedError(f"run {result.run.name!r} failed ({result.summary}); its traceback is in {path}")
+    tell(len(results), expected(), None)
+    while runs := pending():
+        for made in make(runs):
+            # A process that fails ends at once: the others may be waiting for it in the middle of their run.
+            if isinstance(made, Failure):
+                path = folder.save_error(made.run, made.text)
+                raise RunFailedError(f"run {made.run.name!r} failed ({made.summary}); its traceback is in {path}")
+            result: AnyResult = ranks.from_first(made)
             if ranks.rank() == 0:
                 folder.save(result)
             results[result.run] = result
-            tell(len(results), expected_total(folder.study, results), result.run)
+            tell(len(results), expected(), result.run)
 
 
-def _write_all(folder: ResultsFolder, results: Results) -> Outcome:
+def _data_at_hand(study: Study, surroundings: Surroundings) -> str | None:
+    """Return the checksum of a study's images, None for bundled ones; refuse what is missing before the first run.
+
+    Raises:
+        ValueError: the data is not there or damaged, no network fits it, or scores are wanted whose package or weights
+            are missing.
+    """
+    if study.settings.inception:
+        require_inception()
+    settings = study.settings
+    checksum = data_fingerprint(settings.data, settings.size, surroundings, settings.images)
+    run = study.run(study.curves[0], study.learning_rates[0], study.seeds[0])
+    require_buildable(run, TASKS[study.task].image_shape(run, surroundings))
+    return checksum
+
+
+def _write_all(folder: TrainingsFolder, results: Results) -> Outcome:
     study, path = folder.study, folder.path
     outcome = _outcome(folder, results)
     figures = study_figures(study, outcome.summaries, path)
@@ -159,7 +194,7 @@ def _write_all(folder: ResultsFolder, results: Results) -> Outcome:
     return outcome
 
 
-def _outcome(folder: ResultsFolder, results: Results) -> Outcome:
+def _outcome(folder: TrainingsFolder, results: Results) -> Outcome:
     study = folder.study
     summaries = tuple(summarize(study, results))
     sentences = tuple(findings(summaries, TASKS[study.task]))

@@ -27,7 +27,8 @@ def plain_network(name: str, run: Run, shape: ImageShape, width: int | None) -> 
     """Return a network of the registry with plain weights, torch's own first ones; works on the meta device.
 
     Raises:
-        ValueError: the network has no such width or depth, or is for images of another size.
+        ValueError: the network has no such width or depth, is for images of another size, or needs classes that are
+            not there.
     """
     settings, classifies = run.settings, is_classifier(name)
     resolution = NETWORKS_OF_ONE_SIZE.search(name)
@@ -36,11 +37,26 @@ def plain_network(name: str, run: Run, shape: ImageShape, width: int | None) -> 
             f"network {name!r} is for images of {resolution[1]} pixels, and those of the data {settings.data!r} have "
             f"{shape.size}; give another network"
         )
+    if (classifies or settings.conditional) and shape.classes < 2:
+        raise ValueError(
+            f"data {settings.data!r} has one class, which leaves nothing to tell apart; give data with two or more, or "
+            "a GAN that is not conditional"
+        )
     options = {"channels": shape.channels, "depth": settings.depth, "widen_factor": settings.widen_factor}
     if classifies or settings.conditional:
         options["number_of_classes"] = shape.classes
     given = {key: value for key, value in options.items() if value is not None}
     return NETWORKS[name].build(width, **given)
+
+
+def require_buildable(run: Run, shape: ImageShape) -> None:
+    """Refuse a run whose network cannot be built for images of a shape.
+
+    Raises:
+        ValueError: as said.
+    """
+    with torch.device("meta"):
+        plain_network(run.network, run, shape, run.settings.width)
 
 
 def is_classifier(name: str) -> bool:

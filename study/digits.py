@@ -53,6 +53,8 @@ class Digits(SupervisedTask):
         "layer is parameterized? The same small network is trained in several ways, everything else being equal."
     )
 
+    settings: ClassVar[tuple[str, ...]] = ("data", "width", "precision", "accumulation", "weight_decay", "averaging")
+
     def require(self, run: Run) -> None:
         """Refuse a network that is not for digits, other data, and a batch larger than the training set.
 

@@ -10,7 +10,7 @@ import joblib
 import torch
 
 from ..layers import report
-from .construction import first_network, plain_network
+from .construction import first_network, plain_network, require_buildable
 from .curve import Curve
 from .execution import Failure, perform_all
 from .memory import peak_memory, reset_peak_memory
@@ -117,7 +117,7 @@ def estimate_study(
 
     Args:
         study: what would be run.
-        surroundings: device and threads; the data is not read where its shape is known.
+        surroundings: device and threads; nothing is fetched, and the data not read where its name tells its shape.
         executor, workers: as for a study.
 
     Raises:
@@ -127,6 +127,7 @@ def estimate_study(
     curves = study.curves
     surroundings = replace(surroundings, synthetic=True, folder=None)
     runs = [study.run(curve, study.learning_rates[0], study.seeds[0]) for curve in curves]
+    require_buildable(runs[0], TASKS[study.task].image_shape(runs[0], surroundings))
     zs = [compression(run, surroundings) for run in runs]
     measured: dict[Run, Measurement] = {}
     # One at a time: several at once would measure each other.

@@ -48,6 +48,22 @@ class Gan(Task):
         "Does a GAN train well when the layers of one of its networks are spectral, and do the spectra of a "
         "discriminator collapse? The same pair of networks is trained in several ways, everything else being equal."
     )
+    settings: ClassVar[tuple[str, ...]] = (
+        "data",
+        "size",
+        "images",
+        "width",
+        "partner_width",
+        "conditional",
+        "augment",
+        "precision",
+        "accumulation",
+        "weight_decay",
+        "critic_steps",
+        "averaging",
+        "samples",
+        "inception",
+    )
     defaults: ClassVar[Mapping[str, Any]] = {
         "network": "sngan32-discriminator",
         "spectrum": "regularized",

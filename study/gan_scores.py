@@ -9,6 +9,7 @@ from typing import Final, final
 
 from torch import Tensor
 
+from . import ranks
 from .data import from_symmetric
 from .images import ImageSplits
 from .metrics import (
@@ -31,7 +32,7 @@ class GeneratedScores:
     """Scores generated images by a classifier of the data set, which is trained when the first ones come.
 
     Args:
-        splits: the data set; the classifier sees its training images.
+        splits: the data set; the classifier learns from its labelled images.
         folder: of the results, where the classifier is kept for the next run; None for nowhere.
         device: where images are looked at.
         inception: whether images are scored on the features of Inception as well, at the end of a run.
@@ -64,7 +65,8 @@ class GeneratedScores:
 # By the data set's identity, which images.open_images keeps once a process.
 @lru_cache(maxsize=2)
 def _classifier(splits: ImageSplits, cache: Path | None, device: str) -> FeatureClassifier:
-    return feature_classifier(splits.training, splits.shape.classes, cache=cache, device=device)
+    with ranks.first_alone():  # under torchrun all processes come here, and the others find what the first has trained
+        return feature_classifier(splits.labelled.images, splits.labelled.classes, cache=cache, device=device)
 
 
 @lru_cache(maxsize=4)

@@ -5,26 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import torch
 
 from . import ranks
-from .data import Batch, Images, Normalization, augment, batches, load
+from .data import DATA, Batch, Images, Normalization, augment, batches, fetch_missing, load
 from .splitting import SPLIT_SEED, hold_out, thin_out
 from .surroundings import Surroundings
 from .task import ImageShape, Split
+from .validation import choose
 
 if TYPE_CHECKING:
     from .run import Run
 
 # Data sets whose shape is known without them.
 KNOWN_SHAPES: Final[dict[str, ImageShape]] = {
-    "digits": ImageShape(1, 8, 10),
-    "cifar10": ImageShape(3, 32, 10),
-    "cifar100": ImageShape(3, 32, 100),
-    "stl10": ImageShape(3, 48, 10),
+    name: ImageShape(source.image_shape[0], source.image_shape[1], len(source.classes))
+    for name, source in DATA.items()
+    if source.image_shape is not None and source.classes is not None
 }
+
+# Data sets without classes, each with the one in the same files that has classes for the like of its images.
+LABELLED: Final[dict[str, str]] = {"stl10-unlabelled": "stl10"}
+
+
+class Labelled(NamedTuple):
+    """Images, and how many classes they are in."""
+
+    images: Images
+    classes: int
 
 
 @final
@@ -37,6 +47,9 @@ class ImageSplits:
         shape: of its images, with the number of classes.
         training, validation, test: the splits.
         normalization: gives the training images mean 0 and deviation 1 in each channel.
+        labelled: what the classifier learns from that scores generated images: the training images, or where these
+            have no classes those of another data set.
+        fingerprint: checksum of all that the data set holds, whatever part of it is trained on; None for noise.
     """
 
     name: str
@@ -45,6 +58,8 @@ class ImageSplits:
     validation: Images
     test: Images
     normalization: Normalization
+    labelled: Labelled
+    fingerprint: str | None = None
 
     def split(self, name: Split) -> Images:
         """Return one of the splits that networks are looked at on."""
@@ -89,11 +104,56 @@ def shape_of(name: str, size: int | None, surroundings: Surroundings) -> ImageSh
     return known if size is None else replace(known, size=size)
 
 
+def data_fingerprint(name: str, size: int | None, surroundings: Surroundings, images: int | None = None) -> str | None:
+    """Return a checksum of all images, labels and classes of a data set; None for one that is bundled.
+
+    Where the surroundings say so, data that is not there is fetched before.
+
+    Args:
+        name: of the data set.
+        size: height and width that its images get.
+        surroundings: where it lies, and whether it may be fetched.
+        images: number of training images that are wanted of it; the checksum is of all whatever it is.
+
+    Raises:
+        ValueError: the name is unknown, or the data is not there, damaged, too little, or not to be fetched.
+        OSError: it cannot be fetched.
+    """
+    source = choose("data", name, DATA)
+    if surroundings.download:
+        for needed in dict.fromkeys((name, LABELLED.get(name, name))):
+            fetch_missing(needed, surroundings.data)
+    if source.bundled and surroundings.data is None and images is None:
+        return None
+    splits = _open(name, surroundings.data, size, images, "cpu")
+    return None if source.bundled else splits.fingerprint
+
+
 @lru_cache(maxsize=2)
 def _open(name: str, directory: str | None, size: int | None, count: int | None, device: str) -> ImageSplits:
+    place = f"data {name!r}" if directory is None else f"data {directory!r}"
     data = load(name, directory, size=size)
+    _, height, width = data.image_shape
+    if height != width:
+        raise ValueError(
+            f"{place} must have square images for networks, got {height}×{width}, height times width; give a size "
+            f"that they are cropped and resized to, such as --size {min(height, width)}"
+        )
     training = data.training if count is None else thin_out(data.training, count)
-    return _splits(name, len(data.classes), (*hold_out(training), data.test), device)
+    parts = (*hold_out(training, data.classes, place), data.test)
+    splits = _splits(name, len(data.classes), parts, device, data.checksum)
+    return splits if name not in LABELLED else _with_labelled(splits, directory, size, device)
+
+
+def _with_labelled(splits: ImageSplits, directory: str | None, size: int | None, device: str) -> ImageSplits:
+    """Return a data set without classes with those of another one, in the split that studies of that one have."""
+    name = LABELLED[splits.name]
+    try:
+        data = load(name, directory, size=size)
+    except ValueError as error:
+        raise ValueError(f"data {splits.name!r} needs that of {name!r}, whose classes score images: {error}") from None
+    labelled = Labelled(hold_out(data.training, data.classes)[0].to(device), len(data.classes))
+    return replace(splits, labelled=labelled, fingerprint=f"{splits.fingerprint}-{data.checksum}")
 
 
 def _synthetic(name: str, shape: ImageShape, batch_size: int, device: str) -> ImageSplits:
@@ -105,7 +165,11 @@ def _synthetic(name: str, shape: ImageShape, batch_size: int, device: str) -> Im
     return _splits(name, shape.classes, (Images(images, labels),) * 3, device)
 
 
-def _splits(name: str, classes: int, parts: tuple[Images, ...], device: str) -> ImageSplits:
+def _splits(
+    name: str, classes: int, parts: tuple[Images, ...], device: str, fingerprint: str | None = None
+) -> ImageSplits:
     training, validation, test = (part.to(device) for part in parts)
     shape = ImageShape(training.images.shape[1], training.images.shape[2], classes)
-    return ImageSplits(name, shape, training, validation, test, Normalization.of(training.images))
+    normalization = Normalization.of(training.images)
+    labelled = Labelled(training, classes)
+    return ImageSplits(name, shape, training, validation, test, normalization, labelled, fingerprint)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Final, final
 
 from .curve import Curve, Method
+from .images import LABELLED
 from .settings import Settings
 from .study import Study
 from .task import ImageShape
@@ -214,9 +215,9 @@ FULL_DISCRIMINATORS: Final = ("sngan32-discriminator", "sngan48-discriminator")
 
 def has_published(study: Study) -> bool:
     """Return whether the paper prints a Z for the methods of a study: Table 2, at full size."""
-    settings, full = study.settings, {"cifar10": 128, "stl10": 1024}
-    at_full_size = settings.width in (None, full.get(settings.data)) and study.ranks == (RANK,)
-    is_table = study.name == "paper-table2" and settings.data in TABLE_2_Z
+    settings, full, data = study.settings, {"cifar10": 128, "stl10": 1024}, _column(study)
+    at_full_size = settings.width in (None, full.get(data)) and study.ranks == (RANK,)
+    is_table = study.name == "paper-table2" and data in TABLE_2_Z
     is_changed = study.svdp_ranks is not None or settings.conditional or study.network not in FULL_DISCRIMINATORS
     return is_table and at_full_size and not is_changed
 
@@ -225,4 +226,9 @@ def published_z(study: Study, curve: Curve) -> str:
     """Return the paper's Z of a curve as it prints it, or a dash."""
     if not has_published(study) or curve.spectrum is None:
         return "–"
-    return TABLE_2_Z[study.settings.data].get((curve.method.parameterization, curve.spectrum), "–")
+    return TABLE_2_Z[_column(study)].get((curve.method.parameterization, curve.spectrum), "–")
+
+
+def _column(study: Study) -> str:
+    """Return the data set whose networks a study's have the sizes of: those of STL-10 do not depend on classes."""
+    return LABELLED.get(study.settings.data, study.settings.data)

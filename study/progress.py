@@ -54,6 +54,7 @@ class ProgressDisplay:
         self._start = time.monotonic()
         self._begun = 0
         self._done = self._expected = 0
+        self._before: dict[str, float] = {}  # what of each run was made before this display began
         self._lines = 0
 
     def __enter__(self) -> Self:
@@ -81,10 +82,13 @@ class ProgressDisplay:
         """Return the time that the runs to come will take if they take as long as those so far."""
         if done >= expected:
             return "0:00"
-        made = done - self._begun + (0.0 if self._runs is None else sum(shares(self._runs).values()))
+        told = {} if self._runs is None else shares(self._runs)
+        self._before |= {name: share.before for name, share in told.items()}
+        ended = done - self._begun + sum(share.now for share in told.values())
+        made = ended - sum(self._before.values())
         if made <= 0:
             return "–"
-        seconds = (time.monotonic() - self._start) / made * max(expected - self._begun - made, 0)
+        seconds = (time.monotonic() - self._start) / made * max(expected - self._begun - ended, 0)
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
 
     def _time_left_now(self) -> str:

@@ -7,6 +7,8 @@ union: losses are those of a single process up to rounding.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,6 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from .synchronized_norm import synchronize_norms
 
 Named = TypeVar("Named", bound=tuple[Any, ...])
+Value = TypeVar("Value")
 
 
 def begin(device: str) -> None:
@@ -94,10 +97,35 @@ def from_first(value: Any) -> Any:
     return values[0]
 
 
-def wait() -> None:
-    """Wait until all processes are here."""
-    if world_size() > 1:
-        dist.barrier()
+def by_first(action: Callable[[], Value]) -> Value:
+    """Let the first process do something; return or raise in all of them what it has returned or raised.
+
+    Args:
+        action: what is done; its value, or its exception, must be picklable where there are several processes.
+    """
+    outcome: tuple[Any, Exception | None] = (None, None)
+    if rank() == 0:
+        try:
+            outcome = (action(), None)
+        except Exception as error:
+            outcome = (None, error)
+    value, refusal = from_first(outcome)
+    if refusal is not None:
+        raise refusal
+    done: Value = value
+    return done
+
+
+@contextmanager
+def first_alone() -> Iterator[None]:
+    """Let the first process go through a block alone, and then the others, which find what it has left."""
+    if rank() > 0:
+        _wait()
+    try:
+        yield
+    finally:
+        if rank() == 0:
+            _wait()
 
 
 def require_divisible(batch_size: int, accumulation: int) -> None:
@@ -128,6 +156,12 @@ def generator_of(seed: int, *key: int) -> torch.Generator:
     """
     (word,) = np.random.SeedSequence((seed, *key)).generate_state(1)
     return torch.Generator().manual_seed(int(word))
+
+
+def _wait() -> None:
+    """Wait until all processes are here."""
+    if world_size() > 1:
+        dist.barrier()
 
 
 def _rebuilt(tensors: Named, fields: list[Any]) -> Named:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .configuration import read_study, study_of
-from .images import KNOWN_SHAPES, shape_of
+from .data import DATA
+from .images import shape_of
 from .paper import EXPERIMENTS, paper_study
 from .studies import named_study
 from .study import Study
 from .surroundings import Surroundings
-from .validation import require_known
 
 
 class DataChoice(NamedTuple):
@@ -24,22 +25,35 @@ class DataChoice(NamedTuple):
 
 
 def read_data(text: str) -> DataChoice:
-    """Read NAME, NAME:FOLDER or FOLDER, whose own name says which data set it holds; by default images by class.
+    """Read NAME, NAME:PATH or PATH, of a folder or file whose own name may say which data set it holds.
+
+    Whatever stands before a colon is a name only if a data set has it: a path may have colons. A path whose last part
+    is neither the name of a data set nor that of its published archive holds images by class.
 
     Raises:
-        ValueError: the name is unknown and no folder or file of this name is there.
+        ValueError: no data set has this name, and there is nothing at this path.
     """
-    name, _, directory = text.partition(":")
-    known = (*KNOWN_SHAPES, "folder")
-    if directory:
-        require_known("data", name, known)
-        return DataChoice(name, directory)
-    if text in known:
-        return DataChoice(text, None)
-    path = Path(text)
-    if not path.exists():
-        require_known("data", text, known)
-    return DataChoice(path.name if path.name in KNOWN_SHAPES else "folder", text)
+    name, colon, directory = text.partition(":")
+    if name in DATA and bool(colon) == bool(directory):
+        return DataChoice(name, directory or None)
+    path = Path(text).expanduser()
+    found = _name_of(path)
+    if not text or not (path.exists() or found != "folder"):  # of data that has a name, loading says what can be done
+        nearest = difflib.get_close_matches(name, DATA, n=1)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        raise ValueError(
+            f"data has no choice {text!r}; {hint}choose from {', '.join(DATA)}, or give a folder or file that is there"
+        )
+    return DataChoice(found, text)
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of the data set that a path should hold."""
+    own = path.absolute().name
+    for name, source in DATA.items():
+        if not source.bundled and own in (name, *(archive.file for archive in source.archives)):
+            return name
+    return "folder"
 
 
 def requested_study(

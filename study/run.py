@@ -74,6 +74,7 @@ class Run:
                 f"accumulation must divide batch_size, got {self.settings.accumulation} for {self.batch_size}"
             )
         _ = self.curve  # checks method, rank and spectrum
+        task.require_settings(self)
         task.require(self)
 
     @cached_property

@@ -17,6 +17,8 @@ PRECISIONS: Final[dict[str, torch.dtype | None]] = {"float32": None, "bfloat16":
 class Settings:
     """Data, sizes of networks, and how they are trained. Values at their defaults do not enter a run's identifier.
 
+    A task has some of these; a value of another that is not at its default is refused by the run.
+
     Attributes:
         data: name of the data set; where it lies is told when the run is made, and is no part of it.
         size: height and width that the images are resized to, None for those they have.
@@ -31,8 +33,8 @@ class Settings:
         accumulation: in how many equal pieces a batch goes through the network, whose gradients are added up.
         weight_decay: L2 penalty of plain weights and of free spectra; never of frames.
         critic_steps: steps of the discriminator for each step of the generator.
-        averaging: how much of its last value an exponential moving average of a GAN's generator keeps each step,
-            0 for none. Scores and samples are then the average's.
+        averaging: how much of its last value an exponential moving average of the network, or of a GAN's generator,
+            keeps each step, 0 for none. Scores, losses on splits and samples are then the average's.
         samples: number of generated images that a GAN is scored by at the end; looks on the way take a quarter.
         inception: whether they are also scored by torch-fidelity on the features of Inception, at the end.
 

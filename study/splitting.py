@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -14,8 +15,13 @@ VALIDATION_SHARE: Final = 0.1
 SPLIT_SEED: Final = 0
 
 
-def hold_out(whole: Images) -> tuple[Images, Images]:
+def hold_out(whole: Images, classes: Sequence[str], place: str = "data") -> tuple[Images, Images]:
     """Return the training images without a tenth of every class, and that tenth: at least one image of each.
+
+    Args:
+        whole: all training images.
+        classes: a name for each label.
+        place: what errors call the data.
 
     Raises:
         ValueError: a class has but one image.
@@ -25,7 +31,8 @@ def hold_out(whole: Images) -> tuple[Images, Images]:
     for label, members in _classes(whole):
         if len(members) < 2:
             raise ValueError(
-                f"data must have two training images of each class, one of which is held out, got one of class {label}"
+                f"{place} must have two training images of each class, one of which is held out, got one of "
+                f"{classes[label]!r}; add another, or leave the class out"
             )
         count = max(1, round(VALIDATION_SHARE * len(members)))
         held[members[torch.randperm(len(members), generator=generator)[:count]]] = True

@@ -2,9 +2,10 @@
 
 ::
 
-    study.json                what is compared; another study is refused
+    study.json                what is compared, and a checksum of its data; another study, and other data, are refused
     runs/<hash>/result.json   one a finished run
     runs/<hash>/checkpoint.pt where a run under way goes on from when it is interrupted
+    runs/<hash>/progress.txt  how far a run under way is
     runs/<hash>/samples.png   images that a finished run generates
     tensorboard/<hash>/       event files, where they are asked for
     runs/<hash>/error.txt     why a run failed, until it succeeds
@@ -14,15 +15,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Self, final
+from typing import Any, Final, Generic, Self, final
 
 from ..layers.atomic_write import write_atomically
 from .checkpoint import remove_checkpoint
 from .configuration import study_of
-from .heartbeat import stop_heartbeat
+from .heartbeat import clear_heartbeats, stop_heartbeat
+from .kind import AnyResult, AnyRun, AnyStudy, Definition, Job, Kind
 from .result import Result
-from .run import FORMAT, Run
+from .run import FORMAT
 from .study import Study
 
 DEFINITION: Final = "study.json"
@@ -32,65 +36,104 @@ ERROR: Final = "error.txt"
 LOCK: Final = ".lock"
 
 
+TRAININGS: Final[Kind[Study, Result]] = Kind(None, FORMAT, study_of, Result.from_dict)
+
+
 @final
-class ResultsFolder:
+class ResultsFolder(Generic[AnyStudy, AnyRun, AnyResult]):
     """An open folder of results; see :meth:`create` and :meth:`open`."""
 
-    def __init__(self, path: Path, study: Study) -> None:
+    def __init__(self, path: Path, kind: Kind[AnyStudy, AnyResult], study: AnyStudy, data: str | None = None) -> None:
         self.path = path
         self.study = study
+        self._kind = kind
+        self._data = data
 
     @classmethod
-    def create(cls, path: Path, study: Study) -> Self:
+    def create(
+        cls,
+        path: Path,
+        kind: Kind[AnyStudy, AnyResult],
+        study: AnyStudy,
+        data: str | None = None,
+        place: str = "",
+    ) -> Self:
         """Make the folder for a study, or go on with the one that has its results.
 
+        Args:
+            path: of the folder.
+            kind: of the study.
+            study: what is compared.
+            data: checksum of the images; None for bundled ones. A folder that has none yet is given it.
+            place: where the images are, in words.
+
         Raises:
-            ValueError: the path is a file, holds something else or another study, or cannot be read or written.
+            ValueError: the path is a file, holds something else, another study or results on other images, or cannot
+                be read or written.
         """
-        if (path / DEFINITION).exists():
-            folder = cls.open(path)
-            if folder.study != study:
-                raise ValueError(
-                    f"output {str(path)!r} holds another study ({_difference(folder.study, study)}); "
-                    f"give another folder, or move this one away"
-                )
-            return folder
         try:
+            if (path / DEFINITION).exists():
+                folder = cls.open(path, kind)
+                folder._require_same(study, data, place)
+                if folder._data is None and data is not None:
+                    folder._define(data)
+                return folder
             path.mkdir(parents=True, exist_ok=True)
             others = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
             if others:
                 raise ValueError(
                     f"output {str(path)!r} holds {others[0]!r} and no {DEFINITION}; give a new or an empty folder"
                 )
-            write_content(path / DEFINITION, to_json({"format": FORMAT, "study": study.to_dict()}, indent=1))
+            folder = cls(path, kind, study)
+            folder._define(data)
         except OSError as error:
             raise ValueError(f"output {str(path)!r} cannot be a folder of results ({error}); give another") from None
-        return cls(path, study)
+        return folder
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, kind: Kind[AnyStudy, AnyResult]) -> Self:
         """Open a folder that has a study's results.
 
         Raises:
-            ValueError: it has none, or they cannot be read.
+            ValueError: it has none, those of another kind of study, or they cannot be read.
         """
-        definition = path / DEFINITION
         try:
-            data = json.loads(definition.read_text(encoding="utf-8"))
-            if data["format"] != FORMAT:
-                raise ValueError(f"format must be {FORMAT}, got {data['format']!r}")
-            return cls(path, study_of(data["study"]))
+            content = _definition(path)
+            if content.get("kind") != kind.name:
+                raise ValueError(f"kind must be {kind.name!r}, got {content.get('kind')!r}")
+            if content["format"] != kind.format:
+                raise ValueError(f"format must be {kind.format}, got {content['format']!r}")
+            return cls(path, kind, kind.read_study(content["study"]), content.get("data"))
         except OSError:
             raise ValueError(
                 f"folder {str(path)!r} has no {DEFINITION} that can be read; give a folder that `sttp study` wrote"
             ) from None
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
-                f"folder {str(path)!r}: {DEFINITION} is damaged or of another version ({_in_words(error)}); "
-                f"restore it, or give another folder"
+                f"folder {str(path)!r}: {DEFINITION} is damaged, of another version or of another kind of study "
+                f"({_in_words(error)}); restore it, or give another folder"
             ) from None
 
-    def results(self) -> dict[Run, Result]:
+    @contextmanager
+    def locked(self) -> Iterator[Self]:
+        """Keep the folder for this process alone. What killed processes have told of their progress is forgotten.
+
+        Raises:
+            ValueError: another process has it.
+        """
+        import filelock  # of the extra `study`
+
+        try:
+            held = filelock.FileLock(self.path / LOCK, timeout=0).acquire()
+        except filelock.Timeout:
+            raise ValueError(
+                f"output {str(self.path)!r} is in use by another process; wait for it, or give another folder"
+            ) from None
+        with held:
+            clear_heartbeats(self.path / RUNS)
+            yield self
+
+    def results(self) -> dict[AnyRun, AnyResult]:
         """Return the results of all finished runs.
 
         Raises:
@@ -99,7 +142,7 @@ class ResultsFolder:
         found = {}
         for path in sorted((self.path / RUNS).glob(f"*/{RESULT}")):
             try:
-                result = Result.from_dict(json.loads(path.read_text(encoding="utf-8")))
+                result = self._kind.read_result(json.loads(path.read_text(encoding="utf-8")))
                 if result.run.identifier != path.parent.name:
                     raise ValueError(f"its content belongs to {result.run.identifier}")
             except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -110,21 +153,58 @@ class ResultsFolder:
             found[result.run] = result
         return found
 
-    def save(self, result: Result) -> None:
+    def save(self, result: AnyResult) -> None:
         """Write the result of a run."""
-        folder = self.path / RUNS / result.run.identifier
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self._run_folder(result.run)
         write_content(folder / RESULT, to_json(result.to_dict()))
         (folder / ERROR).unlink(missing_ok=True)
         remove_checkpoint(folder)
         stop_heartbeat(folder)
 
-    def save_error(self, run: Run, text: str) -> Path:
+    def save_error(self, run: AnyRun, text: str) -> Path:
         """Write why a run failed; return where."""
-        path = self.path / RUNS / run.identifier / ERROR
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = self._run_folder(run) / ERROR
         write_content(path, f"{run.name}\n\n{text}")
         return path
+
+    def _run_folder(self, run: Job) -> Path:
+        path = self.path / RUNS / run.identifier
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def _define(self, data: str | None) -> None:
+        """Write what is compared, and on what."""
+        self._data = data
+        kind = {} if self._kind.name is None else {"kind": self._kind.name}
+        images = {} if data is None else {"data": data}
+        content = {"format": self._kind.format, **kind, **images, "study": self.study.to_dict()}
+        write_content(self.path / DEFINITION, to_json(content, indent=1))
+
+    def _require_same(self, study: AnyStudy, data: str | None, place: str) -> None:
+        """Refuse a study, or images, that the folder's results do not belong to.
+
+        Raises:
+            ValueError: as said.
+        """
+        if study != self.study:
+            raise ValueError(
+                f"output {str(self.path)!r} holds another study ({_difference(self.study, study)}); "
+                f"give another folder, or move this one away"
+            )
+        if None not in (data, self._data) and data != self._data:
+            raise ValueError(
+                f"output {str(self.path)!r} holds results on other images than there are in {place}: their checksum "
+                f"was {self._data}, not {data}; put the former images back, or give another output"
+            )
+
+
+def kind_of(path: Path) -> str | None:
+    """Return the kind of study that a folder has results of; None for trained networks, and where there are none."""
+    try:
+        kind = _definition(path).get("kind")
+    except (OSError, ValueError):
+        return None
+    return kind if isinstance(kind, str) else None
 
 
 def to_json(data: Any, indent: int | None = None) -> str:
@@ -138,7 +218,14 @@ def write_content(path: Path, content: str | bytes) -> None:
     write_atomically(path, lambda temporary: temporary.write_bytes(data))
 
 
-def _difference(old: Study, new: Study) -> str:
+def _definition(path: Path) -> dict[str, Any]:
+    content = json.loads((path / DEFINITION).read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it is no table")
+    return content
+
+
+def _difference(old: Definition, new: Definition) -> str:
     before, after = old.to_dict(), new.to_dict()
     for key in before | after:
         if before.get(key) != after.get(key):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import TYPE_CHECKING, Any, final
 
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
+from ..layers import shared_evaluation
 from ..optim import d_optimal
 from . import ranks
+from .averaging import STATISTICS_BATCHES, MovingAverage
 from .decay import decay_groups
 from .optimizers import OPTIMIZERS
 from .settings import PRECISIONS
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 @final
 class SupervisedTraining(Training):
     """Steps of one optimizer on a task's loss and the curve's penalty; the learning rate falls linearly to 0.
+
+    Where the settings ask for a moving average of the network, it is the average that is evaluated.
 
     Args:
         task: with its data at hand.
@@ -47,6 +52,8 @@ class SupervisedTraining(Training):
         parameters = decay_groups(self.network, run.settings.weight_decay)
         self._optimizer = OPTIMIZERS[run.optimizer](parameters, run.learning_rate)  # type: ignore[arg-type]
         self._schedule = LambdaLR(self._optimizer, lambda step: 1 - step / run.steps)
+        decay = run.settings.averaging
+        self._average = MovingAverage(self.network, decay) if decay else None
         self._batches = task.batches(run.seed, run.batch_size)
         self._loss = torch.zeros(())
 
@@ -57,18 +64,23 @@ class SupervisedTraining(Training):
         self._loss = ranks.mean(accumulate(self._parallel, pieces, self._piece_loss))
         self._optimizer.step()
         self._schedule.step()
+        if self._average is not None:
+            self._average.update()
         return self._loss
 
     def evaluate(self, split: Split) -> Evaluation:
-        """Return score and loss on a split."""
-        return self._task.evaluate(self.network, split)
+        """Return score and loss on a split, of the network or of its moving average."""
+        return self._task.evaluate(
+            self.network if self._average is None else self._average.network(self._show_batches), split
+        )
 
     def state(self) -> dict[str, Any]:
-        """Return network, optimizer and schedule."""
+        """Return network, optimizer and schedule, and the moving average."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "average": [] if self._average is None else self._average.state(),
         }
 
     def restore(self, state: dict[str, Any], step: int) -> None:
@@ -76,6 +88,8 @@ class SupervisedTraining(Training):
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
+        if self._average is not None:
+            self._average.restore(state["average"])
         self._batches = self._task.batches(self._run.seed, self._run.batch_size, step)
 
     def samples(self) -> Tensor | None:
@@ -85,6 +99,13 @@ class SupervisedTraining(Training):
     def scalars(self) -> dict[str, Tensor]:
         """Return the training loss."""
         return {"loss": self._loss}
+
+    def _show_batches(self, network: nn.Module) -> None:
+        """Give a network in training mode the first batches."""
+        with shared_evaluation(network), autocast(self._run, self._device):
+            for batch in islice(self._task.batches(self._run.seed, self._run.batch_size), STATISTICS_BATCHES):
+                for piece in ranks.pieces(batch, self._run.settings.accumulation):
+                    self._task.loss(network, piece)
 
     def _piece_loss(self, batch: Any) -> Tensor:
         with autocast(self._run, self._device):

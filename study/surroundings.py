@@ -23,6 +23,8 @@ class Surroundings:
 
     Attributes:
         data: folder or file of the data set; None for one that is bundled or in the cache.
+        download: whether data that is not there is fetched before the first run, see
+            :func:`~sttp.study.images.data_fingerprint`.
         device: such as `cpu` or `cuda`.
         threads: number of torch's threads.
         folder: of the study's results, where a run leaves checkpoints, samples and logs; None for nowhere.
@@ -42,6 +44,7 @@ class Surroundings:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     tensorboard: bool = False
     synthetic: bool = False
+    download: bool = False
 
     def __post_init__(self) -> None:
         require_integer("threads", self.threads, minimum=1)

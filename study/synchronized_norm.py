@@ -58,3 +58,10 @@ def synchronize_norms(network: nn.Module) -> None:
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SynchronizedBatchNorm2d
+
+
+def separate_norms(network: nn.Module) -> None:
+    """Undo :func:`synchronize_norms`."""
+    for module in network.modules():
+        if type(module) is SynchronizedBatchNorm2d:
+            module.__class__ = nn.BatchNorm2d  # type: ignore[assignment]  # the class that it had

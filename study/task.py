@@ -5,10 +5,11 @@ from __future__ import annotations
 import abc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, final
 
 from torch import Tensor, nn
 
+from .networks import NETWORKS
 from .surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from .run import Run
 
 Split = Literal["validation", "test"]
+# Settings that are options of a network by the same name.
+NETWORK_SETTINGS: Final = ("depth", "widen_factor")
 
 
 @final
@@ -83,6 +86,7 @@ class Task(abc.ABC):
         other_measures: what else tables show of a test: titles by name, `loss` or one of an evaluation's others.
         description: a sentence or two for the report: data, split, loss.
         question: for the report, what a study of this task asks.
+        settings: names of the settings that mean something here; those of a network are its own options.
         defaults: fields of a study, or of its settings, that have another default with this task.
         warms_up: whether the first look at a network is cheap enough to be made twice, so that it is timed fairly.
     """
@@ -94,6 +98,7 @@ class Task(abc.ABC):
     other_measures: ClassVar[Mapping[str, str]] = {}
     description: ClassVar[str]
     question: ClassVar[str]
+    settings: ClassVar[tuple[str, ...]]
     defaults: ClassVar[Mapping[str, Any]] = {}
     warms_up: ClassVar[bool] = False
 
@@ -110,6 +115,21 @@ class Task(abc.ABC):
     def titled_score(self) -> str:
         """The score with its unit, for the axis of a plot."""
         return f"{self.score_name}, {self.score_unit}" if self.score_unit else self.score_name
+
+    def require_settings(self, run: Run) -> None:
+        """Refuse settings that neither the task nor the run's network has, instead of leaving them aside.
+
+        Raises:
+            ValueError: one of them is not at its default.
+        """
+        options = NETWORKS[run.network].options
+        known = [*self.settings, *(name for name in NETWORK_SETTINGS if name in options)]
+        for name, value in run.settings.changed.items():
+            if name not in known:
+                owner = f"network {run.network!r}" if name in NETWORK_SETTINGS else f"task {run.task!r}"
+                raise ValueError(
+                    f"{name} is no setting of the {owner}, got {value!r}; leave it out (there are {', '.join(known)})"
+                )
 
     @abc.abstractmethod
     def require(self, run: Run) -> None:

@@ -143,7 +143,8 @@ def _train(
     """Make the steps that the trace does not have yet, with looks at the network and checkpoints on the way."""
     looks = {round(run.steps * k / run.evaluations) for k in range(run.evaluations)}
     reading = 1 if surroundings.device == "cpu" else STEPS_A_READING
-    heartbeat, unread = Heartbeat(folder, run.steps), _Unread(trace)
+    told = folder if ranks.rank() == 0 else None
+    heartbeat, unread = Heartbeat(told, len(trace.losses), run.steps), _Unread(trace)
     checkpointed = time.monotonic()
     for step in range(len(trace.losses), run.steps):
         if step in looks and not _look(training, step, trace, board):

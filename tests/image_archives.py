@@ -23,18 +23,18 @@ def small_cifar(name="cifar10"):
 
 def with_checksum(source, path):
     """Return the source with the checksum and address of a file that takes the place of the published one."""
-    layouts = [
-        replace(
-            layout,
-            archive=replace(
-                layout.archive, md5=hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest(), url=path.as_uri()
-            ),
-        )
-        if layout.archive.file == path.name
-        else layout
-        for layout in source.layouts
-    ]
-    return replace(source, layouts=tuple(layouts))
+
+    def published(archive):
+        if archive.file != path.name:
+            return archive
+        checksum = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        return replace(archive, md5=checksum, url=path.as_uri())
+
+    if not hasattr(source, "layouts"):
+        return replace(source, archives=tuple(map(published, source.archives)))
+    return replace(
+        source, layouts=tuple(replace(layout, archive=published(layout.archive)) for layout in source.layouts)
+    )
 
 
 def drawn(count, classes=10, seed=0, shape=(3, 32, 32)):
@@ -87,6 +87,30 @@ def cifar_files(form, name="cifar10", training=None, test=None):
         else:
             files[file] = records(images, labels, coarse=name == "cifar100")
     return layout, files
+
+
+def small_stl10(training, test):
+    """Return both data sources of STL-10 with fewer images."""
+    return [replace(DATA[name], training_size=training, test_size=test) for name in ("stl10", "stl10-unlabelled")]
+
+
+def stl10_files(training, test, labels=None):
+    """Return names and contents of STL-10's files, and the images and labels that are in them.
+
+    The labels are those of the training images; None for random ones.
+    """
+    images = {}
+    files = {"class_names.txt": b"airplane\n", "fold_indices.txt": b"0 1\n"}
+    for seed, (name, count) in enumerate({"train": training, "test": test, "unlabeled": training}.items()):
+        images[name], own = drawn(count, seed=seed, shape=(3, 96, 96))
+        own = own if labels is None or name != "train" else np.array(labels)
+        files[f"{name}_X.bin"] = b"".join(
+            np.asfortranarray(channel).tobytes(order="F") for image in images[name] for channel in image
+        )
+        images[f"{name} labels"] = own
+        files[f"{name}_y.bin"] = bytes(own.astype(np.uint8) + 1)
+    del files["unlabeled_y.bin"]
+    return files, images
 
 
 def write_folder(folder, files):

@@ -48,6 +48,10 @@ def test_batches_depend_on_the_seed_alone():
     torch.manual_seed(1)
     assert same(first, taken(images, 4, 20, augmentation=augment))
     assert not same(first, taken(images, 4, 20, augmentation=augment, seed=4))
+    orders = [[batch.labels.tolist() for batch in taken(images, 4, 20, seed=seed)] for seed in (3, 4)]
+    assert orders[0] != orders[1]
+    alike = Images(images.images[:1].expand(30, -1, -1, -1), images.labels * 0)  # which have no order
+    assert not same(*(taken(alike, 4, 20, augmentation=augment, seed=seed) for seed in (3, 4)))
 
 
 @pytest.mark.parametrize("augmentation", [None, augment])
@@ -114,6 +118,16 @@ def test_half_of_the_images_are_flipped():
     )
     assert ((flipped == mirrored).all((1, 2, 3)) ^ as_they_were).all()
     assert 900 < as_they_were.sum() < 1_100
+
+
+def test_augmentation_moves_by_an_eighth_and_flips():
+    image = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    image[..., 8, 4] = 255
+    changed = augment(image.expand(1_000, -1, -1, -1), torch.Generator().manual_seed(0))
+    rows, columns = (set(changed[:, 0].nonzero()[:, axis].tolist()) for axis in (1, 2))
+    assert rows == {6, 7, 8, 9, 10}
+    assert columns == {2, 3, 4, 5, 6} | {9, 10, 11, 12, 13}
+    assert torch.equal(changed[:, 0], changed[:, 2])
 
 
 def test_augmentation_depends_on_the_generator_alone():

@@ -133,17 +133,6 @@ def test_a_pickle_of_anything_but_arrays_of_numbers_is_refused(content):
         read_arrays(pickle.dumps({b"data": content}, protocol=2), "file.pkl")
 
 
-def test_a_pickle_cannot_change_what_reads_it():
-    # BUILD with attributes for the function that was looked up, and for the stand-in of a class.
-    for name in (b"cnumpy.core.multiarray\n_reconstruct\n", b"cnumpy\nndarray\n", b"cnumpy\ndtype\n"):
-        program = b"\x80\x02}U\x04data" + name + b"N}X\x0c\0\0\0__setstate__Ns\x86bs."
-        with pytest.raises(ValueError, match="is refused: AttributeError"):
-            read_arrays(program, "file.pkl")
-    images, labels = drawn(2)
-    fields = read_arrays(pickle.dumps({b"data": images, b"labels": labels.tolist()}, protocol=2), "file.pkl")
-    assert np.array_equal(fields["data"], images)
-
-
 @pytest.mark.parametrize("dtype", ["uint8", ">i4", "<f8", "bool"])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_arrays_come_back_as_numpy_pickled_them(dtype, order):
@@ -185,7 +174,7 @@ def test_files_that_do_not_fit_are_refused_by_name(tmp_path, small, form):
     refused("has 9 training images, where cifar10 has 10", **{second: cifar_files(form, test=drawn(1))[1][last]})
     refused("has 11 training images, where cifar10 has 10", **{second: cifar_files(form, test=drawn(3))[1][last]})
     refused("has 3 test images, where cifar10 has 4", **{last: cifar_files(form, test=drawn(3))[1][last]})
-    refused("labels from 1[01] to .*where cifar10 has 10 classes", **{last: labelled(form, last, 10)})
+    refused("labels from 7 to 10, where cifar10 has 10 classes", **{last: labelled(form, last, 7)})
     refused(f"{second} has .* too large", **{second: bytes(100_000)})
     if form == "python":
         narrow = drawn(2, shape=(3, 31, 32))
@@ -193,6 +182,8 @@ def test_files_that_do_not_fit_are_refused_by_name(tmp_path, small, form):
             rf"{second} has pixels of uint8 in the shape \(2, 2976\)",
             **{second: cifar_files(form, test=narrow)[1][last]},
         )
+        whole = {"data": np.zeros((2, 3072), np.uint8), "labels": [1, 2**70]}
+        refused("has labels that are no integers from 0 to 255", **{second: pickle.dumps(whole, protocol=2)})
         refused("must hold an array 'data' and a list 'labels', got words", **{second: pickle.dumps({"words": 1})})
         refused("holds no dictionary but list", **{second: pickle.dumps([1])})
 
@@ -216,6 +207,7 @@ def test_parquet_files_that_do_not_fit_are_refused_by_name(tmp_path, small):
     refused("test.parquet has no column label but img, fine_label", column="fine_label")
     refused("test.parquet has the classes airplane, bird", classes=DATA["stl10"].classes)
     refused("test.parquet has labels from .* to 10, where there are 10 classes", test=(test[0], [0, 1, 2, 10]))
+    refused("test.parquet has labels from -1 to 9, where there are 10 classes", test=(test[0], [0, 9, 2, -1]))
     refused(r"test.parquet has images of the shape \(3, 33, 32\)", test=drawn(TEST, shape=(3, 33, 32)))
     refused(r"test.parquet has images of the shape \(1, 32, 32\)", test=drawn(TEST, shape=(1, 32, 32)))
     contents = [png(image) for image in test[0]]
@@ -248,7 +240,7 @@ def test_missing_parquet_files_are_told(tmp_path):
 
 def test_a_folder_without_data_is_told_what_to_hold(tmp_path):
     with pytest.raises(
-        ValueError, match=r"holds no cifar10; it must hold cifar-10-binary.tar.gz or its folder .* or ask"
+        ValueError, match=r"holds no cifar10; it must hold cifar-10-binary.tar.gz or its folder .* or give --dow"
     ):
         load("cifar10", tmp_path, cache=None)
 

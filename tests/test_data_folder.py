@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from image_archives import drawn, png, write_archive, write_folder
+from image_archives import drawn, png, small_stl10, stl10_files, write_archive, write_folder
 from PIL import Image
 
 from sttp.study.data import DATA, load
+from sttp.study.data import stl10 as stl10_module
 from sttp.study.data.decoding import Encoded, decode
 from sttp.study.data.image_folder import stratified_split
+from sttp.study.data.members import Member
 from sttp.study.data.resizing import resize
 
 TRAINING, TEST = 6, 3
@@ -21,24 +23,15 @@ TRAINING, TEST = 6, 3
 @pytest.fixture
 def stl10(monkeypatch):
     """Files of small forms of both data sets, and their images as rows of pixels."""
-    for name in ("stl10", "stl10-unlabelled"):
-        monkeypatch.setitem(DATA, name, replace(DATA[name], training_size=TRAINING, test_size=TEST))
-    images = {}
-    files = {"class_names.txt": b"airplane\n", "fold_indices.txt": b"0 1\n"}
-    for seed, (name, count) in enumerate({"train": TRAINING, "test": TEST, "unlabeled": TRAINING}.items()):
-        images[name], labels = drawn(count, seed=seed, shape=(3, 96, 96))
-        files[f"{name}_X.bin"] = b"".join(
-            np.asfortranarray(c).tobytes(order="F") for image in images[name] for c in image
-        )
-        images[f"{name} labels"] = labels
-        files[f"{name}_y.bin"] = bytes(labels.astype(np.uint8) + 1)
-    del files["unlabeled_y.bin"]
-    return files, images
+    for source in small_stl10(TRAINING, TEST):
+        monkeypatch.setitem(DATA, source.name, source)
+    return stl10_files(TRAINING, TEST)
 
 
 def test_stl10_gives_its_images(tmp_path, stl10, monkeypatch):
     files, images = stl10
     write_folder(tmp_path / "stl10_binary", files)
+    monkeypatch.setattr(stl10_module, "PIECE", 4)  # of six images
     data = load("stl10", tmp_path, size=96, cache=None)
     for part, name in ((data.training, "train"), (data.test, "test")):
         assert torch.equal(part.images, torch.from_numpy(images[name]))
@@ -77,6 +70,15 @@ def test_stl10_files_that_do_not_fit_are_refused_by_name(tmp_path, stl10):
     refused("holds no stl10; it must hold stl10_binary.tar.gz", train_X__bin=None)
 
 
+def test_a_file_that_ends_early_is_refused_by_name(tmp_path, stl10, monkeypatch):
+    files, _ = stl10
+    (tmp_path / "train_X.bin").write_bytes(files["train_X.bin"])
+    short = Member("train_X.bin", len(files["train_X.bin"]), io.BytesIO(files["train_X.bin"][:-1]))
+    monkeypatch.setattr(stl10_module, "members", lambda path, names: iter([short]))
+    with pytest.raises(ValueError, match=r"is damaged \(EOFError: train_X.bin ends early\); fetch it again"):
+        load("stl10", tmp_path, cache=None)
+
+
 def write_images(root, names, seed=0, size=(3, 8, 8)):
     """Write random images and return their pixels by name."""
     pixels = dict(zip(names, drawn(len(names), seed=seed, shape=size)[0], strict=True))
@@ -89,8 +91,7 @@ def write_images(root, names, seed=0, size=(3, 8, 8)):
 def zipped(root, path, above=""):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in root.rglob("*"):
-            if file.is_file():
-                archive.write(file, above + file.relative_to(root).as_posix())
+            archive.write(file, above + file.relative_to(root).as_posix())
         archive.writestr("__MACOSX/cat/._1.png", b"no image")
     return path
 
@@ -120,6 +121,14 @@ def test_a_validation_folder_beside_a_test_folder_joins_the_training(tmp_path):
     assert (len(data.training), len(data.test)) == (2, 1)
 
 
+def test_a_validation_folder_is_the_test_split_where_there_is_none(tmp_path):
+    training = write_images(tmp_path, [f"train/cat/{number}.png" for number in range(3)])
+    validation = write_images(tmp_path, [f"valid/cat/{number}.png" for number in range(4)], seed=1)
+    data = load("folder", tmp_path, cache=None)
+    for part, pixels in ((data.training, training), (data.test, validation)):
+        assert torch.equal(part.images, torch.from_numpy(np.stack(list(pixels.values()))))
+
+
 @pytest.mark.parametrize("above", ["", "train/"])
 def test_without_a_test_folder_a_fifth_of_every_class_is_taken(tmp_path, above):
     counts = {"cat": 10, "dog": 5, "eel": 2, "fox": 1}
@@ -135,6 +144,39 @@ def test_without_a_test_folder_a_fifth_of_every_class_is_taken(tmp_path, above):
     # Another seed, another split, of the same shares.
     labels = data.training.labels.numpy()
     assert not np.array_equal(stratified_split(labels, 0.5, 0), stratified_split(labels, 0.5, 1))
+
+
+@pytest.mark.parametrize("place", ["folder", "zip"])
+def test_a_class_without_images_is_refused_by_name(tmp_path, place):
+    def refused(words, names, *folders):
+        root = tmp_path / str(len(list(tmp_path.iterdir())))
+        write_images(root, names)
+        for folder in folders:
+            (root / folder).mkdir(parents=True)
+        path = root if place == "folder" else zipped(root, root.with_suffix(".zip"))
+        if words is None:
+            return load("folder", path, cache=None)
+        with pytest.raises(ValueError, match=words):
+            load("folder", path, cache=None)
+        return None
+
+    flat, split = ["cat/1.png", "cat/2.png", "dog/1.png"], ["train/cat/1.png", "test/cat/2.png"]
+    refused("holds no images of the class eel, fox; add some that end in .bmp", flat, "eel", "fox/deep")
+    refused("holds no images of the class train/eel; add some", split, "train/eel")
+    refused("holds no images of the class some/where/eel", [f"some/where/{name}" for name in flat], "some/where/eel")
+    kept = refused(None, flat, ".hidden", "cat/deep", "__MACOSX/eel")
+    assert kept.classes == ("cat", "dog")
+    assert refused(None, [*split, "train/dog/1.png"], "test/dog", "notes").classes == ("cat", "dog")
+
+
+def test_training_and_test_images_are_in_colour_if_one_is(tmp_path):
+    grey = write_images(tmp_path, ["train/cat/1.png", "train/dog/2.png"], size=(1, 8, 8))
+    coloured = write_images(tmp_path, ["test/cat/1.png"])
+    data = load("folder", tmp_path, cache=None)
+    assert data.image_shape == (3, 8, 8)
+    expected = torch.from_numpy(np.stack(list(grey.values()))).expand(2, 3, 8, 8)
+    assert torch.equal(data.training.images, expected)
+    assert torch.equal(data.test.images[0], torch.from_numpy(coloured["test/cat/1.png"]))
 
 
 def test_folders_that_do_not_fit_are_refused_by_name(tmp_path):
@@ -178,6 +220,11 @@ def test_grey_images_have_one_channel_unless_one_is_coloured():
     both = decode(encoded(grey, coloured))
     assert torch.equal(both[0], torch.from_numpy(np.array(grey)).expand(3, 8, 8))
     assert torch.equal(both[1], torch.from_numpy(np.array(coloured)).permute(2, 0, 1))
+    for position in (0, 20, 39):  # of forty, which are decoded in pieces
+        many = decode(encoded(*[grey] * position, coloured, *[grey] * (39 - position)))
+        assert torch.equal(many[position], both[1])
+        assert torch.equal(many[position - 1], both[0])
+    assert decode(encoded(*[grey] * 40)).shape == (40, 1, 8, 8)
     assert decode(encoded(grey.convert("1"), grey.convert("LA"))).shape == (2, 1, 8, 8)
     assert decode(encoded(grey.convert("P"), coloured.convert("RGBA"))).shape == (2, 3, 8, 8)
     deep = Image.fromarray(np.zeros((8, 8), np.uint16))

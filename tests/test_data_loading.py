@@ -1,13 +1,15 @@
 """Names, the bundled digits, the cache, downloads, and checks of what is loaded."""
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 
 import pytest
 import torch
 from image_archives import TEST, TRAINING, cifar_files, drawn, small_cifar, with_checksum, write_archive, write_parquet
 
-from sttp.study.data import DATA, ImageData, Images, load
+from sttp.study.data import DATA, ImageData, Images, fetch_missing, load
 from sttp.study.data.source import Archive
 from sttp.study.digits import digits_splits
 
@@ -29,10 +31,17 @@ def test_bad_arguments_are_refused(tmp_path):
         load("cifar")
     with pytest.raises(ValueError, match="directory must be left out with data 'digits'"):
         load("digits", tmp_path)
-    with pytest.raises(ValueError, match=r"directory='.*nowhere' is not there"):
+    with pytest.raises(ValueError, match=r"directory='.*nowhere' is not there; .*holds cifar10; or give --download"):
         load("cifar10", tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"directory='.*nowhere' is not there; give a folder or file that .* folder$"):
+        load("folder", tmp_path / "nowhere")
     with pytest.raises(ValueError, match="directory must be given with data 'folder'"):
-        load("folder", cache=tmp_path, download=True)
+        load("folder", cache=tmp_path)
+    for name in ("digits", "folder"):
+        with pytest.raises(ValueError, match=f"download is for data .* archive, cifar10, .* got it with data '{name}'"):
+            load(name, download=True)
+        with pytest.raises(ValueError, match=f"download is for data .* got it with data '{name}'; leave it out"):
+            fetch_missing(name)
     with pytest.raises(ValueError, match="directory must be given with data 'cifar10'"):
         load("cifar10", cache=None)
     with pytest.raises(ValueError, match="size must be at least 1, got 0"):
@@ -123,6 +132,52 @@ def test_a_damaged_cache_is_made_anew(tmp_path, parquet, damage):
     assert len(counted) == 2
 
 
+def test_of_several_that_load_one_decodes_and_the_others_wait(tmp_path, parquet, monkeypatch):
+    folder, counted = parquet
+    kind, decoding, released = type(DATA["cifar10"]), threading.Event(), threading.Event()
+    original = kind._read_parquet
+
+    def slow(*arguments):
+        decoding.set()
+        assert released.wait(60)
+        return original(*arguments)
+
+    monkeypatch.setattr(kind, "_read_parquet", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(load, "cifar10", folder, cache=tmp_path / "cache")
+        assert decoding.wait(60)
+        second = pool.submit(load, "cifar10", folder, cache=tmp_path / "cache")
+        wait([second], timeout=0.3)  # long enough for it to begin to decode as well, if it did
+        released.set()
+        assert equal(first.result(), second.result())
+    assert len(counted) == 1
+
+
+def test_the_checksum_is_of_all_that_the_data_holds():
+    training, test = (Images(*map(torch.from_numpy, drawn(6, seed=seed))) for seed in (1, 2))
+    classes = tuple("0123456789")
+    data = ImageData("some", classes, training, test)
+    assert data.checksum == ImageData("other name", classes, training, test).to("cpu").checksum
+    strided = Images(training.images.flip(0).flip(0), training.labels.repeat_interleave(2)[::2])
+    assert data.checksum == ImageData("some", classes, strided, test).checksum
+    pixel, label = training.images.clone(), training.labels.clone()
+    pixel[-1, -1, -1, -1] += 1
+    label[-1] = (label[-1] + 1) % 10
+    others = [
+        ImageData("some", (*classes[:9], "nine"), training, test),
+        ImageData("some", (*classes, "10"), training, test),
+        ImageData("some", classes, Images(pixel, training.labels), test),
+        ImageData("some", classes, Images(training.images, label), test),
+        ImageData("some", classes, training, Images(test.images, label)),
+        ImageData("some", classes, training, Images(pixel, test.labels)),
+        ImageData("some", classes, test, training),
+        ImageData(
+            "some", classes, *(Images(part.images.reshape(6, 3, 16, 64), part.labels) for part in (training, test))
+        ),
+    ]
+    assert len({other.checksum for other in (data, *others)}) == len(others) + 1
+
+
 def test_a_cache_that_cannot_be_written_is_told(tmp_path, parquet):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OSError, match=r"cache=.* cannot be used .*; give another folder, or None for none"):
@@ -142,7 +197,7 @@ def published(tmp_path, monkeypatch):
 
 def test_a_download_happens_only_when_asked_for_and_once(tmp_path, published):
     cache = tmp_path / "cache"
-    with pytest.raises(ValueError, match=r"or ask for the download of file://.*cifar-10-binary.tar.gz"):
+    with pytest.raises(ValueError, match=r"or give --download, .*, to have file://.*cifar-10-binary.tar.gz"):
         load("cifar10", cache=cache)
     first = load("cifar10", cache=cache, download=True)
     assert torch.equal(first.training.images, torch.from_numpy(drawn(TRAINING, seed=1)[0]))
@@ -155,6 +210,24 @@ def test_a_download_happens_only_when_asked_for_and_once(tmp_path, published):
 def test_a_download_goes_where_it_is_asked_to(tmp_path, published):
     load("cifar10", tmp_path / "new" / "folder", download=True, cache=None)
     assert [file.name for file in (tmp_path / "new" / "folder").iterdir()] == [published.name]
+
+
+def test_what_is_missing_is_fetched_and_not_read(tmp_path, published, parquet):
+    folder, counted = parquet
+    fetch_missing("cifar10", folder, cache=None)
+    assert sorted(file.name for file in folder.iterdir()) == ["test.parquet", "train.parquet"]
+    fetch_missing("cifar10", tmp_path / "new", cache=None)
+    fetch_missing("cifar10", cache=tmp_path / "cache")
+    for place in (tmp_path / "new", tmp_path / "cache" / "archives"):
+        assert [file.name for file in place.iterdir()] == [published.name]
+    published.unlink()
+    fetch_missing("cifar10", tmp_path / "new", cache=None)
+    assert not counted
+    (tmp_path / "file").write_text("no archive")
+    with pytest.raises(ValueError, match=r"directory=.*file' is a file that holds no cifar10; give a folder to downl"):
+        fetch_missing("cifar10", tmp_path / "file")
+    with pytest.raises(ValueError, match="directory must be given with data 'cifar10'"):
+        fetch_missing("cifar10", cache=None)
 
 
 def test_a_download_with_another_sum_leaves_nothing(tmp_path, published):

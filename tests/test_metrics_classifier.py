@@ -1,5 +1,8 @@
 """The classifier that generated images are scored by, on the bundled digits."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -97,7 +100,7 @@ def test_a_cached_classifier_is_not_trained_again_and_is_the_same(digits, tmp_pa
     first, second = made(), made()
     assert len(trained) == 1
     assert torch.equal(first.features, second.features)
-    (path,) = (tmp_path / "new").iterdir()
+    (path,) = (tmp_path / "new").glob("*.safetensors")
     # Whatever decides a classifier makes another one.
     changed = digits.training.images.clone()
     changed[0, 0, 0, 0] += 1
@@ -105,13 +108,31 @@ def test_a_cached_classifier_is_not_trained_again_and_is_the_same(digits, tmp_pa
     made(Images(digits.training.images, digits.training.labels.flip(0)))
     made(options=ClassifierOptions(seed=1, epochs=1, steps=12))
     made(classes=11)
-    assert len(trained) == len(list((tmp_path / "new").iterdir())) == 5
+    assert len(trained) == len(list((tmp_path / "new").glob("*.safetensors"))) == 5
     # A damaged file is made anew.
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     assert torch.equal(made().features, first.features)
     assert len(trained) == 6
     assert path.read_bytes() == whole
+
+
+def test_of_several_that_want_one_classifier_one_trains_and_the_others_wait(digits, tmp_path, monkeypatch):
+    train, trained, waiting = features._train, [], threading.Barrier(3)
+
+    def counted(*arguments):
+        trained.append(arguments)
+        train(*arguments)
+
+    def wanted(_):
+        waiting.wait()
+        return feature_classifier(digits.training, options=SHORT, cache=tmp_path).see(digits.test.images[:20])
+
+    monkeypatch.setattr(features, "_train", counted)
+    with ThreadPoolExecutor(3) as pool:
+        first, *others = pool.map(wanted, range(3))
+    assert len(trained) == 1
+    assert all(torch.equal(first.features, other.features) for other in others)
 
 
 def test_nothing_is_left_behind_where_training_fails(digits, tmp_path, monkeypatch):
@@ -121,7 +142,7 @@ def test_nothing_is_left_behind_where_training_fails(digits, tmp_path, monkeypat
     monkeypatch.setattr(features, "_train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         feature_classifier(digits.training, options=SHORT, cache=tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
 
 
 def test_small_data_sets_and_colour_images_of_any_size():

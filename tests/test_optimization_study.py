@@ -25,6 +25,7 @@ from sttp.study.optimization import (
 from sttp.study.optimization import conduct as conduct_module
 from sttp.study.optimization.conduct import redraw_optimizer_study, run_optimizer_study
 from sttp.study.optimization.perform import perform
+from sttp.study.optimization.trial import begin
 from sttp.study.optimizers import OPTIMIZERS
 from sttp.study.problems import LowRankApproximation, Procrustes
 
@@ -139,6 +140,28 @@ def test_a_method_of_minimize_is_watched_at_every_iterate(method):
     assert result.reason == "gradient tolerance"
 
 
+@pytest.mark.parametrize("bad", [1, 3, "last"])
+@pytest.mark.parametrize("method", ["steepest-descent", "lbfgs"])
+def test_a_method_of_minimize_ends_where_a_look_is_not_finite(method, bad, monkeypatch):
+    run, kind = run_of(method, rate=None, steps=6), type(begin(FRAME, Setting(method), 0))
+    whole, looks, gap = perform(run, None), [], kind.gap
+    at = len(whole.gaps) - 1 if bad == "last" else bad
+
+    def failing(self):
+        looks.append(None)
+        return gap(self) if len(looks) != at + 1 else math.nan
+
+    monkeypatch.setattr(kind, "gap", failing)
+    result = perform(run, None)
+    assert result.diverged_at == at
+    assert len(looks) == at + 1
+    assert result.final_gap == math.inf
+    for name in ("steps", "evaluations", "operations", "gaps", "orthogonality_errors"):
+        assert getattr(result, name) == getattr(whole, name)[:at], name
+    assert len(result.timing.seconds) == at
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
 def test_a_run_that_diverges_ends():
     result = perform(run_of("geoopt-adam", problem=WEIGHT, rate=1e300), OPTIMIZERS["geoopt-adam"])
     assert result.diverged
@@ -249,7 +272,7 @@ def test_a_finished_study_is_drawn_the_same_and_what_is_lost_is_made_again(finis
 
 def test_what_is_no_folder_of_such_a_study_is_refused_and_kept(finished, tmp_path):
     path, _, _ = finished
-    with pytest.raises(ValueError, match="holds another study; give another folder"):
+    with pytest.raises(ValueError, match=r"holds another study \(its name is tiny, not other\); give another folder"):
         run_optimizer_study(OptimizerStudy(name="other"), path)
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(ValueError, match="give a new or an empty folder"):

@@ -52,6 +52,58 @@ BAD_RUNS = {
 }
 
 
+OTHER_SETTINGS = {
+    "data": "cifar10",
+    "size": 8,
+    "images": 100,
+    "width": 4,
+    "depth": 10,
+    "widen_factor": 2,
+    "partner_width": 4,
+    "conditional": True,
+    "augment": True,
+    "precision": "bfloat16",
+    "accumulation": 2,
+    "weight_decay": 0.1,
+    "critic_steps": 1,
+    "averaging": 0.9,
+    "samples": 50,
+    "inception": True,
+}
+OF_DIGITS = {"width", "precision", "accumulation", "weight_decay", "averaging"}
+OF_IMAGES = OF_DIGITS | {"data", "size", "images", "augment"}
+OF_GANS = OF_IMAGES | {"partner_width", "conditional", "critic_steps", "samples", "inception"}
+
+
+@pytest.mark.parametrize("name", OTHER_SETTINGS)
+@pytest.mark.parametrize(
+    ("task", "network", "used"),
+    [
+        ("digits", "digits", OF_DIGITS),
+        ("classification", "digits", OF_IMAGES),
+        ("classification", "wrn-10-1", OF_IMAGES | {"depth", "widen_factor"}),
+        ("gan", "sngan8-discriminator", OF_GANS),
+        ("gan", "sngan8-generator", OF_GANS),
+    ],
+)
+def test_a_setting_that_means_nothing_to_a_run_is_refused_by_name(task, network, used, name):
+    assert set(OTHER_SETTINGS) == {field.name for field in fields(Settings)}
+    settings = Settings(**{name: OTHER_SETTINGS[name]})
+    run = replace(RUN, task=task, network=network)
+    if name in used:
+        assert replace(run, settings=settings).settings == settings
+    elif name == "data":
+        with pytest.raises(ValueError, match="data of the task 'digits' has no choice 'cifar10'"):
+            replace(run, settings=settings)
+    else:
+        owner = f"network '{network}'" if name in ("depth", "widen_factor") else f"task '{task}'"
+        with pytest.raises(
+            ValueError,
+            match=rf"{name} is no setting of the {owner}, got {OTHER_SETTINGS[name]}; leave it out .*accumulation",
+        ):
+            replace(run, settings=settings)
+
+
 def test_every_field_of_a_run_decides_its_identifier():
     assert set(OTHER_VALUES) == {field.name for field in fields(Run)}
     others = [replace(RUN, **{name: value}) for name, value in OTHER_VALUES.items() if value is not None]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from dataclasses import replace
 
 import filelock
@@ -17,11 +18,13 @@ import pandas as pd
 import pytest
 from studies import TINY, made_up
 
-from sttp.study import TASKS, Method
+from sttp.study import TASKS, Method, Settings, Study
 from sttp.study import conduct as conduct_module
 from sttp.study.conduct import RunFailedError, redraw, run_study
 from sttp.study.execution import execute_all, register_executor
-from sttp.study.storage import ResultsFolder, write_content
+from sttp.study.heartbeat import HEARTBEAT, Heartbeat, shares, stop_heartbeat
+from sttp.study.progress import ProgressDisplay
+from sttp.study.storage import TRAININGS, ResultsFolder, write_content
 
 FILES = {
     ".lock",
@@ -36,6 +39,13 @@ FILES = {
     "study.json",
     "timings.csv",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse_pictures():
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sttp.study.plots.RESOLUTION", 30)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +135,79 @@ def test_another_study_is_refused(finished):
     assert (path / "study.json").read_bytes() == before
 
 
+def test_results_on_other_images_are_refused(tmp_path, monkeypatch):
+    study, made = replace(TINY, methods=(Method("dense"),), learning_rates=(0.01,), seeds=(0,)), []
+    path = tmp_path / "results"
+
+    def run(checksum):
+        monkeypatch.setattr(conduct_module, "data_fingerprint", lambda *_: checksum)
+        return run_study(study, path, "sequential", progress=lambda *call: made.append(call))
+
+    run(None)  # as all folders were that are older than checksums
+    assert "data" not in json.loads((path / "study.json").read_text())
+    run("a")
+    before = (path / "study.json").read_bytes()
+    assert json.loads(before)["data"] == "a"
+    with pytest.raises(
+        ValueError,
+        match=r"results' holds results on other images than there are in data 'digits': .*was a, not b; put the former",
+    ):
+        run("b")
+    assert (path / "study.json").read_bytes() == before
+    run("a")
+    assert sum(last is not None for _, _, last in made) == 1
+    monkeypatch.setattr(conduct_module, "data_fingerprint", lambda *_: pytest.fail("the data was read"))
+    assert redraw(path).finished
+
+
+def test_what_is_missing_is_refused_before_there_is_a_folder(tmp_path, monkeypatch):
+    def missing(*_):
+        raise ValueError("data 'flowers' is not there")
+
+    monkeypatch.setattr(conduct_module, "data_fingerprint", missing)
+    with pytest.raises(ValueError, match="is not there"):
+        run_study(TINY, tmp_path / "new")
+    gan = Study("g", (Method("sn"),), task="gan", network="sngan8-discriminator", settings=Settings(inception=True))
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    with pytest.raises(ValueError, match=r"inception must be false here.*pip install 'sttp-torch\[gan\]'"):
+        run_study(gan, tmp_path / "new")
+    for name in ("torch_fidelity", "torchvision"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match=r"inception must be false here.*weights of Inception are not at hand"):
+        run_study(gan, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_counts_what_runs_under_way_have_made_since_they_were_begun(tmp_path, monkeypatch):
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    folder = ResultsFolder.create(tmp_path, TRAININGS, TINY)
+    for name, content in (("killed", "0 9 10"), ("older", "5 10"), ("half", "3")):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / HEARTBEAT).write_text(content)
+    with folder.locked():
+        assert list(tmp_path.rglob(HEARTBEAT)) == []
+        display = ProgressDisplay(tmp_path)
+        display(1, 4, None)
+        (tmp_path / "runs" / "resumed").mkdir()
+        heartbeat = Heartbeat(tmp_path / "runs" / "resumed", 50, 100)
+        heartbeat.beat(51)
+        assert shares(tmp_path / "runs") == {}  # not a second has gone
+        clock[0] += 10
+        heartbeat.beat(75)
+        assert shares(tmp_path / "runs") == {"resumed": (0.5, 0.75)}
+        assert [path.name for path in (tmp_path / "runs" / "resumed").iterdir()] == [HEARTBEAT]
+        # A quarter of a run took ten seconds, and of the three that were left two and a quarter are.
+        assert display._time_left_now() == "1:30"
+        clock[0] += 10
+        display(2, 4, TINY.run(TINY.curves[0], 0.01, 0))
+        stop_heartbeat(tmp_path / "runs" / "resumed")
+        assert display._time_left_now() == "1:20"
+        display(4, 4, TINY.run(TINY.curves[0], 0.01, 0))
+        assert display._time_left_now() == "0:00"
+
+
 def test_a_folder_in_use_is_refused(finished):
     path, _, _ = finished
     with filelock.FileLock(path / ".lock"), pytest.raises(ValueError, match="is in use by another process"):
@@ -151,17 +234,21 @@ def test_what_is_no_results_folder_is_refused_and_kept(tmp_path):
     assert not (tmp_path / "nothing").exists()
 
 
-@pytest.mark.parametrize("content", ["", '{"format": 1, "study": {"na', '{"format": 0, "study": {}}', "[]", "{}"])
+DAMAGED = ["", '{"format": 1, "study": {"na', '{"format": 0, "study": {}}', "[]", "{}", '{"format": 2, "study": 3}']
+OTHER_KIND = json.dumps({"format": 2, "kind": "optimizers", "study": TINY.to_dict()})
+
+
+@pytest.mark.parametrize("content", [*DAMAGED, OTHER_KIND])
 def test_a_damaged_definition_is_refused_and_kept(tmp_path, content):
     (tmp_path / "study.json").write_text(content)
     for action in (lambda: run_study(TINY, tmp_path), lambda: redraw(tmp_path)):
-        with pytest.raises(ValueError, match=r"study\.json is damaged or of another version"):
+        with pytest.raises(ValueError, match=r"study\.json is damaged, of another version or of another kind"):
             action()
     assert (tmp_path / "study.json").read_text() == content
 
 
 def test_a_damaged_result_is_refused_and_kept(tmp_path):
-    folder = ResultsFolder.create(tmp_path, TINY)
+    folder = ResultsFolder.create(tmp_path, TRAININGS, TINY)
     run = TINY.run(TINY.curves[0], 0.01, 0)
     folder.save(made_up(run))
     path = tmp_path / "runs" / run.identifier / "result.json"
@@ -179,12 +266,12 @@ def test_a_damaged_result_is_refused_and_kept(tmp_path):
 
 
 def test_results_survive_the_folder(tmp_path):
-    folder = ResultsFolder.create(tmp_path, TINY)
+    folder = ResultsFolder.create(tmp_path, TRAININGS, TINY)
     results = [made_up(TINY.run(curve, 0.01, 0)) for curve in TINY.curves]
     for result in results:
         folder.save(result)
-    assert ResultsFolder.open(tmp_path).results() == {result.run: result for result in results}
-    assert ResultsFolder.open(tmp_path).study == TINY
+    assert ResultsFolder.open(tmp_path, TRAININGS).results() == {result.run: result for result in results}
+    assert ResultsFolder.open(tmp_path, TRAININGS).study == TINY
 
 
 def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
@@ -243,6 +330,13 @@ def test_an_executor_can_be_registered():
         next(execute_all([run], "dask"))
     with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
         next(execute_all([run], workers=0))
+
+
+def test_a_backend_that_returns_no_single_results_makes_all_runs():
+    # multiprocessing is such a backend, and so is Ray's.
+    register_executor("multiprocessing", lambda workers: joblib.parallel_config("multiprocessing", n_jobs=workers))
+    runs = [TINY.run(TINY.curves[0], 0.01, seed) for seed in range(3)]
+    assert [result.run for result in execute_all(runs, "multiprocessing", 1)] == runs
 
 
 def test_a_killed_study_ends_with_the_same_results(finished, tmp_path):

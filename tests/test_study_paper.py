@@ -88,17 +88,44 @@ def test_the_scale_shortens_and_narrows():
         paper_study("paper-table2", "folder", ImageShape(3, 28, 2))
 
 
-def test_data_is_a_name_a_folder_or_both(tmp_path):
-    (tmp_path / "cifar10").mkdir()
-    (tmp_path / "flowers").mkdir()
-    assert read_data("cifar10") == DataChoice("cifar10", None)
-    assert read_data("stl10:/somewhere") == DataChoice("stl10", "/somewhere")
-    assert read_data(str(tmp_path / "cifar10")) == DataChoice("cifar10", str(tmp_path / "cifar10"))
-    assert read_data(str(tmp_path / "flowers")) == DataChoice("folder", str(tmp_path / "flowers"))
-    with pytest.raises(ValueError, match="data has no choice 'cifar01'; did you mean 'cifar10'"):
-        read_data("cifar01")
-    with pytest.raises(ValueError, match="did you mean 'stl10'"):
-        read_data("stl1:/somewhere")
+def test_data_is_a_name_a_path_or_both(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("cifar10", "digits", "flowers", "my:images", "stl10:x", "C:\\cifar100"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "flowers.zip").write_bytes(b"")
+    (tmp_path / "stl10_binary.tar.gz").write_bytes(b"")
+    for text, expected in {
+        "cifar10": ("cifar10", None),  # a name, whatever lies here
+        "stl10-unlabelled": ("stl10-unlabelled", None),
+        "stl10:/somewhere": ("stl10", "/somewhere"),
+        "folder:C:\\images": ("folder", "C:\\images"),
+        "./cifar10": ("cifar10", "./cifar10"),
+        "./cifar10/": ("cifar10", "./cifar10/"),
+        f"{tmp_path}/cifar10": ("cifar10", f"{tmp_path}/cifar10"),
+        "flowers": ("folder", "flowers"),
+        "flowers.zip": ("folder", "flowers.zip"),
+        "./digits": ("folder", "./digits"),
+        "nowhere/cifar10": ("cifar10", "nowhere/cifar10"),  # where it may be fetched to
+        "stl10_binary.tar.gz": ("stl10", "stl10_binary.tar.gz"),
+        "my:images": ("folder", "my:images"),
+        "stl10:x": ("stl10", "x"),
+        "./stl10:x": ("folder", "./stl10:x"),
+        "C:\\cifar100": ("folder", "C:\\cifar100"),
+    }.items():
+        assert read_data(text) == DataChoice(*expected), text
+    monkeypatch.chdir(tmp_path / "cifar10")
+    assert read_data(".") == DataChoice("cifar10", ".")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert read_data("~/flowers") == DataChoice("folder", "~/flowers")
+    for text, words in {
+        "cifar01": "data has no choice 'cifar01'; did you mean 'cifar10'",
+        "stl1:/somewhere": "data has no choice 'stl1:/somewhere'; did you mean 'stl10'",
+        "cifar10:": "data has no choice 'cifar10:'; did you mean 'cifar10'",
+        "C:\\nowhere": r"no choice 'C:.*nowhere'; choose from digits, .* or give a folder or file that is there",
+        "": "data has no choice ''; choose from",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            read_data(text)
 
 
 def test_values_of_a_study_can_be_changed():

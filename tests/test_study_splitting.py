@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from sttp.study.data import Images
 from sttp.study.splitting import hold_out, thin_out
 
+NAMES = ("cat", "dog", "eel", "fox", "gnu")
+
 
 def images_of(sizes, seed=0):
     """Images of classes of these sizes in a random order, each with its own number in its pixels."""
@@ -24,7 +26,7 @@ def numbers(images):
 @given(st.lists(st.integers(2, 60), min_size=1, max_size=5), st.integers(0, 3))
 def test_a_tenth_of_every_class_is_held_out_and_at_least_one(sizes, seed):
     whole = images_of(sizes, seed)
-    training, held = hold_out(whole)
+    training, held = hold_out(whole, NAMES)
     assert sorted(numbers(training) + numbers(held)) == list(range(len(whole)))
     for label, size in enumerate(sizes):
         assert (held.labels == label).sum() == max(1, round(size / 10))
@@ -50,5 +52,5 @@ def test_too_many_and_too_few_images_are_refused():
         thin_out(whole, 21)
     with pytest.raises(ValueError, match="images must be enough for two of each of the 2 classes, got 3"):
         thin_out(whole, 3)
-    with pytest.raises(ValueError, match=r"two training images of each class.*got one of class 1"):
-        hold_out(images_of([10, 1]))
+    with pytest.raises(ValueError, match=r"^here must have two training images of each class.*got one of 'dog'"):
+        hold_out(images_of([10, 1]), NAMES, "here")

@@ -38,7 +38,7 @@ HERE = Surroundings()
 
 def run_of(method, task="gan", **changes):
     """A run of a few steps on the digits."""
-    settings = {"width": 8, "samples": 40, **changes.pop("settings", {})}
+    settings = {"width": 8, **({"samples": 40} if task == "gan" else {}), **changes.pop("settings", {})}
     values = {"steps": 6, "evaluations": 2, "batch_size": 16, "learning_rates": (0.002,), **changes}
     network = "sngan8-discriminator" if task == "gan" else "wrn-10-1"
     study = Study(
@@ -82,10 +82,17 @@ RUNS = {
     "gan-sr": run_of("sr"),
     "generator": run_of("sttp householder-reduced L", network="sngan8-generator"),
     "conditional": run_of("svdp householder L", settings={"conditional": True, "critic_steps": 2}),
-    "classification": run_of("sttp grassmann R", "classification", settings={"augment": True, "weight_decay": 1e-4}),
+    "classification": run_of(
+        "sttp grassmann R", "classification", settings={"augment": True, "weight_decay": 1e-4, "averaging": 0.5}
+    ),
     "bfloat16": run_of("dense", "classification", settings={"precision": "bfloat16", "accumulation": 2}),
-    "digits": Study("s", (Method("sttp", "stiefel"),), (2,), steps=6, batch_size=16, evaluations=2).run(
-        Study("s", (Method("sttp", "stiefel"),), (2,)).curves[0], 0.01, 0
+    "digits": run_of(
+        "sttp stiefel",
+        "digits",
+        network="digits",
+        optimizer="riemannian-adam",
+        learning_rates=(0.01,),
+        settings={"averaging": 0.9},
     ),
 }
 
@@ -182,13 +189,50 @@ def test_a_moving_average_is_the_sum_of_its_terms_and_its_frames_are_orthonormal
         history.append([p.detach().clone() for p in network.parameters()])
         average.update()
     weights = [0.8**3, 0.2 * 0.8**2, 0.2 * 0.8, 0.2]
-    averaged = average.network()
+    averaged = average.network(lambda copied: copied(torch.rand(8, 1, 8, 8, dtype=torch.float64)))
     for index, parameter in enumerate(averaged.parameters()):
         if not hasattr(parameter, "manifold"):
             expected = sum(weight * values[index] for weight, values in zip(weights, history, strict=True))
             assert torch.allclose(parameter, expected, rtol=1e-12)
     assert max(w.orthogonality_error().item() for w in spectral_weights(averaged).values()) < 1e-12
     assert max(w.orthogonality_error().item() for w in spectral_weights(network).values()) < 1e-12
+
+
+def test_running_statistics_of_a_moving_average_are_those_of_its_own_activations():
+    torch.manual_seed(0)
+    network = digits(4)
+    network(torch.rand(7, 1, 8, 8))
+    before = network.norm2.running_mean.clone()
+    average, seen = MovingAverage(network, 0.5), []
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(3)
+    average.update()
+    batches = torch.rand(5, 16, 1, 8, 8)
+
+    def show(averaged):
+        averaged.norm2.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].transpose(0, 1).flatten(1)))
+        for batch in batches:
+            averaged(batch)
+
+    norm = average.network(show).norm2
+    assert len(seen) == len(batches)
+    assert torch.allclose(norm.running_mean, torch.cat(seen, dim=1).mean(dim=1), atol=1e-6)
+    assert torch.allclose(norm.running_var, torch.stack([values.var(dim=1) for values in seen]).mean(dim=0), rtol=1e-5)
+    assert torch.equal(network.norm2.running_mean, before)
+    plain = MovingAverage(nn.Linear(2, 2), 0.5)
+    assert not plain.network(lambda _: pytest.fail("there is nothing to measure")).weight.grad_fn
+
+
+@pytest.mark.parametrize("task", ["digits", "classification"])
+def test_looks_are_those_of_the_moving_average(task):
+    common = {"steps": 30, "evaluations": 1, "batch_size": 64, "learning_rates": (0.1,)}
+    common |= {"optimizer": "riemannian-sgd"} | ({"network": "digits"} if task == "digits" else {})
+    plain, still = (execute(run_of("dense", task, settings={"averaging": a}, **common)) for a in (0.0, 1 - 1e-9))
+    assert plain.losses == still.losses
+    first, last = (snapshot.validation.loss for snapshot in still.snapshots)
+    assert last == pytest.approx(first, rel=1e-4) == pytest.approx(still.test.loss, rel=0.1)
+    assert plain.snapshots[-1].validation.loss < 0.7 * first
 
 
 @pytest.mark.parametrize("spectrum", [Free(), Identity()])
@@ -259,8 +303,9 @@ from sttp.study.task import Evaluation
 from sttp.study.gan_scores import GeneratedScores
 GeneratedScores.__call__ = lambda self, images, split: Evaluation(images.mean().item(), images.std().item())
 from sttp.study.training import execute
+from sttp.study.surroundings import Surroundings
 ranks.begin("cpu")
-results = [execute(read_run(values)) for values in json.loads(sys.argv[1])]
+results = [execute(read_run(values), Surroundings(folder=sys.argv[2])) for values in json.loads(sys.argv[1])]
 found = [[result.losses, [s.validation.loss for s in result.snapshots]] for result in results]
 if ranks.rank() == 0:
     print("found", ranks.world_size(), json.dumps(found))
@@ -278,8 +323,9 @@ def test_two_processes_have_the_losses_of_one(tmp_path, quick_scores):
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(program)]
     done = subprocess.run(
-        [*command, json.dumps([asdict(run) for run in runs])],
+        [*command, json.dumps([asdict(run) for run in runs]), str(tmp_path)],
         capture_output=True,
+        timeout=300,
         text=True,
         check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -3,7 +3,7 @@
 from .augmentation import augment, flip, pad_and_crop
 from .batches import Batch, batches
 from .image_data import ImageData, Images
-from .loading import CACHE, DATA, load
+from .loading import CACHE, DATA, fetch_missing, load, require_published
 from .normalization import Normalization, from_symmetric, to_symmetric
 from .source import Archive, DataSource, Found, MissingDataError
 
@@ -20,9 +20,11 @@ __all__ = [
     "Normalization",
     "augment",
     "batches",
+    "fetch_missing",
     "flip",
     "from_symmetric",
     "load",
     "pad_and_crop",
+    "require_published",
     "to_symmetric",
 ]

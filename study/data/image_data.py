@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self, final
 
 import torch
@@ -90,6 +93,19 @@ class ImageData:
         """Channels, height and width of an image."""
         _, channels, height, width = self.training.images.shape
         return channels, height, width
+
+    @cached_property
+    def checksum(self) -> str:
+        """Eight hexadecimal digits, the CRC-32 of classes, images and labels: equal data on any device has equal ones.
+
+        It is computed once, in a pass over all images, and tells data sets and damage apart, but no forgery.
+        """
+        parts = [("training", self.training), ("test", self.test)]
+        shapes = {split: tuple(part.images.shape) for split, part in parts}
+        total = zlib.crc32(json.dumps([self.classes, shapes]).encode())
+        for tensor in (tensor for _, part in parts for tensor in (part.images, part.labels)):
+            total = zlib.crc32(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data, total)
+        return f"{total:08x}"
 
     def to(self, device: torch.device | str) -> Self:
         """Return the data set on a device."""

@@ -33,6 +33,13 @@ class ImageFile(NamedTuple):
     size: int
 
 
+class Listing(NamedTuple):
+    """What a folder or archive holds: its images in order, and all its folders, with those that lie in others."""
+
+    images: tuple[ImageFile, ...]
+    folders: frozenset[PurePosixPath]
+
+
 class Split(NamedTuple):
     """Files of one split with the class of each."""
 
@@ -57,19 +64,17 @@ class ImageFolder(DataSource):
     def find(self, path: Path, size: int | None, workers: int | None) -> Found:
         """Return the images in a folder or a zip archive."""
         is_archive = path.is_file() and zipfile.is_zipfile(path)
-        files = _in_archive(path) if is_archive else _in_folder(path)
-        if not files:
+        listing = _in_archive(path) if is_archive else _in_folder(path)
+        if not listing.images:
             raise MissingDataError(
                 f"directory={str(path)!r} holds no images; it must be a folder or a zip archive with a folder for each "
                 f"class, and images in it that end in {', '.join(sorted(ENDINGS))}"
             )
-        known = (path,) if is_archive else tuple(path / file.path for file in files)
-        return Found(known, partial(self._read, path, is_archive, files, size, workers))
+        known = (path,) if is_archive else tuple(path / file.path for file in listing.images)
+        return Found(known, partial(self._read, path, is_archive, listing, size, workers))
 
-    def _read(
-        self, path: Path, is_archive: bool, files: Sequence[ImageFile], size: int | None, workers: int | None
-    ) -> ImageData:
-        classes, training, test = _splits(path, files)
+    def _read(self, path: Path, is_archive: bool, listing: Listing, size: int | None, workers: int | None) -> ImageData:
+        classes, training, test = _splits(path, listing)
 
         def images(split: Split) -> Images:
             paths = tuple(str(file.path if is_archive else path / file.path) for file in split.files)
@@ -92,29 +97,32 @@ def stratified_split(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     return chosen
 
 
-def _in_folder(path: Path) -> list[ImageFile]:
-    found = (file for file in path.rglob("*") if _is_image(PurePosixPath(file.relative_to(path).as_posix())))
-    return sorted(
-        ImageFile(PurePosixPath(file.relative_to(path).as_posix()), file.stat().st_size)
-        for file in found
-        if file.is_file()
-    )
+def _in_folder(path: Path) -> Listing:
+    found = [(PurePosixPath(entry.relative_to(path).as_posix()), entry) for entry in path.rglob("*")]
+    images = (ImageFile(name, entry.stat().st_size) for name, entry in found if _is_image(name) and entry.is_file())
+    return Listing(tuple(sorted(images)), frozenset(name for name, entry in found if entry.is_dir()))
 
 
-def _in_archive(path: Path) -> list[ImageFile]:
+def _in_archive(path: Path) -> Listing:
     with zipfile.ZipFile(path) as archive:
-        entries = [(PurePosixPath(entry.filename), entry) for entry in archive.infolist() if not entry.is_dir()]
-    return sorted(ImageFile(name, entry.file_size) for name, entry in entries if _is_image(name))
+        entries = [(PurePosixPath(entry.filename), entry) for entry in archive.infolist()]
+    images = (ImageFile(name, entry.file_size) for name, entry in entries if _is_image(name) and not entry.is_dir())
+    folders = {folder for name, entry in entries for folder in (*name.parents[:-1], *[name][: entry.is_dir()])}
+    return Listing(tuple(sorted(images)), frozenset(folders))
 
 
 def _is_image(path: PurePosixPath) -> bool:
     """Tell by the name, leaving out what systems hide in folders and archives."""
-    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return path.suffix.lower() in ENDINGS and not hidden
+    return path.suffix.lower() in ENDINGS and not _is_hidden(path)
 
 
-def _splits(path: Path, files: Sequence[ImageFile]) -> tuple[tuple[str, ...], Split, Split]:
+def _is_hidden(path: PurePosixPath) -> bool:
+    return any(part.startswith((".", "__MACOSX")) for part in path.parts)
+
+
+def _splits(path: Path, listing: Listing) -> tuple[tuple[str, ...], Split, Split]:
     """Return the classes, and the files of training and test."""
+    files = listing.images
     above = _common_folders(files)
     parts = [file.path.parts[above:] for file in files]
     named = {part[0].lower() for part in parts} <= TRAINING_FOLDERS | VALIDATION_FOLDERS | TEST_FOLDERS
@@ -135,6 +143,7 @@ def _splits(path: Path, files: Sequence[ImageFile]) -> tuple[tuple[str, ...], Sp
     unknown = sorted(set(names) - set(classes))
     if unknown:
         raise ValueError(f"{path} has test images of {', '.join(unknown)}, and none to train on; add or remove some")
+    _require_images(path, listing, classes, above + named)
     labels = np.searchsorted(np.array(classes), names)
     if not tests.any():
         tests = stratified_split(labels, TEST_SHARE, SPLIT_SEED)
@@ -146,6 +155,25 @@ def _splits(path: Path, files: Sequence[ImageFile]) -> tuple[tuple[str, ...], Sp
         for mask in (trains, tests)
     )
     return tuple(map(str, classes)), training, test
+
+
+def _require_images(path: Path, listing: Listing, classes: tuple[str, ...], level: int) -> None:
+    """Refuse a folder that lies where those of classes do and holds no image, so that its class would be lost.
+
+    Raises:
+        ValueError: as said.
+    """
+    above = {file.path.parts[:level] for file in listing.images}
+    empty = sorted(
+        str(folder)
+        for folder in listing.folders
+        if folder.parts[:-1] in above and folder.name not in classes and not _is_hidden(folder)
+    )
+    if empty:
+        raise ValueError(
+            f"{path} holds no images of the class {', '.join(empty)}; add some that end in "
+            f"{', '.join(sorted(ENDINGS))}, or remove the folder"
+        )
 
 
 def _common_folders(files: Sequence[ImageFile]) -> int:

@@ -38,7 +38,8 @@ def load(
     Args:
         name: one of ``DATA``.
         directory: the folder or file that holds it; None for one that is bundled, or was fetched into the cache.
-        download: fetch the published archive, into the directory or else the cache, if the data is not there.
+        download: fetch the published archive, into the directory or else the cache, if the data is not there; refused
+            for data that has none.
         size: height and width that all images get by bilinear interpolation; None for those of the data set.
         cache: folder of decoded images, by default ``$XDG_CACHE_HOME/sttp`` or ``~/.cache/sttp``; None for none.
         workers: number of processes that decode; None for as many as are worth it.
@@ -53,6 +54,8 @@ def load(
         if value is not None:
             require_integer(argument, value, minimum=1)
     cache_folder = None if cache is None else Path(cache).expanduser()
+    if download:
+        require_published(name)
     if source.bundled:
         if directory is not None:
             raise ValueError(f"directory must be left out with data {name!r}, which is bundled, got {str(directory)!r}")
@@ -60,6 +63,40 @@ def load(
     else:
         found = _found(source, _place(source, directory, cache_folder, download), download, size, workers)
     return read_cached(found, name, size, cache_folder)
+
+
+def fetch_missing(
+    name: str,
+    directory: str | os.PathLike[str] | None = None,
+    *,
+    cache: str | os.PathLike[str] | None = CACHE,
+) -> None:
+    """Fetch the published archive of a data set, unless the data is there; nothing is read of it.
+
+    Args:
+        name, directory, cache: as for :func:`load`.
+
+    Raises:
+        ValueError: the name is unknown, no archive is published, or what came is not it.
+        OSError: nothing came.
+    """
+    require_published(name)
+    cache_folder = None if cache is None else Path(cache).expanduser()
+    _found(DATA[name], _place(DATA[name], directory, cache_folder, True), True, None, None)
+
+
+def require_published(name: str) -> None:
+    """Refuse data that is not to be had as an archive.
+
+    Raises:
+        ValueError: as said, or the name is unknown.
+    """
+    if not choose("data", name, DATA).archives:
+        published = ", ".join(source.name for source in DATA.values() if source.archives)
+        raise ValueError(
+            f"download is for data that is published in an archive, {published}, got it with data {name!r}; "
+            "leave it out"
+        )
 
 
 def _place(source: DataSource, directory: str | os.PathLike[str] | None, cache: Path | None, download: bool) -> Path:
@@ -70,7 +107,9 @@ def _place(source: DataSource, directory: str | os.PathLike[str] | None, cache: 
         return cache / "archives"
     path = Path(directory).expanduser()
     if not path.exists() and not download:
-        raise ValueError(f"directory={str(directory)!r} is not there; give a folder or file that holds {source.name}")
+        raise ValueError(
+            f"directory={str(directory)!r} is not there; give a folder or file that holds {source.name}{_cure(source)}"
+        )
     return path
 
 
@@ -78,9 +117,16 @@ def _found(source: DataSource, path: Path, download: bool, size: int | None, wor
     try:
         return source.find(path, size, workers)
     except MissingDataError as error:
-        if not source.archives:
-            raise
         if not download:
-            raise ValueError(f"{error}; or ask for the download of {source.archives[0].url}") from None
+            raise ValueError(f"{error}{_cure(source)}") from None
+    if path.is_file():
+        raise ValueError(f"directory={str(path)!r} is a file that holds no {source.name}; give a folder to download to")
     fetch(source.archives[0], path)
     return source.find(path, size, workers)
+
+
+def _cure(source: DataSource) -> str:
+    """Return what else can be done where data is missing."""
+    if not source.archives:
+        return ""
+    return f"; or give --download, in Python download=True, to have {source.archives[0].url} fetched there"

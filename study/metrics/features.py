@@ -109,7 +109,8 @@ def feature_classifier(
     """Return the classifier of a data set, from the cache if it is there, and else trained and put there.
 
     A cached one belongs to the content of the images and labels and to the options, and not to a device or number of
-    threads, on which its last digits depend. A damaged one is trained anew. torch's global generator is left alone.
+    threads, on which its last digits depend. A damaged one is trained anew. Of several processes with one cache one
+    trains, and the others wait for it. torch's global generator is left alone.
 
     Args:
         training: training images with their labels.
@@ -131,12 +132,17 @@ def feature_classifier(
         network = FeatureNetwork(training.images.shape[1], classes)
     normalization = Normalization.of(training.images).to(device)
     path = None if cache is None else cache / f"classifier-{_key(training, classes, options)}.safetensors"
-    if path is None or not _read(path, network):
+    if path is None:
         _train(network.to(device), normalization, training, options)
-        if path is not None:
-            state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, lambda target: save_file(state, target))
+    elif not _read(path, network):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        import filelock  # of the extra `study`
+
+        with filelock.FileLock(path.with_suffix(".lock")):
+            if not _read(path, network):
+                _train(network.to(device), normalization, training, options)
+                state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+                write_atomically(path, lambda target: save_file(state, target))
     return FeatureClassifier(network.to(device), normalization)
 
 

@@ -48,6 +48,19 @@ def inception_weights(path: Path | None = None, download: bool = False) -> Path 
     )
 
 
+def require_inception() -> None:
+    """Refuse scores that could not be computed at the end of a training, before it begins.
+
+    Raises:
+        ValueError: torch-fidelity or torchvision is missing or does not fit torch, or the weights are not at hand.
+    """
+    try:
+        _torch_fidelity()
+        inception_weights()
+    except (ImportError, RuntimeError, FileNotFoundError) as error:
+        raise ValueError(f"inception must be false here, where its scores cannot be computed: {error}") from None
+
+
 def inception_scores(
     generated: Tensor,
     real: Tensor,
@@ -110,6 +123,7 @@ def inception_scores(
 def _torch_fidelity() -> Any:
     try:
         import torch_fidelity
+        import torchvision  # noqa: F401 which torch-fidelity needs, some versions of it not before the first score
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"Inception Score, FID and KID need torch-fidelity ({error}); pip install 'sttp-torch[gan]', or take the "

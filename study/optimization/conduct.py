@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
-import filelock
-
-from ..conduct import RunFailedError
+from ..conduct import make_runs
 from ..execution import Failure, perform_all, require_executor
 from ..optimizers import OPTIMIZERS, BuildOptimizer
 from ..plots import to_png
-from ..storage import LOCK, write_content
+from ..storage import ResultsFolder, write_content
 from .comparison import Comparison, compare
 from .findings import findings
 from .page import Figure, render
@@ -21,13 +20,13 @@ from .plots import convergence_figure, orthogonality_figure, profile_figure
 from .result import OptimizationResult
 from .run import OptimizationRun
 from .selection import expected_total, pending_runs
-from .storage import OptimizerFolder
+from .storage import OPTIMIZATIONS
 from .study import FACTORS, OptimizerStudy
 from .tables import column_titles, comparison_rows, results_table, timings_table
 
 # Called with the number of finished runs, the number expected in all, and the run that has just ended (None at first).
 Progress = Callable[[int, int, OptimizationRun | None], None]
-Job = tuple[OptimizationRun, BuildOptimizer | None]
+OptimizationsFolder = ResultsFolder[OptimizerStudy, OptimizationRun, OptimizationResult]
 
 
 @final
@@ -81,17 +80,17 @@ def run_optimizer_study(
         RunFailedError: a run raised an exception; those that ended before it are kept.
     """
     require_executor(executor, workers)
-    folder = OptimizerFolder.create(Path(output), study)
-    lock = filelock.FileLock(folder.path / LOCK, timeout=0)
-    try:
-        held = lock.acquire()
-    except filelock.Timeout:
-        raise ValueError(
-            f"output {str(output)!r} is in use by another process; wait for it, or give another folder"
-        ) from None
-    with held:
+    folder = OptimizationsFolder.create(Path(output), OPTIMIZATIONS, study)
+    with folder.locked():
         results = folder.results()
-        _make_runs(folder, results, executor, workers, progress)
+        make_runs(
+            folder,
+            results,
+            lambda: pending_runs(study, results),
+            lambda: expected_total(study),
+            lambda runs: _perform_all(runs, executor, workers),
+            progress,
+        )
         return _write_all(folder, results)
 
 
@@ -101,39 +100,25 @@ def redraw_optimizer_study(output: str | Path) -> OptimizerOutcome:
     Raises:
         ValueError: the folder has no results of a study of optimizers, or they cannot be read.
     """
-    folder = OptimizerFolder.open(Path(output))
+    folder = OptimizationsFolder.open(Path(output), OPTIMIZATIONS)
     return _write_all(folder, folder.results())
 
 
-def _make_runs(
-    folder: OptimizerFolder,
-    results: dict[OptimizationRun, OptimizationResult],
-    executor: str,
-    workers: int | None,
-    progress: Progress | None,
-) -> None:
-    tell = progress or (lambda done, total, run: None)
-    total = expected_total(folder.study)
-    tell(len(results), total, None)
-    while runs := pending_runs(folder.study, results):
-        jobs = [(run, OPTIMIZERS.get(run.setting.optimizer)) for run in runs]
-        for result in perform_all(_perform, jobs, executor, workers):
-            if isinstance(result, Failure):
-                run = result.run[0]
-                path = folder.save_error(run, result.text)
-                raise RunFailedError(f"run {run.name!r} failed ({result.summary}); its traceback is in {path}")
-            folder.save(result)
-            results[result.run] = result
-            tell(len(results), total, result.run)
+def _perform_all(
+    runs: list[OptimizationRun], executor: str, workers: int | None
+) -> Iterator[OptimizationResult | Failure[OptimizationRun]]:
+    # A user's optimizer is registered in this process alone: the others are sent what builds it.
+    builds = {name: OPTIMIZERS.get(name) for name in {run.setting.optimizer for run in runs}}
+    return perform_all(functools.partial(_perform, builds), runs, executor, workers)
 
 
-def _perform(job: Job) -> OptimizationResult:
+def _perform(builds: Mapping[str, BuildOptimizer | None], run: OptimizationRun) -> OptimizationResult:
     from .perform import perform
 
-    return perform(*job)
+    return perform(run, builds[run.setting.optimizer])
 
 
-def _write_all(folder: OptimizerFolder, results: dict[OptimizationRun, OptimizationResult]) -> OptimizerOutcome:
+def _write_all(folder: OptimizationsFolder, results: dict[OptimizationRun, OptimizationResult]) -> OptimizerOutcome:
     study, path = folder.study, folder.path
     comparisons = tuple(compare(study, factor, results) for factor in study.groups)
     drawable = [comparison for comparison in comparisons if comparison.problems]

@@ -143,10 +143,12 @@ def _minimize(run: OptimizationRun) -> OptimizationResult:
     record, looking = _Record(), [0.0]
     record.look(trial, 0, 0, 0, 0.0)
 
-    def look(_: object) -> None:
+    def look(_: object) -> bool:
+        """Look at an iterate; return whether the run is to end, because it has diverged."""
         start = time.perf_counter()
-        record.look(trial, len(record.steps), 0, 0, 0.0)
+        well = record.look(trial, len(record.steps), 0, 0, 0.0)
         looking.append(looking[-1] + time.perf_counter() - start)
+        return not well
 
     found = minimize(
         trial.loss,
@@ -157,12 +159,15 @@ def _minimize(run: OptimizationRun) -> OptimizationResult:
         callback=look,
     )
     history = found.history
-    if len(record.steps) < len(history.seconds):  # the callback is not called at an iterate that ends the run
+    # The callback is not called at an iterate that ends the run for a reason of its own.
+    if record.diverged_at is None and len(record.steps) < len(history.seconds):
         look(None)
-    looking = [0.0, *looking][: len(history.seconds)]
-    record.seconds = [float(s) - spent for s, spent in zip(history.seconds, looking, strict=True)]
-    record.evaluations = (history.costs + history.hessian_products).tolist()
-    record.operations = _operations_by_iteration(run, len(history.seconds))
+    # An iterate at which the run has diverged is none of the looks. The time of a look counts after its iterate.
+    count = len(record.steps)
+    spent = [0.0, *looking]
+    record.seconds = [float(history.seconds[k]) - spent[k] for k in range(count)]
+    record.evaluations = (history.costs + history.hessian_products).tolist()[:count]
+    record.operations = _operations_by_iteration(run, count)
     return record.result(run, str(found.reason))
 
 
