@@ -1,0 +1,120 @@
+"""The documents: their programs run, their links lead somewhere, and no option or key is left out."""
+
+import functools
+import re
+import shutil
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+import typer
+from image_archives import drawn, png, write_parquet
+from torch import nn
+from torch.nn.functional import relu
+
+import sttp
+from sttp.layers import STTP, reparameterize
+from sttp.optim import RiemannianAdam
+from sttp.study import Settings, Study, data, metrics
+from sttp.study.command_line import app
+from sttp.study.metrics.features import ClassifierOptions, feature_classifier
+from sttp.study.networks import NETWORKS
+from sttp.study.optimization import OptimizerStudy
+
+ROOT = Path(__file__).parents[1]
+PAGES = {path.name: path for path in (ROOT / "docs").glob("*.md")} | {
+    "the README": ROOT / "README.md",
+    "CONTRIBUTING.md": ROOT / "CONTRIBUTING.md",
+}
+TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
+PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+COMMANDS = typer.main.get_command(app).commands
+# A program that needs what is not at hand everywhere: the weights of Inception, and a GPU.
+NOT_RUN = "inception_scores"
+
+
+def of_data(folder):
+    """Lay small data sets where the page has them."""
+    for split, count in (("train", 10), ("test", 4)):
+        write_parquet(folder / "path/to/cifar10" / f"{split}.parquet", *drawn(count))
+    for name in ("cat", "dog"):
+        (folder / "my-images" / name).mkdir(parents=True)
+        for index, image in enumerate(drawn(5)[0]):
+            (folder / "my-images" / name / f"{index}.png").write_bytes(png(image))
+    shutil.make_archive(str(folder / "my-images"), "zip", folder / "my-images")
+    return {}
+
+
+def of_metrics(_):
+    return {
+        "torch": torch,
+        "relu": relu,
+        "network": NETWORKS["sngan8-discriminator"].build(8),
+        "another": NETWORKS["sngan8-discriminator"].build(8),
+        "discriminator": NETWORKS["sngan8-discriminator"].build(8),
+        "generator": NETWORKS["sngan8-generator"].build(8),
+        "noise": torch.randn(40, 128, generator=torch.Generator().manual_seed(0)),
+        "real": torch.zeros(2, 1, 8, 8),
+        "generated": torch.ones(2, 1, 8, 8),
+        "step": 0,
+    }
+
+
+def of_persistence(_):
+    network = reparameterize(nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 4)), STTP(2))
+    optimizer = RiemannianAdam(network.parameters(), lr=1e-3)
+    network(torch.ones(1, 6)).sum().backward()
+    optimizer.step()
+    rounded = {name: value.bfloat16().float() for name, value in network.state_dict().items()}
+    return {"sttp": sttp, "RiemannianAdam": RiemannianAdam, "network": network, "optimizer": optimizer} | {
+        "checkpoint": rounded
+    }
+
+
+# What a page speaks of without making it.
+GIVEN = {"data.md": of_data, "metrics.md": of_metrics, "persistence.md": of_persistence}
+
+
+@pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if PROGRAM.search(text)])
+def test_the_programs_of_a_page_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sttp.study.data.CACHE", tmp_path / "cache")
+    monkeypatch.setitem(data.load.__kwdefaults__, "cache", tmp_path / "cache")
+    quick = functools.partial(feature_classifier, options=ClassifierOptions(epochs=1, steps=2))
+    monkeypatch.setattr(metrics, "feature_classifier", quick)
+    names = GIVEN.get(page, lambda _: {})(tmp_path)
+    with torch.random.fork_rng():
+        for program in PROGRAM.findall(TEXTS[page]):
+            if NOT_RUN not in program:
+                exec(compile(program, page, "exec"), names)
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_lead_to_files(page):
+    links = [link for link in LINK.findall(TEXTS[page]) if "://" not in link]
+    assert not [link for link in links if not (PAGES[page].parent / link).exists()]
+
+
+def test_every_page_is_in_the_list_of_pages():
+    listed = set(LINK.findall(TEXTS["README.md"]))
+    assert listed == {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_is_explained_in_help_and_in_a_page(command):
+    options = [parameter for parameter in COMMANDS[command].params if parameter.param_type_name == "option"]
+    assert options
+    words = "".join(TEXTS.values())
+    for option in options:
+        assert option.help
+        assert re.search(rf"`[^`\n]*{option.opts[0]}\b", words), f"{option.opts[0]} is in no page"
+
+
+@pytest.mark.parametrize("study", [Study, Settings, OptimizerStudy])
+def test_every_key_of_a_study_is_in_a_page(study):
+    keys = {field.name for field in fields(study)} - {"settings"}
+    pages = TEXTS["studies.md"] + TEXTS["paper.md"] + TEXTS["optimizers.md"]
+    missing = {key for key in keys if not re.search(rf"`{key}`|^{key} =|`{key} =|^\[{key}\]", pages, re.MULTILINE)}
+    assert not missing
