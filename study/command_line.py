@@ -8,17 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, cast
+from typing import Annotated, Final, cast
 
-import rich.box
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from ..layers import CompressionReport, report
+from ..layers import report
 from . import ranks
 from .check import check_command
 from .data import require_published
@@ -26,15 +22,11 @@ from .images import KNOWN_SHAPES
 from .networks import NETWORKS
 from .optimization import OPTIMIZER_STUDIES, holds_optimizer_study, optimizer_study
 from .parameterizations import PARAMETERIZATIONS, SPECTRA, specification
+from .printing import print_compression, print_estimate, print_outcome
 from .request import read_data, requested_study
 from .studies import STUDIES
-from .study import Study
 from .surroundings import CHECKPOINT_SECONDS, THREADS, Surroundings
 from .validation import choose, require_known
-
-if TYPE_CHECKING:
-    from .conduct import Outcome
-    from .optimization.conduct import OptimizerOutcome
 
 BAD_ARGUMENT: Final = 2
 FAILURE: Final = 1
@@ -43,9 +35,6 @@ INTERRUPTED: Final = 130
 # What typer raises for a command line that it cannot read: the base of its public exception, which typer either
 # takes from click or has of its own, depending on its version.
 UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
-
-# Wide enough for any table where there is no terminal to fit.
-PIPE_WIDTH: Final = 120
 
 app = typer.Typer(
     help="Geometric optimization of spectral tensor train layers: studies and compression reports.",
@@ -151,7 +140,7 @@ def study_command(
         from .optimization.conduct import run_optimizer_study
 
         with ProgressDisplay() as display:
-            _print_outcome(
+            print_outcome(
                 run_optimizer_study(compared, output or Path("results") / compared.name, executor, workers, display),
                 as_json,
             )
@@ -170,13 +159,15 @@ def study_command(
         tensorboard=tensorboard,
     )
     if dry_run:
-        _print_estimate(definition, surroundings, executor, workers, as_json)
+        from .estimate import estimate_study  # needs the extra `study`
+
+        print_estimate(definition, estimate_study(definition, surroundings, executor, workers), as_json)
         return
     folder = Path("results") / definition.name if output is None else output
     with ProgressDisplay(folder) as display:
         outcome = run_study(definition, folder, executor, workers, display, surroundings)
     if ranks.rank() == 0:
-        _print_outcome(outcome, as_json)
+        print_outcome(outcome, as_json)
     ranks.end()
 
 
@@ -204,9 +195,9 @@ def plot_command(
     if holds_optimizer_study(folder):
         from .optimization.conduct import redraw_optimizer_study
 
-        _print_outcome(redraw_optimizer_study(folder), as_json)
+        print_outcome(redraw_optimizer_study(folder), as_json)
         return
-    _print_outcome(redraw(folder), as_json)
+    print_outcome(redraw(folder), as_json)
 
 
 @app.command("report")
@@ -221,18 +212,22 @@ def report_command(
     base_width: Annotated[
         int | None, typer.Option(parser=integer, help="Width of another form of the network.")
     ] = None,
+    depth: Annotated[int | None, typer.Option(parser=integer, help="Depth of another wide residual network.")] = None,
+    widen_factor: Annotated[
+        int | None, typer.Option(parser=integer, help="How wide a wide residual network is, as in wrn-28-10.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Count the degrees of freedom of a network's layers, and its compression Z in percent."""
     entry = choose("network", network, NETWORKS)
+    options = {"depth": depth, "widen_factor": widen_factor}
     with torch.device("meta"):
-        built = entry.build(base_width)
+        built = entry.build(base_width, **{name: value for name, value in options.items() if value is not None})
     counted = report(built, specification(parameterization, rank, spectrum), (*entry.skip, *(skip or ())))
     if as_json:
         print(json.dumps(counted.to_dict()))
     else:
-        title = f"{network}, {parameterization}, rank {rank}, spectrum {spectrum}"
-        _console().print(_compression_table(counted, title))
+        print_compression(counted, f"{network}, {parameterization}, rank {rank}, spectrum {spectrum}")
 
 
 app.command("check")(check_command)
@@ -278,64 +273,3 @@ def require_known_study(name: str) -> None:
     """
     if not name.endswith(".toml") and not Path(name).is_file():
         require_known("study", name, (*STUDIES, *OPTIMIZER_STUDIES))
-
-
-def _print_estimate(
-    study: Study, surroundings: Surroundings, executor: str, workers: int | None, as_json: bool
-) -> None:
-    from .estimate import estimate_study  # needs the extra `study`
-
-    estimate = estimate_study(study, surroundings, executor, workers)
-    if as_json:
-        print(json.dumps(estimate.to_dict(), allow_nan=False))
-        return
-    console = _console()
-    console.print(_table(study.title or study.name, *estimate.table()))
-    for sentence in estimate.sentences():
-        console.print(sentence, highlight=False)
-
-
-def _print_outcome(outcome: Outcome | OptimizerOutcome, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(outcome.to_dict(), allow_nan=False))
-        return
-    console = _console()
-    for title, columns, rows in outcome.tables():
-        console.print(_table(title, columns, rows))
-    for sentence in outcome.findings:
-        console.print(f"• {sentence}", highlight=False)
-    if not outcome.finished:
-        console.print("The study is not finished; `sttp study` goes on with it.")
-    console.print(f"Report: {outcome.report}", soft_wrap=True, highlight=False)
-
-
-def _compression_table(counted: CompressionReport, title: str) -> Table:
-    rows = [
-        (
-            layer.name,
-            f"{layer.rows} × {layer.columns}",
-            str(layer.rank),
-            f"{layer.dof:,}",
-            f"{layer.dense:,}",
-            f"{100 * layer.dof / layer.dense:.3f}",
-        )
-        for layer in counted.layers
-    ]
-    rows.append(("all other parameters", "", "", f"{counted.kept:,}", f"{counted.kept:,}", ""))
-    total, dense = counted.dof + counted.kept, counted.dense + counted.kept
-    rows.append(("network", "", "", f"{total:,}", f"{dense:,}", f"Z = {counted.z:.3f}"))
-    return _table(title, ("layer", "matrix", "rank", "freedom", "dense", "%"), rows)
-
-
-def _console() -> Console:
-    console = Console()
-    return console if console.is_terminal else Console(width=PIPE_WIDTH)
-
-
-def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
-    table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
-    for row in rows:
-        table.add_row(*row)
-    return table

@@ -53,6 +53,15 @@ def test_the_report_takes_every_option(capsys):
     assert [layer["name"] for layer in data["layers"]] == ["conv2", "conv3"]
 
 
+def test_the_report_counts_any_wide_residual_network(capsys):
+    _, named, _ = sttp(capsys, "report", "wrn-16-2", "--json")
+    _, built, _ = sttp(capsys, "report", "wrn-28-10", "--depth", 16, "--widen-factor", 2, "--json")
+    assert built == named
+    code, _, err = sttp(capsys, "report", "digits", "--depth", 16)
+    assert code == 2
+    assert "depth" in err
+
+
 def test_the_report_is_a_table_for_people(capsys):
     code, out, _ = sttp(capsys, "report", "digits", "--rank", 4)
     assert code == 0
