@@ -16,8 +16,8 @@ from .settings import Settings
 from .studies import STUDIES, named_study
 from .study import Study
 from .surroundings import Surroundings
-from .task import Evaluation, Task
 from .tasks import TASKS
+from .tasks.task import Evaluation, Task
 
 __all__ = [
     "GEOMETRIES",

@@ -15,18 +15,18 @@ import torch
 import typer
 
 from ..layers import report
-from . import ranks
+from .arguments import choose, require_known
 from .check import check_command
 from .data import require_published
-from .images import KNOWN_SHAPES
 from .networks import NETWORKS
 from .optimization import OPTIMIZER_STUDIES, holds_optimizer_study, optimizer_study
 from .parameterizations import PARAMETERIZATIONS, SPECTRA, specification
 from .printing import print_compression, print_estimate, print_outcome
 from .request import read_data, requested_study
+from .runs import processes
 from .studies import STUDIES
 from .surroundings import CHECKPOINT_SECONDS, THREADS, Surroundings
-from .validation import choose, require_known
+from .tasks.images import KNOWN_SHAPES
 
 BAD_ARGUMENT: Final = 2
 FAILURE: Final = 1
@@ -166,9 +166,9 @@ def study_command(
     folder = Path("results") / definition.name if output is None else output
     with ProgressDisplay(folder) as display:
         outcome = run_study(definition, folder, executor, workers, display, surroundings)
-    if ranks.rank() == 0:
+    if processes.rank() == 0:
         print_outcome(outcome, as_json)
-    ranks.end()
+    processes.end()
 
 
 def _refuse_options_of_trainings(name: str, **given: bool) -> None:
@@ -260,7 +260,7 @@ def run(arguments: list[str]) -> int:
 
 def _refuse(words: str, code: int) -> int:
     # What one of several processes refuses all of them do; a failure may be that of one alone.
-    if ranks.rank() == 0 or code == FAILURE:
+    if processes.rank() == 0 or code == FAILURE:
         print("sttp: " + " ".join(words.split()), file=sys.stderr)
     return code
 

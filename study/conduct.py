@@ -8,24 +8,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
 
-from . import ranks
-from .construction import require_buildable
 from .execution import Failure, execute_all, require_executor
-from .figures import study_figures
-from .findings import findings
-from .images import data_fingerprint
 from .kind import AnyResult, AnyRun
 from .metrics.inception import require_inception
-from .page import render
+from .report.figures import study_figures
+from .report.findings import findings
+from .report.page import render
+from .report.summary import CurveSummary, summarize
+from .report.tables import column_titles, results_table, summary_rows, timings_table
 from .result import Result
 from .run import Run
+from .runs import processes
 from .selection import Results, expected_total, pending_runs
 from .storage import TRAININGS, ResultsFolder, write_content
 from .study import Study
-from .summary import CurveSummary, summarize
 from .surroundings import Surroundings
-from .tables import column_titles, results_table, summary_rows, timings_table
 from .tasks import TASKS
+from .tasks.construction import require_buildable
+from .tasks.images import data_fingerprint
 
 # Called with the number of finished runs, the number expected in all, and the run that has just ended (None at first).
 Progress = Callable[[int, int, Run | None], None]
@@ -95,8 +95,8 @@ def run_study(
         RunFailedError: a run raised an exception; those that ended before it are kept.
     """
     surroundings = replace(surroundings or Surroundings(), folder=str(Path(output).resolve()))
-    ranks.begin(surroundings.device)
-    if ranks.world_size() > 1:
+    processes.begin(surroundings.device)
+    if processes.world_size() > 1:
         executor = "sequential"
     require_executor(executor, workers)
     with ExitStack() as stack:
@@ -108,16 +108,16 @@ def run_study(
             stack.enter_context(folder.locked())
             return folder, folder.results()
 
-        folder, results = ranks.by_first(opened)
+        folder, results = processes.by_first(opened)
         make_runs(
             folder,
             results,
             lambda: pending_runs(study, results),
             lambda: expected_total(study, results),
             lambda runs: execute_all(runs, executor, workers, surroundings),
-            progress if ranks.rank() == 0 else None,
+            progress if processes.rank() == 0 else None,
         )
-        return _write_all(folder, results) if ranks.rank() == 0 else _outcome(folder, results)
+        return _write_all(folder, results) if processes.rank() == 0 else _outcome(folder, results)
 
 
 def redraw(output: str | Path) -> Outcome:
@@ -159,8 +159,8 @@ def make_runs(
             if isinstance(made, Failure):
                 path = folder.save_error(made.run, made.text)
                 raise RunFailedError(f"run {made.run.name!r} failed ({made.summary}); its traceback is in {path}")
-            result: AnyResult = ranks.from_first(made)
-            if ranks.rank() == 0:
+            result: AnyResult = processes.from_first(made)
+            if processes.rank() == 0:
                 folder.save(result)
             results[result.run] = result
             tell(len(results), expected(), result.run)

@@ -8,11 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from .arguments import require_known
 from .curve import Method
 from .settings import Settings
 from .study import Study
 from .tasks import TASKS
-from .validation import require_known
 
 
 def read_study(path: Path) -> Study:

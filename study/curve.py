@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Self, final
 
 from ..layers import Specification
+from .arguments import require_integer, require_known
 from .parameterizations import (
     DENSE,
     FLAVOURS,
@@ -16,7 +17,6 @@ from .parameterizations import (
     SPECTRA,
     specification,
 )
-from .validation import require_integer, require_known
 
 
 @final

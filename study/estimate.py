@@ -10,17 +10,17 @@ import joblib
 import torch
 
 from ..layers import report
-from .construction import first_network, plain_network, require_buildable
 from .curve import Curve
 from .execution import Failure, perform_all
-from .memory import peak_memory, reset_peak_memory
 from .networks import NETWORKS
 from .paper import has_published, published_z
+from .report.summary import MEBIBYTE
 from .run import Run
+from .runs.memory import peak_memory, reset_peak_memory
 from .study import Study
-from .summary import MEBIBYTE
 from .surroundings import Surroundings
 from .tasks import TASKS
+from .tasks.construction import first_network, plain_network, require_buildable
 
 # Batches that are measured where a whole one would take longer than a few seconds: a step is affine in its batch.
 SMALL_BATCHES: Final = (4, 8)

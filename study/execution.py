@@ -13,11 +13,11 @@ from typing import Any, Final, Generic, TypeVar, final
 import joblib
 import torch
 
+from .arguments import require_integer, require_known
 from .result import Result
 from .run import Run
+from .runs.perform import perform
 from .surroundings import THREADS, Surroundings
-from .training import execute
-from .validation import require_integer, require_known
 
 Configure = Callable[[int], AbstractContextManager[Any]]
 Job = TypeVar("Job")
@@ -76,8 +76,8 @@ def execute_all(
 ) -> Iterator[Result | Failure[Run]]:
     """Yield the results of runs as they end, in any order; see :func:`perform_all`."""
     surroundings = surroundings or Surroundings()
-    perform = functools.partial(execute, surroundings=surroundings)
-    yield from perform_all(perform, runs, executor, workers, surroundings.threads)
+    made = functools.partial(perform, surroundings=surroundings)
+    yield from perform_all(made, runs, executor, workers, surroundings.threads)
 
 
 def perform_all(

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final, final
 
+from .arguments import choose, require_positive
 from .curve import Curve, Method
-from .images import LABELLED
 from .settings import Settings
 from .study import Study
-from .task import ImageShape
-from .validation import choose, require_positive
+from .tasks.images import LABELLED
+from .tasks.task import ImageShape
 
 # Steps of the paper's schedules: of the classifier, and of the generator.
 STEPS: Final = 100_000

@@ -6,7 +6,7 @@ from typing import Final
 
 from ..layers import STTP, SVDP, Free, Householder, Identity, Lipschitz, Riemannian, Specification
 from ..manifolds import Geometry, Spectrum
-from .validation import choose
+from .arguments import choose
 
 DENSE: Final = "dense"
 # Plain weights: as they are, with spectral normalization, and with spectral regularization.

@@ -20,9 +20,9 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from .heartbeat import shares
 from .optimization import OptimizationRun
 from .run import Run
+from .runs.heartbeat import shares
 from .storage import RUNS
 
 LINES: Final = 10  # without a terminal

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 from .configuration import read_study, study_of
 from .data import DATA
-from .images import shape_of
 from .paper import EXPERIMENTS, paper_study
 from .studies import named_study
 from .study import Study
 from .surroundings import Surroundings
+from .tasks.images import shape_of
 
 
 class DataChoice(NamedTuple):

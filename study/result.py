@@ -8,7 +8,7 @@ from typing import Any, Final, Self, final
 
 from .run import FORMAT, Run
 from .settings import Settings
-from .task import Evaluation
+from .tasks.task import Evaluation
 
 # A training loss is noisy from batch to batch: where one number stands for it, it is the mean over the last steps.
 LAST_STEPS: Final = 15

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Final, final
 
+from .arguments import choose, require_integer, require_known, require_positive
 from .curve import Curve, Method
 from .networks import NETWORKS
 from .optimizers import OPTIMIZERS
 from .settings import Settings
 from .tasks import TASKS
-from .validation import choose, require_integer, require_known, require_positive
 
 # Raised when the meaning of a field or the training itself changes: results of another format are other runs.
 FORMAT: Final = 2

@@ -7,7 +7,7 @@ from typing import Any, Final, final
 
 import torch
 
-from .validation import require_integer, require_known, require_positive, require_text
+from .arguments import require_integer, require_known, require_positive, require_text
 
 PRECISIONS: Final[dict[str, torch.dtype | None]] = {"float32": None, "bfloat16": torch.bfloat16}
 

@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, Final, Generic, Self, final
 
 from ..layers.atomic_write import write_atomically
-from .checkpoint import remove_checkpoint
 from .configuration import study_of
-from .heartbeat import clear_heartbeats, stop_heartbeat
 from .kind import AnyResult, AnyRun, AnyStudy, Definition, Job, Kind
 from .result import Result
 from .run import FORMAT
+from .runs.checkpoint import remove_checkpoint
+from .runs.heartbeat import clear_heartbeats, stop_heartbeat
 from .study import Study
 
 DEFINITION: Final = "study.json"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from .arguments import choose
 from .curve import Method
-from .images import KNOWN_SHAPES
 from .paper import EXPERIMENTS, paper_study
 from .study import Study
-from .validation import choose
+from .tasks.images import KNOWN_SHAPES
 
 STUDIES: Final[dict[str, Study]] = {
     "digits": Study(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
+from .arguments import require_distinct, require_integer, require_positive, require_text
 from .curve import Curve, Method
 from .run import Run
 from .settings import Settings
 from .tasks import TASKS
-from .validation import require_distinct, require_integer, require_positive, require_text
 
 
 @final

@@ -9,7 +9,7 @@ from typing import final
 
 import torch
 
-from .validation import require_integer, require_positive
+from .arguments import require_integer, require_positive
 
 # Fixed, so that the outcome does not depend on the machine's number of cores, and recorded with every timing.
 THREADS = 1
@@ -24,7 +24,7 @@ class Surroundings:
     Attributes:
         data: folder or file of the data set; None for one that is bundled or in the cache.
         download: whether data that is not there is fetched before the first run, see
-            :func:`~sttp.study.images.data_fingerprint`.
+            :func:`~sttp.study.tasks.images.data_fingerprint`.
         device: such as `cpu` or `cuda`.
         threads: number of torch's threads.
         folder: of the study's results, where a run leaves checkpoints, samples and logs; None for nowhere.

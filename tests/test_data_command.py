@@ -17,13 +17,13 @@ from image_archives import (
     write_folder,
 )
 
-from sttp.study import gan_scores, images
 from sttp.study.command_line import run
 from sttp.study.data import DATA, fetch_missing, load
-from sttp.study.images import KNOWN_SHAPES, data_fingerprint, open_images
 from sttp.study.paper import has_published, paper_study, published_z
 from sttp.study.request import requested_study
 from sttp.study.surroundings import Surroundings
+from sttp.study.tasks import gan_scores, images
+from sttp.study.tasks.images import KNOWN_SHAPES, data_fingerprint, open_images
 
 # A study of a run that takes no time.
 SHORT = ["--executor", "sequential", "--set", "methods=['dense']", "--set", "steps=1", "--set", "evaluations=1"]

@@ -11,7 +11,7 @@ from image_archives import TEST, TRAINING, cifar_files, drawn, small_cifar, with
 
 from sttp.study.data import DATA, ImageData, Images, fetch_missing, load
 from sttp.study.data.source import Archive
-from sttp.study.digits import digits_splits
+from sttp.study.tasks.digits import digits_splits
 
 
 def test_digits_are_those_of_the_task_in_shades_of_uint8():

@@ -64,7 +64,7 @@ def run_of(optimizer="riemannian-sgd", problem=FRAME, rate=0.1, steps=50, looks=
 @pytest.fixture(scope="module", autouse=True)
 def coarse_pictures():
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sttp.study.plots.RESOLUTION", 30)
+        patched.setattr("sttp.study.report.plots.RESOLUTION", 30)
         yield
 
 

@@ -7,12 +7,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from studies import made_up
 
 from sttp.study import TASKS
-from sttp.study.findings import findings
 from sttp.study.paper import paper_study
-from sttp.study.plots import accuracy_figure, loss_figure, orthogonality_figure, spectrum_figure
+from sttp.study.report.findings import findings
+from sttp.study.report.plots import accuracy_figure, loss_figure, orthogonality_figure, spectrum_figure
+from sttp.study.report.summary import summarize
 from sttp.study.result import Snapshot
-from sttp.study.summary import summarize
-from sttp.study.task import Evaluation, ImageShape
+from sttp.study.tasks.task import Evaluation, ImageShape
 
 STUDY = replace(paper_study("paper-table1", "digits", ImageShape(1, 8, 10)), steps=5)
 SPECTRA = {"first": (4.0, 3.0), "last": (2.0, 1.0)}

@@ -22,8 +22,8 @@ from sttp.study import TASKS, Method, Settings, Study
 from sttp.study import conduct as conduct_module
 from sttp.study.conduct import RunFailedError, redraw, run_study
 from sttp.study.execution import execute_all, register_executor
-from sttp.study.heartbeat import HEARTBEAT, Heartbeat, shares, stop_heartbeat
 from sttp.study.progress import ProgressDisplay
+from sttp.study.runs.heartbeat import HEARTBEAT, Heartbeat, shares, stop_heartbeat
 from sttp.study.storage import TRAININGS, ResultsFolder, write_content
 
 FILES = {
@@ -44,7 +44,7 @@ FILES = {
 @pytest.fixture(scope="module", autouse=True)
 def coarse_pictures():
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sttp.study.plots.RESOLUTION", 30)
+        patched.setattr("sttp.study.report.plots.RESOLUTION", 30)
         yield
 
 

@@ -8,11 +8,11 @@ import pytest
 from sttp.study import NETWORKS, STUDIES, Method, study_of
 from sttp.study.command_line import run
 from sttp.study.estimate import compression, estimate_study, in_words
-from sttp.study.images import KNOWN_SHAPES
 from sttp.study.paper import EXPERIMENTS, TABLE_2_Z, has_published, paper_study, published_z
 from sttp.study.request import DataChoice, read_change, read_data, requested_study
 from sttp.study.surroundings import Surroundings
-from sttp.study.task import ImageShape
+from sttp.study.tasks.images import KNOWN_SHAPES
+from sttp.study.tasks.task import ImageShape
 
 # Counted by hand and to three decimals, where Table 2 prints them cut: CIFAR-10, STL-10.
 TABLE_2 = {

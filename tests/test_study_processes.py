@@ -9,29 +9,29 @@ from pathlib import Path
 
 import pytest
 
-from sttp.study import ranks
-from sttp.study.digits import Digits
+from sttp.study.runs import processes
+from sttp.study.tasks.digits import Digits
 
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from sttp.study import ranks
+from sttp.study.runs import processes
 from sttp.study.command_line import run
-from sttp.study.digits import Digits
+from sttp.study.tasks.digits import Digits
 
 folder = Path(sys.argv[1])
 loss, calls = Digits.loss, []
 
 def failing(self, network, batch):
     calls.append(batch)
-    if ranks.rank() == 1 and len(calls) == 2:
+    if processes.rank() == 1 and len(calls) == 2:
         raise OSError("no such disk")
     return loss(self, network, batch)
 
 def study(output):
     return run(["study", str(folder / "small.toml"), "--output", str(folder / output)])
 
-ranks.end = lambda: None  # there is more to do
+processes.end = lambda: None  # there is more to do
 codes = [study("taken"), study("new")]
 Digits.loss = failing
 print(json.dumps([*codes, study("other")]))
@@ -90,9 +90,9 @@ def test_what_one_of_two_processes_refuses_or_fails_at_ends_both_and_a_study_is_
 
 
 def test_one_process_alone_does_and_raises_for_itself():
-    assert ranks.by_first(lambda: 3) == 3
+    assert processes.by_first(lambda: 3) == 3
     with pytest.raises(KeyError, match="x"):
-        ranks.by_first(lambda: {}["x"])
-    with ranks.first_alone():
-        assert ranks.rank() == 0
-    assert ranks.share(next(Digits().batches(0, 4))).labels.shape == (4,)
+        processes.by_first(lambda: {}["x"])
+    with processes.first_alone():
+        assert processes.rank() == 0
+    assert processes.share(next(Digits().batches(0, 4))).labels.shape == (4,)

@@ -8,10 +8,10 @@ from scipy import stats
 from studies import TINY, made_up
 
 from sttp.study import TASKS, Curve, Method, Study
-from sttp.study.findings import findings
-from sttp.study.intervals import Interval
+from sttp.study.report.findings import findings
+from sttp.study.report.intervals import Interval
+from sttp.study.report.summary import summarize
 from sttp.study.selection import chosen_runs, expected_total, pending_runs, planned_runs, search
-from sttp.study.summary import summarize
 
 CURVE = TINY.curves[1]
 

@@ -16,22 +16,22 @@ from torch import nn
 from sttp.layers import STTP, Free, Identity, reparameterize, spectral_weights
 from sttp.optim import d_optimal
 from sttp.study import Method, Settings, Study
-from sttp.study import training as training_module
-from sttp.study.adversarial import CRITIC, AdversarialTraining
-from sttp.study.averaging import MovingAverage
-from sttp.study.board import Board
-from sttp.study.checkpoint import CHECKPOINT
-from sttp.study.construction import first_network
-from sttp.study.decay import decay_groups
-from sttp.study.gan import partner
-from sttp.study.images import open_images
 from sttp.study.networks.digits import digits
-from sttp.study.ranks import generator_of
-from sttp.study.sample_grid import SAMPLES, grid
-from sttp.study.supervised import accumulate
+from sttp.study.runs import perform as training_module
+from sttp.study.runs.board import Board
+from sttp.study.runs.checkpoint import CHECKPOINT
+from sttp.study.runs.perform import perform
+from sttp.study.runs.processes import generator_of
+from sttp.study.runs.sample_grid import SAMPLES, grid
 from sttp.study.surroundings import Surroundings
-from sttp.study.task import Evaluation
-from sttp.study.training import execute
+from sttp.study.tasks.adversarial import CRITIC, AdversarialTraining
+from sttp.study.tasks.averaging import MovingAverage
+from sttp.study.tasks.construction import first_network
+from sttp.study.tasks.decay import decay_groups
+from sttp.study.tasks.gan import partner
+from sttp.study.tasks.images import open_images
+from sttp.study.tasks.supervised import accumulate
+from sttp.study.tasks.task import Evaluation
 
 HERE = Surroundings()
 
@@ -73,7 +73,7 @@ def quick_scores(monkeypatch):
     def score(self, images, split):
         return Evaluation(images.mean().item(), images.std().item(), {"classifier kernel distance": 0.0})
 
-    monkeypatch.setattr("sttp.study.gan_scores.GeneratedScores.__call__", score)
+    monkeypatch.setattr("sttp.study.tasks.gan_scores.GeneratedScores.__call__", score)
 
 
 RUNS = {
@@ -100,7 +100,7 @@ RUNS = {
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(name, tmp_path, monkeypatch, quick_scores):
     run, write = RUNS[name], training_module.write_checkpoint
-    whole = execute(run)
+    whole = perform(run)
     written = []
 
     def dying(folder, environment, content):
@@ -112,9 +112,9 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(name, tmp_path, m
     surroundings = Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
     monkeypatch.setattr(training_module, "write_checkpoint", dying)
     with pytest.raises(KeyboardInterrupt):
-        execute(run, surroundings)
+        perform(run, surroundings)
     assert written == [1, 2, 3]
-    resumed = execute(run, surroundings)
+    resumed = perform(run, surroundings)
     assert written == [1, 2, 3, 4, 5, 6]
     assert outcome(resumed) == outcome(whole)
     assert len(resumed.timing.step_seconds) == 6
@@ -122,16 +122,16 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(name, tmp_path, m
 
 def test_a_checkpoint_of_another_environment_or_a_damaged_one_is_left_alone(tmp_path, quick_scores):
     run, surroundings = RUNS["digits"], Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
-    whole = execute(run, surroundings)
+    whole = perform(run, surroundings)
     path = tmp_path / "runs" / run.identifier / CHECKPOINT
     saved = torch.load(path, weights_only=True)
     saved["content"]["trace"]["losses"][0] = 7.0
     torch.save(saved, path)
-    assert execute(run, surroundings).losses[0] == 7.0
+    assert perform(run, surroundings).losses[0] == 7.0
     torch.save(saved | {"environment": saved["environment"] | {"torch": "0"}}, path)
-    assert outcome(execute(run, surroundings)) == outcome(whole)
+    assert outcome(perform(run, surroundings)) == outcome(whole)
     path.write_bytes(path.read_bytes()[:100])
-    assert outcome(execute(run, surroundings)) == outcome(whole)
+    assert outcome(perform(run, surroundings)) == outcome(whole)
 
 
 def begun(run):
@@ -228,7 +228,7 @@ def test_running_statistics_of_a_moving_average_are_those_of_its_own_activations
 def test_looks_are_those_of_the_moving_average(task):
     common = {"steps": 30, "evaluations": 1, "batch_size": 64, "learning_rates": (0.1,)}
     common |= {"optimizer": "riemannian-sgd"} | ({"network": "digits"} if task == "digits" else {})
-    plain, still = (execute(run_of("dense", task, settings={"averaging": a}, **common)) for a in (0.0, 1 - 1e-9))
+    plain, still = (perform(run_of("dense", task, settings={"averaging": a}, **common)) for a in (0.0, 1 - 1e-9))
     assert plain.losses == still.losses
     first, last = (snapshot.validation.loss for snapshot in still.snapshots)
     assert last == pytest.approx(first, rel=1e-4) == pytest.approx(still.test.loss, rel=0.1)
@@ -248,7 +248,7 @@ def test_frames_and_normalized_spectra_do_not_decay(spectrum):
 
 def test_images_with_batch_norms_are_seen_in_evaluation_mode_and_the_classifier_learns():
     run = run_of("dense", "classification", learning_rates=(0.1,), steps=60, evaluations=1, batch_size=64)
-    result = execute(run)
+    result = perform(run)
     assert result.test.score > 0.5
     assert result.snapshots[0].validation.score < 0.3
     assert 0 < result.snapshots[0].validation.loss < 10
@@ -256,7 +256,7 @@ def test_images_with_batch_norms_are_seen_in_evaluation_mode_and_the_classifier_
 
 def test_samples_are_written_beside_the_result(tmp_path, quick_scores):
     run = RUNS["gan-sn"]
-    execute(run, Surroundings(folder=str(tmp_path)))
+    perform(run, Surroundings(folder=str(tmp_path)))
     assert (tmp_path / "runs" / run.identifier / SAMPLES).read_bytes().startswith(b"\x89PNG")
     images = torch.arange(5 * 3 * 2 * 2).reshape(5, 3, 2, 2) / 60
     canvas = grid(images)
@@ -285,8 +285,8 @@ class Writer:
 def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores):
     writer = Writer()
     monkeypatch.setattr(training_module, "open_board", lambda *_: Board(writer))
-    monkeypatch.setattr("sttp.study.board.STEPS_A_POINT", 2)
-    execute(RUNS["gan-sn"])
+    monkeypatch.setattr("sttp.study.runs.board.STEPS_A_POINT", 2)
+    perform(RUNS["gan-sn"])
     assert ("training/discriminator", 2) in writer.scalars
     assert ("training/generator", 6) in writer.scalars
     assert {step for name, step in writer.scalars if name == "validation/score"} == {0, 3, 6}
@@ -297,19 +297,19 @@ def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores
 PROGRAM = """
 import json, sys, torch
 torch.set_num_threads(1)
-from sttp.study import ranks
+from sttp.study.runs import processes
 from sttp.study.result import read_run
-from sttp.study.task import Evaluation
-from sttp.study.gan_scores import GeneratedScores
+from sttp.study.tasks.task import Evaluation
+from sttp.study.tasks.gan_scores import GeneratedScores
 GeneratedScores.__call__ = lambda self, images, split: Evaluation(images.mean().item(), images.std().item())
-from sttp.study.training import execute
+from sttp.study.runs.perform import perform
 from sttp.study.surroundings import Surroundings
-ranks.begin("cpu")
-results = [execute(read_run(values), Surroundings(folder=sys.argv[2])) for values in json.loads(sys.argv[1])]
+processes.begin("cpu")
+results = [perform(read_run(values), Surroundings(folder=sys.argv[2])) for values in json.loads(sys.argv[1])]
 found = [[result.losses, [s.validation.loss for s in result.snapshots]] for result in results]
-if ranks.rank() == 0:
-    print("found", ranks.world_size(), json.dumps(found))
-ranks.end()
+if processes.rank() == 0:
+    print("found", processes.world_size(), json.dumps(found))
+processes.end()
 """
 
 
@@ -336,6 +336,6 @@ def test_two_processes_have_the_losses_of_one(tmp_path, quick_scores):
     _, count, rest = lines[0].split(" ", 2)
     assert count == "2"
     for run, (losses, looks) in zip(runs, json.loads(rest), strict=True):
-        alone = execute(run)
+        alone = perform(run)
         assert losses == pytest.approx(alone.losses, rel=2e-4)
         assert looks == pytest.approx([snapshot.validation.loss for snapshot in alone.snapshots], rel=2e-3)

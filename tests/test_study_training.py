@@ -11,10 +11,10 @@ from torch import nn
 from sttp.layers import spectral_weights
 from sttp.layers.conversion import candidates
 from sttp.study import TASKS, Method, Result, Study
-from sttp.study.construction import first_network
-from sttp.study.memory import peak_memory, reset_peak_memory
-from sttp.study.task import ImageShape
-from sttp.study.training import execute
+from sttp.study.runs.memory import peak_memory, reset_peak_memory
+from sttp.study.runs.perform import perform
+from sttp.study.tasks.construction import first_network
+from sttp.study.tasks.task import ImageShape
 
 SHAPE = ImageShape(channels=1, size=8, classes=10)
 METHODS = (
@@ -72,7 +72,7 @@ def test_each_seed_starts_elsewhere_and_leaves_the_global_generator_alone():
 
 @pytest.mark.parametrize("method", ["dense", "sttp stiefel", "sttp householder-reduced"])
 def test_a_run_is_repeatable_to_the_last_bit(method):
-    first, second = execute(run_of(method)), execute(run_of(method))
+    first, second = perform(run_of(method)), perform(run_of(method))
     assert deterministic(first) == deterministic(second)
     assert first.losses[0] != first.losses[-1]
     assert [snapshot.step for snapshot in first.snapshots] == [0, 3, 6]
@@ -89,19 +89,19 @@ def test_all_methods_see_the_same_first_loss():
 @pytest.mark.parametrize("optimizer", ["riemannian-adam", "riemannian-sgd", "geoopt-adam", "geoopt-sgd"])
 def test_every_optimizer_lowers_the_loss(optimizer):
     run = replace(run_of("sttp grassmann", rate=0.02, optimizer=optimizer), steps=30, evaluations=1)
-    result = execute(run)
+    result = perform(run)
     assert sum(result.losses[-5:]) < sum(result.losses[:5])
     assert result.orthogonality_error < 1e-4
 
 
 def test_a_result_survives_json():
-    result = execute(run_of("sttp stiefel"))
+    result = perform(run_of("sttp stiefel"))
     assert Result.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False))) == result
 
 
 def test_singular_values_of_a_dense_network_are_those_of_numpy():
     run = run_of("dense")
-    snapshot = execute(run).snapshots[0]
+    snapshot = perform(run).snapshots[0]
     for candidate in candidates(first_network(run, SHAPE)):
         matrix = candidate.weight.detach().flatten(1)
         assert snapshot.singular_values[candidate.names[0]] == pytest.approx(
@@ -111,7 +111,7 @@ def test_singular_values_of_a_dense_network_are_those_of_numpy():
 
 @pytest.mark.parametrize("method", ["dense", "sttp stiefel", "sttp householder"])
 def test_a_loss_that_is_not_finite_ends_the_run(method):
-    result = execute(run_of(method, rate=1e30))
+    result = perform(run_of(method, rate=1e30))
     assert result.diverged
     assert 0 < result.diverged_at <= 2
     assert (result.test, result.validation, result.final_loss) == (None, None, None)
@@ -127,7 +127,7 @@ def test_a_nan_is_recorded_with_its_step(monkeypatch):
         return value * float("nan") if len(calls) == 4 else value
 
     monkeypatch.setattr(type(task), "loss", loss)
-    result = execute(run_of("sttp stiefel"))
+    result = perform(run_of("sttp stiefel"))
     assert result.diverged_at == 3
     assert len(result.losses) == 3
 
@@ -141,7 +141,7 @@ def test_the_test_split_is_read_once_and_at_the_end(monkeypatch):
         return evaluate(self, network, split)
 
     monkeypatch.setattr(type(task), "evaluate", recorded)
-    execute(run_of("dense"))
+    perform(run_of("dense"))
     assert reads.count("test") == 1
     assert reads[-1] == "test"
 
@@ -157,7 +157,7 @@ def test_peak_memory_sees_what_was_freed_and_only_since_the_reset():
 
 
 def test_timing_has_every_step():
-    result = execute(TINY.run(TINY.curves[0], 0.01, 0))
+    result = perform(TINY.run(TINY.curves[0], 0.01, 0))
     assert len(result.timing.step_seconds) == TINY.steps
     assert sum(result.timing.step_seconds) <= result.timing.total_seconds
     assert result.timing.threads == 1

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..ranks import generator_of
-from ..validation import require_integer
+from ..arguments import require_integer
+from ..runs.processes import generator_of
 from .image_data import Images
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, final
 import numpy as np
 import torch
 
-from ..digits import split_indices
+from ..tasks.digits import split_indices
 from .image_data import ImageData, Images
 from .resizing import resize_data
 from .source import Archive, DataSource, Found

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from ..validation import choose, require_integer
+from ..arguments import choose, require_integer
 from .cache import read_cached, usual_cache
 from .cifar import CIFAR10_SOURCE, CIFAR100_SOURCE
 from .digits import DIGITS_SOURCE

@@ -16,10 +16,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...layers.atomic_write import write_atomically
+from ..arguments import require_integer, require_positive
 from ..data.batches import batches
 from ..data.image_data import Images
 from ..data.normalization import Normalization
-from ..validation import require_integer, require_positive
 from .feature_network import FeatureNetwork
 
 # Raised when equal images and options give another classifier than before.

@@ -8,7 +8,7 @@ from typing import Any, final
 
 from torch import nn
 
-from ..validation import require_known
+from ..arguments import require_known
 
 
 @final

@@ -11,7 +11,7 @@ from typing import Any, final
 from ..conduct import make_runs
 from ..execution import Failure, perform_all, require_executor
 from ..optimizers import OPTIMIZERS, BuildOptimizer
-from ..plots import to_png
+from ..report.plots import to_png
 from ..storage import ResultsFolder, write_content
 from .comparison import Comparison, compare
 from .findings import findings

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ..validation import require_known
+from ..arguments import require_known
 from .reading import problem_of
 from .setting import Setting
 from .study import KIND, OPTIMIZER_STUDIES, OptimizerStudy

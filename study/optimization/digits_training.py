@@ -12,10 +12,10 @@ from torch import nn
 
 from ...layers import STTP, decompress, reparameterize, shared_evaluation
 from ...manifolds import Geometry
-from ..digits import digits_splits
+from ..arguments import require_integer
 from ..networks import NETWORKS
 from ..tasks import DIGITS
-from ..validation import require_integer
+from ..tasks.digits import digits_splits
 
 
 @final

@@ -65,7 +65,10 @@ def render(
         finished: whether all runs are there.
     """
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sttp.study"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        loader=jinja2.PackageLoader("sttp.study.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
     )
     return environment.get_template("optimizers.html").render(
         study=study,

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from ...optim import minimize
 from ..optimizers import BuildOptimizer
-from ..training import environment
+from ..runs.perform import environment
 from .contestants import METHODS
 from .result import OptimizationResult, OptimizationTiming
 from .run import OptimizationRun

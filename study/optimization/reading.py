@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from ..validation import choose, require_known
+from ..arguments import choose, require_known
 from .trial import PROBLEM_KINDS, AnyProblem
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Final, Self, final
 
-from ..validation import require_integer, require_positive
+from ..arguments import require_integer, require_positive
 from .reading import problem_of
 from .setting import Setting
 from .trial import AnyProblem

@@ -7,8 +7,8 @@ from typing import Final, cast, final
 
 from ...manifolds import QR, Cayley, Exponential, Geometry, Householder, Polar, Retraction, Riemannian
 from ...manifolds.stiefel import METRICS, Metric
+from ..arguments import require_known
 from ..parameterizations import GEOMETRIES
-from ..validation import require_known
 from .contestants import contestant_names, is_deterministic
 
 RETRACTIONS: Final[dict[str, Retraction]] = {

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
 
+from ..arguments import require_distinct, require_integer, require_positive, require_text
 from ..problems import Brockett, Completion, LeadingEigenspace, LowRankApproximation, Problem, Procrustes, Recovery
-from ..validation import require_distinct, require_integer, require_positive, require_text
 from .contestants import METHODS
 from .digits_training import DigitsTraining
 from .run import OptimizationRun

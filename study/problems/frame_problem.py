@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...manifolds import Geometry, haar_frame
-from ..validation import require_integer
+from ..arguments import require_integer
 from .problem import Problem, refuse_embedded, require_condition
 from .streams import Stream, generator
 from .variable import FrameVariable, Variable

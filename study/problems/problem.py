@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...manifolds import Geometry, Riemannian
-from ..validation import require_integer
+from ..arguments import require_integer
 from .variable import Variable
 
 

@@ -6,11 +6,11 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
-from .curve import Curve
+from ..curve import Curve
+from ..result import Result
+from ..selection import Results, chosen_runs, search
+from ..study import Study
 from .intervals import Interval
-from .result import Result
-from .selection import Results, chosen_runs, search
-from .study import Study
 
 MEBIBYTE = 2**20
 LOSS = "loss"

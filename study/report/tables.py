@@ -8,13 +8,13 @@ from typing import Final
 
 import pandas as pd
 
-from .metrics.inception import FID, INCEPTION_SCORE, KID
-from .paper import has_published, published_z
-from .result import Result
-from .selection import Results, chosen_runs, planned_runs
-from .study import Study
+from ..metrics.inception import FID, INCEPTION_SCORE, KID
+from ..paper import has_published, published_z
+from ..result import Result
+from ..selection import Results, chosen_runs, planned_runs
+from ..study import Study
+from ..tasks import TASKS
 from .summary import MEBIBYTE, CurveSummary
-from .tasks import TASKS
 
 COLUMNS: Final = (
     "method",

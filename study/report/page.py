@@ -8,14 +8,14 @@ from typing import Final
 
 import jinja2
 
+from ..paper import has_published
+from ..selection import Results, expected_total, pending_runs, planned_runs
+from ..study import Study
+from ..tasks import TASKS
 from .figures import CAPTIONS
 from .findings import findings
-from .paper import has_published
-from .selection import Results, expected_total, pending_runs, planned_runs
-from .study import Study
 from .summary import CurveSummary
 from .tables import column_titles, other_measures, summary_rows
-from .tasks import TASKS
 
 BASELINES: Final = {
     "sn": "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from .data import Images
+from ..data import Images
 
 # What is taken from the training images to choose by; nothing is ever chosen on the test split.
 VALIDATION_SHARE: Final = 0.1

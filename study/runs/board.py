@@ -9,10 +9,10 @@ from typing import Any, Final, Self, final
 
 from torch import Tensor
 
-from . import ranks
-from .run import Run
-from .surroundings import Surroundings
-from .task import Evaluation
+from ..run import Run
+from ..surroundings import Surroundings
+from ..tasks.task import Evaluation
+from . import processes
 
 # A scalar is read from the device and written once in so many steps.
 STEPS_A_POINT: Final = 20
@@ -58,7 +58,7 @@ def open_board(run: Run, surroundings: Surroundings, folder: Path | None) -> Boa
     Raises:
         ModuleNotFoundError: tensorboard is not installed.
     """
-    if not surroundings.tensorboard or folder is None or ranks.rank() != 0:
+    if not surroundings.tensorboard or folder is None or processes.rank() != 0:
         return Board()
     from torch.utils.tensorboard import SummaryWriter  # an extra
 

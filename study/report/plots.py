@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from ..curve import Method
+from ..result import LAST_STEPS
+from ..tasks.task import Task
 from .appearance import appearance
-from .curve import Method
-from .result import LAST_STEPS
 from .summary import CurveSummary
-from .task import Task
 
 Summaries = Sequence[CurveSummary]
 Series = tuple[np.ndarray, np.ndarray]

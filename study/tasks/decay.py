@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from ..layers import Free, spectral_weights
+from ...layers import Free, spectral_weights
 
 
 def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]] | list[nn.Parameter]:

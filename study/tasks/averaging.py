@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .synchronized_norm import separate_norms
+from ..runs.synchronized_norm import separate_norms
 
 # Training batches that running statistics are measured on: with batches of 64 a mean is then wrong by less than three
 # hundredths of a deviation, and a look costs as much as a few steps more.

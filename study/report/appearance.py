@@ -7,7 +7,7 @@ from typing import Final, Literal, final
 
 import matplotlib.colors
 
-from .curve import Method
+from ..curve import Method
 
 
 @final

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import nn
 
-from ..layers import STTP, decompress, reparameterize
-from ..layers.conversion import candidates
-from .baselines import BASELINES
-from .networks import NETWORKS
-from .parameterizations import DENSE, SPECTRA
+from ...layers import STTP, decompress, reparameterize
+from ...layers.conversion import candidates
+from ..baselines import BASELINES
+from ..networks import NETWORKS
+from ..parameterizations import DENSE, SPECTRA
 from .task import ImageShape
 
 if TYPE_CHECKING:
-    from .run import Run
+    from ..run import Run
 
 # The networks of GANs name the size of their images.
 NETWORKS_OF_ONE_SIZE: Final = re.compile(r"^sngan(\d+)-")

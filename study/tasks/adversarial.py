@@ -11,21 +11,21 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..layers import shared_evaluation
-from ..optim import d_optimal
-from . import ranks
+from ...layers import shared_evaluation
+from ...optim import d_optimal
+from ..data import Batch, to_symmetric
+from ..networks.sngan import NOISE_DIMENSION
+from ..optimizers import OPTIMIZERS
+from ..runs import processes
+from ..surroundings import Surroundings
 from .averaging import STATISTICS_BATCHES, MovingAverage
-from .data import Batch, to_symmetric
 from .decay import decay_groups
 from .images import ImageSplits
-from .networks.sngan import NOISE_DIMENSION
-from .optimizers import OPTIMIZERS
 from .supervised import accumulate, autocast
-from .surroundings import Surroundings
 from .task import Evaluation, Split, Training
 
 if TYPE_CHECKING:
-    from .run import Run
+    from ..run import Run
 
 # What noise is drawn for: each purpose has numbers of its own, apart from those of data.batches.
 CRITIC, GENERATOR, SAMPLES, VALIDATION, TEST, STATISTICS = range(16, 22)
@@ -74,15 +74,15 @@ class AdversarialTraining(Training):
         score: Score,
         surroundings: Surroundings,
     ) -> None:
-        ranks.require_divisible(run.batch_size, run.settings.accumulation)
-        self._device = torch.device(ranks.own_device(surroundings.device))
+        processes.require_divisible(run.batch_size, run.settings.accumulation)
+        self._device = torch.device(processes.own_device(surroundings.device))
         self.network, self._partner = network.to(self._device), partner.to(self._device)
         self._run, self._splits, self._score = run, splits, score
         about_generator = run.network.endswith("generator")
         generator, discriminator = (network, partner) if about_generator else (partner, network)
         self._generator, self._discriminator = generator, discriminator
-        self._parallel_generator = ranks.parallel(generator)
-        self._parallel_discriminator = ranks.parallel(discriminator)
+        self._parallel_generator = processes.parallel(generator)
+        self._parallel_discriminator = processes.parallel(discriminator)
         self._optimizers = [self._optimizer(module) for module in (generator, discriminator)]
         self._schedules = [LambdaLR(o, lambda step: 1 - step / run.steps) for o in self._optimizers]
         decay = run.settings.averaging
@@ -111,8 +111,8 @@ class AdversarialTraining(Training):
         if self._average is not None:
             self._average.update()
         self._losses = {
-            "discriminator": ranks.mean(torch.stack(losses).mean()),
-            "generator": ranks.mean(generator_loss),
+            "discriminator": processes.mean(torch.stack(losses).mean()),
+            "generator": processes.mean(generator_loss),
         }
         return self._losses["discriminator"]
 
@@ -162,16 +162,16 @@ class AdversarialTraining(Training):
         """Give a generator in training mode some batches of noise."""
         with shared_evaluation(generator), autocast(self._run, self._device):
             for index in range(STATISTICS_BATCHES):
-                for piece in ranks.pieces(self._whole(None, STATISTICS, index), self._run.settings.accumulation):
+                for piece in processes.pieces(self._whole(None, STATISTICS, index), self._run.settings.accumulation):
                     self._generate(generator, piece)
 
     def _round(self, real: Batch | None, *key: int) -> list[Round]:
         """Return this process's part of a step, in pieces."""
-        return ranks.pieces(ranks.share(self._whole(real, *key)), self._run.settings.accumulation)
+        return processes.pieces(processes.share(self._whole(real, *key)), self._run.settings.accumulation)
 
     def _whole(self, real: Batch | None, *key: int) -> Round:
         """Return what all processes see in a step."""
-        generator = ranks.generator_of(self._run.seed, *key)
+        generator = processes.generator_of(self._run.seed, *key)
         size = self._run.batch_size
         noise = torch.randn(size, NOISE_DIMENSION, generator=generator).to(self._device)
         wanted = torch.randint(self._splits.shape.classes, (size,), generator=generator).to(self._device)
@@ -210,7 +210,7 @@ class AdversarialTraining(Training):
     def _generated(self, count: int, purpose: int) -> Tensor:
         """Return images in [−1, 1] of the generator, or of its moving average, in evaluation mode."""
         module = self._generator if self._average is None else self._average.network(self._show_noise)
-        noise = ranks.generator_of(self._run.seed, purpose)
+        noise = processes.generator_of(self._run.seed, purpose)
         training = module.training
         module.eval()
         images = []

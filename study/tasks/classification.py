@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import shared_evaluation
+from ...layers import shared_evaluation
+from ..data import Batch
+from ..surroundings import Surroundings
 from .construction import is_classifier
-from .data import Batch
 from .images import ImageSplits, image_shape, open_images
-from .surroundings import Surroundings
 from .task import Evaluation, ImageShape, Split, SupervisedTask
 
 if TYPE_CHECKING:
-    from .run import Run
+    from ..run import Run
 
 EVALUATION_BATCH: Final = 500
 

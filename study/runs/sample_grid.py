@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib import image
 from torch import Tensor
 
-from ..layers.atomic_write import write_atomically
-from .task import Training
+from ...layers.atomic_write import write_atomically
+from ..tasks.task import Training
 
 SAMPLES: Final = "samples.png"
 

@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import shared_evaluation
-from .surroundings import Surroundings
+from ...layers import shared_evaluation
+from ..arguments import require_known
+from ..surroundings import Surroundings
 from .task import Evaluation, ImageShape, Split, SupervisedTask
-from .validation import require_known
 
 if TYPE_CHECKING:
-    from .run import Run
+    from ..run import Run
 
 # 30 batches of 32 make an epoch; validation and test share the other 837 scans.
 TRAINING_SIZE: Final = 960

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, final
 
 from torch import Tensor, nn
 
-from .networks import NETWORKS
-from .surroundings import Surroundings
+from ..networks import NETWORKS
+from ..surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from .intervals import Interval
-    from .run import Run
+    from ..report.intervals import Interval
+    from ..run import Run
 
 Split = Literal["validation", "test"]
 # Settings that are options of a network by the same name.

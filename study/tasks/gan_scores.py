@@ -9,10 +9,8 @@ from typing import Final, final
 
 from torch import Tensor
 
-from . import ranks
-from .data import from_symmetric
-from .images import ImageSplits
-from .metrics import (
+from ..data import from_symmetric
+from ..metrics import (
     CLASSIFIER_FRECHET_DISTANCE,
     CLASSIFIER_KERNEL_DISTANCE,
     CLASSIFIER_SCORE,
@@ -21,7 +19,9 @@ from .metrics import (
     classifier_scores,
     feature_classifier,
 )
-from .metrics.inception import inception_scores
+from ..metrics.inception import inception_scores
+from ..runs import processes
+from .images import ImageSplits
 from .task import Evaluation, Split
 
 CLASSIFIERS: Final = "classifiers"
@@ -65,7 +65,9 @@ class GeneratedScores:
 # By the data set's identity, which images.open_images keeps once a process.
 @lru_cache(maxsize=2)
 def _classifier(splits: ImageSplits, cache: Path | None, device: str) -> FeatureClassifier:
-    with ranks.first_alone():  # under torchrun all processes come here, and the others find what the first has trained
+    with (
+        processes.first_alone()
+    ):  # under torchrun all processes come here, and the others find what the first has trained
         return feature_classifier(splits.labelled.images, splits.labelled.classes, cache=cache, device=device)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from ..result import LAST_STEPS
+from ..runs.sample_grid import SAMPLES
+from ..storage import RUNS
+from ..study import Study
+from ..tasks import TASKS
 from .plots import accuracy_figure, loss_figure, orthogonality_figure, spectrum_figure, to_png
-from .result import LAST_STEPS
-from .sample_grid import SAMPLES
 from .spectrum_plots import heat_map_figure, sample_figure
-from .storage import RUNS
-from .study import Study
 from .summary import CurveSummary
-from .tasks import TASKS
 
 ACCURACY, LOSS, SPECTRA, ORTHOGONALITY = "accuracy.png", "loss.png", "singular_values.png", "orthogonality.png"
 HEAT_MAPS, IMAGES = "spectra_over_training.png", "samples.png"

@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import torch
 from torch import nn
 
-from . import ranks
+from ..metrics import CLASSIFIER_FRECHET_DISTANCE, CLASSIFIER_KERNEL_DISTANCE, CLASSIFIER_SCORE
+from ..parameterizations import DENSE
+from ..runs import processes
+from ..surroundings import Surroundings
 from .adversarial import AdversarialTraining
 from .construction import constrained, is_classifier, plain_network
 from .gan_scores import GeneratedScores
 from .images import image_shape, open_images
-from .metrics import CLASSIFIER_FRECHET_DISTANCE, CLASSIFIER_KERNEL_DISTANCE, CLASSIFIER_SCORE
-from .parameterizations import DENSE
-from .surroundings import Surroundings
 from .task import ImageShape, Task, Training
 
 if TYPE_CHECKING:
-    from .run import Run
+    from ..run import Run
 
 
 @final
@@ -91,7 +91,7 @@ class Gan(Task):
     def training(self, run: Run, network: nn.Module, surroundings: Surroundings) -> Training:
         """Begin the training of the pair."""
         splits = open_images(run, surroundings)
-        device = ranks.own_device(surroundings.device)
+        device = processes.own_device(surroundings.device)
         score = GeneratedScores(splits, surroundings.folder, device, run.settings.inception)
         return AdversarialTraining(run, network, partner(run, splits.shape), splits, score, surroundings)
 

@@ -14,26 +14,26 @@ import torch
 from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
 
-from ..layers import report, spectral_weights
-from . import ranks
+from ...layers import report, spectral_weights
+from ..result import Result, Snapshot, Timing, read_snapshot
+from ..run import Run
+from ..spectra import network_spectra
+from ..surroundings import Surroundings
+from ..tasks import TASKS
+from ..tasks.construction import first_network, weight_entries
+from ..tasks.task import Training
+from . import processes
 from .board import Board, open_board
 from .checkpoint import read_checkpoint, write_checkpoint
-from .construction import first_network, weight_entries
 from .heartbeat import Heartbeat
 from .memory import peak_memory, reset_peak_memory
-from .result import Result, Snapshot, Timing, read_snapshot
-from .run import Run
 from .sample_grid import write_samples
-from .spectra import network_spectra
-from .surroundings import Surroundings
-from .task import Training
-from .tasks import TASKS
 
 # A GPU is asked for its losses once in so many steps: each question makes it wait.
 STEPS_A_READING: Final = 20
 
 
-def execute(run: Run, surroundings: Surroundings | None = None) -> Result:
+def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
     """Train, and read the test split once at the end. torch's global generator is left alone.
 
     Where the surroundings have a folder, the run writes checkpoints there and goes on from the one it finds; its
@@ -64,7 +64,7 @@ def execute(run: Run, surroundings: Surroundings | None = None) -> Result:
     timing = Timing(
         tuple(trace.step_seconds), seconds, peak_memory(surroundings.device), base_memory, torch.get_num_threads()
     )
-    if folder is not None and ranks.rank() == 0:
+    if folder is not None and processes.rank() == 0:
         write_samples(folder, training)
     return Result(
         run,
@@ -143,7 +143,7 @@ def _train(
     """Make the steps that the trace does not have yet, with looks at the network and checkpoints on the way."""
     looks = {round(run.steps * k / run.evaluations) for k in range(run.evaluations)}
     reading = 1 if surroundings.device == "cpu" else STEPS_A_READING
-    told = folder if ranks.rank() == 0 else None
+    told = folder if processes.rank() == 0 else None
     heartbeat, unread = Heartbeat(told, len(trace.losses), run.steps), _Unread(trace)
     checkpointed = time.monotonic()
     for step in range(len(trace.losses), run.steps):
@@ -162,7 +162,7 @@ def _train(
         heartbeat.beat(step + 1)
         board.scalars(step + 1, training.scalars)
         if folder is not None and time.monotonic() - checkpointed > surroundings.checkpoint_seconds and unread.read():
-            if ranks.rank() == 0:
+            if processes.rank() == 0:
                 content = {"step": step + 1, "training": training.state()}
                 content["trace"] = trace.saved(time.perf_counter() - begun)
                 write_checkpoint(folder, _conditions(surroundings), content)

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
-from ..layers import shared_evaluation
-from ..optim import d_optimal
-from . import ranks
+from ...layers import shared_evaluation
+from ...optim import d_optimal
+from ..optimizers import OPTIMIZERS
+from ..runs import processes
+from ..settings import PRECISIONS
+from ..surroundings import Surroundings
 from .averaging import STATISTICS_BATCHES, MovingAverage
 from .decay import decay_groups
-from .optimizers import OPTIMIZERS
-from .settings import PRECISIONS
-from .surroundings import Surroundings
 from .task import Evaluation, Split, SupervisedTask, Training
 
 if TYPE_CHECKING:
-    from .run import Run
+    from ..run import Run
 
 
 @final
@@ -43,10 +43,10 @@ class SupervisedTraining(Training):
     """
 
     def __init__(self, task: SupervisedTask, run: Run, network: nn.Module, surroundings: Surroundings) -> None:
-        ranks.require_divisible(run.batch_size, run.settings.accumulation)
-        self._device = torch.device(ranks.own_device(surroundings.device))
+        processes.require_divisible(run.batch_size, run.settings.accumulation)
+        self._device = torch.device(processes.own_device(surroundings.device))
         self.network = network.to(self._device)
-        self._parallel = ranks.parallel(self.network)
+        self._parallel = processes.parallel(self.network)
         self._task = task
         self._run = run
         parameters = decay_groups(self.network, run.settings.weight_decay)
@@ -60,8 +60,8 @@ class SupervisedTraining(Training):
     def step(self, step: int) -> Tensor:
         """Make a step; return its loss."""
         self._optimizer.zero_grad()
-        pieces = ranks.pieces(ranks.share(next(self._batches)), self._run.settings.accumulation)
-        self._loss = ranks.mean(accumulate(self._parallel, pieces, self._piece_loss))
+        pieces = processes.pieces(processes.share(next(self._batches)), self._run.settings.accumulation)
+        self._loss = processes.mean(accumulate(self._parallel, pieces, self._piece_loss))
         self._optimizer.step()
         self._schedule.step()
         if self._average is not None:
@@ -104,7 +104,7 @@ class SupervisedTraining(Training):
         """Give a network in training mode the first batches."""
         with shared_evaluation(network), autocast(self._run, self._device):
             for batch in islice(self._task.batches(self._run.seed, self._run.batch_size), STATISTICS_BATCHES):
-                for piece in ranks.pieces(batch, self._run.settings.accumulation):
+                for piece in processes.pieces(batch, self._run.settings.accumulation):
                     self._task.loss(network, piece)
 
     def _piece_loss(self, batch: Any) -> Tensor:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import torch
 
-from . import ranks
-from .data import DATA, Batch, Images, Normalization, augment, batches, fetch_missing, load
+from ..arguments import choose
+from ..data import DATA, Batch, Images, Normalization, augment, batches, fetch_missing, load
+from ..runs import processes
+from ..surroundings import Surroundings
 from .splitting import SPLIT_SEED, hold_out, thin_out
-from .surroundings import Surroundings
 from .task import ImageShape, Split
-from .validation import choose
 
 if TYPE_CHECKING:
-    from .run import Run
+    from ..run import Run
 
 # Data sets whose shape is known without them.
 KNOWN_SHAPES: Final[dict[str, ImageShape]] = {
@@ -81,7 +81,7 @@ def open_images(run: Run, surroundings: Surroundings) -> ImageSplits:
     Raises:
         ValueError: the data is not there or damaged.
     """
-    settings, device = run.settings, ranks.own_device(surroundings.device)
+    settings, device = run.settings, processes.own_device(surroundings.device)
     if surroundings.synthetic:
         return _synthetic(settings.data, image_shape(run, surroundings), run.batch_size, device)
     return _open(settings.data, surroundings.data, settings.size, settings.images, device)

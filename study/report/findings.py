@@ -6,12 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from ..metrics.spectra import LayerSpectrum
+from ..result import Snapshot
+from ..spectra import stable_ranks
+from ..tasks.task import Task
 from .intervals import Interval
-from .metrics.spectra import LayerSpectrum
-from .result import Snapshot
-from .spectra import stable_ranks
 from .summary import CurveSummary
-from .task import Task
 
 Summaries = Sequence[CurveSummary]
 

@@ -1,0 +1,1 @@
+"""How one run of a study is made: its steps, checkpoints, logs and processes."""
