@@ -197,7 +197,7 @@ def _mean_scores(group: Sequence[CurveSummary]) -> dict[int, float]:
 
 
 def _paired(first: dict[int, float], second: dict[int, float]) -> Interval:
-    """Return the interval of the differences, seed by seed: equal seeds share batches and first weights."""
+    """Return the interval of the differences, seed by seed: equal seeds share batches."""
     return Interval.of(first[seed] - second[seed] for seed in sorted(first.keys() & second.keys()))
 
 

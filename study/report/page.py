@@ -19,7 +19,7 @@ from .tables import column_titles, other_measures, summary_rows
 
 BASELINES: Final = {
     "sn": "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
-    "step follows (Miyato et al. 2018); Z = 100 %.",
+    "forward follows (Miyato et al. 2018); Z = 100 %.",
     "sr": "Spectral regularization: the same, with normalized singular values that a step may raise and not lower "
     "(Liu et al. 2019); Z = 100 %.",
 }
@@ -34,7 +34,7 @@ def render(
         study: what was compared.
         results: of all finished runs.
         summaries: of the curves.
-        figures: PNG files by the names above.
+        figures: PNG files by their names in ``figures.CAPTIONS``.
         name: the study's folder, by which the report says where its tables are.
     """
     task = TASKS[study.task]
@@ -60,6 +60,8 @@ def render(
         ],
         finished=len(planned_runs(study, results)) - len(pending_runs(study, results)),
         expected=expected_total(study, results),
+        threads=sorted({result.timing.threads for result in results.values()}),
+        devices=sorted({result.environment.get("device", "cpu") for result in results.values()}),
         environments=sorted({", ".join(f"{k} {v}" for k, v in r.environment.items()) for r in results.values()}),
         folder=name,
     )

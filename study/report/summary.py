@@ -72,7 +72,7 @@ class CurveSummary:
 
     @property
     def peak_memory(self) -> float:
-        """Largest resident set of a worker process during a run, in MiB."""
+        """Largest peak memory of a run, in MiB."""
         return max(result.timing.peak_memory for result in self.results) / MEBIBYTE
 
     @property
