@@ -6,7 +6,6 @@ import contextlib
 import enum
 import fnmatch
 import json
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,6 @@ from typing import Annotated, Final, final
 import geoopt
 import torch
 import typer
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from ..manifolds import (
     QR,
@@ -36,6 +32,7 @@ from ..manifolds import (
 )
 from ..manifolds.checks import CheckResult, Finding, Verdict
 from ..manifolds.stiefel import METRICS
+from .printing import empty_table, standard_output
 
 # Tall, p > 1 and n > 2p: all parts of a tangent vector are there, and nothing takes long.
 SHAPE: Final = (9, 4)
@@ -154,8 +151,7 @@ def check_command(
         ]
         typer.echo(json.dumps({"dtype": str(dtype), "device": device, "passed": passed, "manifolds": rows}, indent=2))
     else:
-        # Where there is no terminal there is no width, and rich would squeeze the table.
-        _print(found, Console(width=None if sys.stdout.isatty() else 132), f"{dtype} on {device}")
+        _print(found, f"{dtype} on {device}")
     if not passed:
         raise typer.Exit(1)
 
@@ -212,13 +208,8 @@ def _draw(found: list[tuple[Entry, tuple[CheckResult, CheckResult]]], folder: Pa
         retraction.plot().savefig(folder / f"{entry.name}-retraction.png", dpi=120)
 
 
-def _print(found: list[tuple[Entry, tuple[CheckResult, CheckResult]]], console: Console, title: str) -> None:
-    table = Table(
-        title=f"Geometry, {title}", title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
-    )
-    table.add_column("manifold", no_wrap=True)
-    for name in COLUMNS:
-        table.add_column(name, justify="center")
+def _print(found: list[tuple[Entry, tuple[CheckResult, CheckResult]]], title: str) -> None:
+    console, table = standard_output(), empty_table(f"Geometry, {title}", ("manifold", *COLUMNS), "center")
     for position, (entry, results) in enumerate(found):
         findings = [finding for result in results for finding in result.findings]
         follows = position + 1 < len(found) and found[position + 1][0].is_ours != entry.is_ours

@@ -32,6 +32,9 @@ BAD_ARGUMENT: Final = 2
 FAILURE: Final = 1
 INTERRUPTED: Final = 130
 
+# What `sttp study` is told of studies of every kind.
+OF_ALL_STUDIES: Final = ("name", "output", "workers", "executor", "as_json")
+
 # What typer raises for a command line that it cannot read: the base of its public exception, which typer either
 # takes from click or has of its own, depending on its version.
 UsageError: Final = cast("type[Exception]", typer.BadParameter.__base__)
@@ -71,6 +74,7 @@ def root(context: typer.Context) -> None:
 
 @app.command("study")
 def study_command(
+    context: typer.Context,
     name: Annotated[
         str, typer.Argument(help=f"A built-in study ({', '.join([*STUDIES, *OPTIMIZER_STUDIES])}), or a TOML file.")
     ],
@@ -124,19 +128,7 @@ def study_command(
     from .progress import ProgressDisplay
 
     if (compared := optimizer_study(name)) is not None:
-        _refuse_options_of_trainings(
-            name,
-            data=data is not None,
-            download=download,
-            size=size is not None,
-            scale=scale is not None,
-            set=bool(changes),
-            dry_run=dry_run,
-            device=device != "cpu",
-            threads=threads != THREADS,
-            checkpoint_seconds=checkpoint_seconds != CHECKPOINT_SECONDS,
-            tensorboard=tensorboard,
-        )
+        _refuse_options_of_trainings(context)
         from .optimization.conduct import run_optimizer_study
 
         with ProgressDisplay() as display:
@@ -171,17 +163,19 @@ def study_command(
     processes.end()
 
 
-def _refuse_options_of_trainings(name: str, **given: bool) -> None:
-    """Refuse options that only studies of trained networks have.
+def _refuse_options_of_trainings(context: typer.Context) -> None:
+    """Refuse options of `sttp study` that studies of optimizers do not have.
 
     Raises:
         ValueError: one was given.
     """
-    for option in (option for option, is_given in given.items() if is_given):
-        raise ValueError(
-            f"--{option.replace('_', '-')} is for studies of trained networks, got it with {name!r}, which compares "
-            f"optimizers; leave it out, or give a TOML file with other keys (docs/optimizers.md)"
-        )
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name not in OF_ALL_STUDIES and source is not None and source.name == "COMMANDLINE":
+            raise ValueError(
+                f"{parameter.opts[0]} is for studies of trained networks, got it with {context.params['name']!r}, "
+                f"which compares optimizers; leave it out, or give a TOML file with other keys (docs/optimizers.md)"
+            )
 
 
 @app.command("plot")

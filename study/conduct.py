@@ -15,7 +15,7 @@ from .report.figures import study_figures
 from .report.findings import findings
 from .report.page import render
 from .report.summary import CurveSummary, summarize
-from .report.tables import column_titles, results_table, summary_rows, timings_table
+from .report.tables import column_titles, results_table, spectra_table, summary_rows, timings_table
 from .result import Result
 from .run import Run
 from .runs import processes
@@ -188,6 +188,9 @@ def _write_all(folder: TrainingsFolder, results: Results) -> Outcome:
     figures = study_figures(study, outcome.summaries, path)
     write_content(path / "results.csv", results_table(study, results).to_csv(index=False, lineterminator="\n"))
     write_content(path / "timings.csv", timings_table(study, results).to_csv(index=False, lineterminator="\n"))
+    # As many digits as float32 has, in which networks are.
+    spectra = spectra_table(study, results).to_csv(index=False, lineterminator="\n", float_format="%.8g")
+    write_content(path / "spectra.csv", spectra)
     for name, data in figures.items():
         write_content(path / name, data)
     write_content(outcome.report, render(study, results, outcome.summaries, figures, path.name))

@@ -43,10 +43,7 @@ class Method:
                 require_known("spectrum", self.spectrum, (*SPECTRA, *FLAVOURS))
                 object.__setattr__(self, "spectrum", FLAVOURS.get(self.spectrum, self.spectrum))
             return
-        for name in ("geometry", "spectrum"):
-            if getattr(self, name) is not None:
-                kind = f"parameterization {self.parameterization!r}"
-                raise ValueError(f"{name} must be absent with the {kind}, got {getattr(self, name)!r}")
+        _require_absent(self.parameterization, geometry=self.geometry, spectrum=self.spectrum)
 
     @classmethod
     def parse(cls, text: object) -> Self:
@@ -103,10 +100,7 @@ class Curve:
 
     def __post_init__(self) -> None:
         if self.method.is_plain:
-            for name, value in (("rank", self.rank), ("spectrum", self.spectrum)):
-                if value is not None:
-                    kind = f"parameterization {self.method.parameterization!r}"
-                    raise ValueError(f"{name} must be absent with the {kind}, got {value!r}")
+            _require_absent(self.method.parameterization, rank=self.rank, spectrum=self.spectrum)
             return
         require_integer("rank", self.rank, minimum=1)
         require_known("spectrum", self.spectrum, SPECTRA)
@@ -133,3 +127,16 @@ class Curve:
 
     def __str__(self) -> str:
         return str(self.method) if self.rank is None else f"{self.method}, rank {self.rank}"
+
+
+def _require_absent(parameterization: str, **values: object) -> None:
+    """Refuse what plain weights do not have.
+
+    Raises:
+        ValueError: a value is given.
+    """
+    for name, value in values.items():
+        if value is not None:
+            raise ValueError(
+                f"{name} must be absent with the parameterization {parameterization!r}, got {value!r}; leave it out"
+            )

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, final
 
 import joblib
-import torch
 
 from ..layers import report
 from .curve import Curve
@@ -20,7 +19,7 @@ from .runs.memory import peak_memory, reset_peak_memory
 from .study import Study
 from .surroundings import Surroundings
 from .tasks import TASKS
-from .tasks.construction import first_network, plain_network, require_buildable
+from .tasks.construction import first_network, require_buildable, weightless_network
 
 # Batches that are measured where a whole one would take longer than a few seconds: a step is affine in its batch.
 SMALL_BATCHES: Final = (4, 8)
@@ -133,7 +132,10 @@ def estimate_study(
     # One at a time: several at once would measure each other.
     for made in perform_all(_Measure(surroundings), runs, executor, 1, surroundings.threads):
         if isinstance(made, Failure):
-            raise RuntimeError(f"a step of {made.run.name!r} failed ({made.summary})")
+            raise RuntimeError(
+                f"a step of {made.run.name!r} failed ({made.summary}); if memory was short, give a smaller batch_size, "
+                "more pieces of it by accumulation, or another device"
+            )
         measured[made.run] = made
     count = len(study.learning_rates) + len(study.seeds) - 1
     rows = [
@@ -150,9 +152,7 @@ def compression(run: Run, surroundings: Surroundings) -> float:
     if spec is None:
         return 100.0
     shape = TASKS[run.task].image_shape(run, surroundings)
-    with torch.device("meta"):
-        network = plain_network(run.network, run, shape, run.settings.width)
-    return report(network, spec, NETWORKS[run.network].skip).z
+    return report(weightless_network(run, shape), spec, NETWORKS[run.network].skip).z
 
 
 @final

@@ -20,8 +20,8 @@ from .runs.perform import perform
 from .surroundings import THREADS, Surroundings
 
 Configure = Callable[[int], AbstractContextManager[Any]]
-Job = TypeVar("Job")
-Product = TypeVar("Product")
+Work = TypeVar("Work")
+Made = TypeVar("Made")
 
 # Idle workers end after so many seconds: those that outlive a killed study would else stay for minutes.
 IDLE_SECONDS: Final = 15
@@ -36,10 +36,10 @@ _EXECUTORS: Final[dict[str, Configure]] = {
 
 @final
 @dataclass(frozen=True)
-class Failure(Generic[Job]):
+class Failure(Generic[Work]):
     """A run that raised an exception: its traceback, and the last line of it."""
 
-    run: Job
+    run: Work
     text: str
     summary: str
 
@@ -81,12 +81,12 @@ def execute_all(
 
 
 def perform_all(
-    perform: Callable[[Job], Product],
-    jobs: Iterable[Job],
+    perform: Callable[[Work], Made],
+    jobs: Iterable[Work],
     executor: str = "loky",
     workers: int | None = None,
     threads: int = THREADS,
-) -> Iterator[Product | Failure[Job]]:
+) -> Iterator[Made | Failure[Work]]:
     """Yield what a function makes of each job as it ends, in any order.
 
     Args:
@@ -110,7 +110,7 @@ def perform_all(
             yield from joblib.Parallel(batch_size=1)(some)
 
 
-def _guarded(perform: Callable[[Job], Product], job: Job, threads: int) -> Product | Failure[Job]:
+def _guarded(perform: Callable[[Work], Made], job: Work, threads: int) -> Made | Failure[Work]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

@@ -13,9 +13,10 @@ from typing import Final, final
 
 from .arguments import choose, require_positive
 from .curve import Curve, Method
+from .parameterizations import FLAVOURS
 from .settings import Settings
 from .study import Study
-from .tasks.images import LABELLED
+from .tasks.images import KNOWN_SHAPES, LABELLED
 from .tasks.task import ImageShape
 
 # Steps of the paper's schedules: of the classifier, and of the generator.
@@ -27,8 +28,8 @@ RANK: Final = 64
 DISCRIMINATORS: Final = {8: (32, 8, 1), 32: (128, 32, 1), 48: (1024, 64, 16), 64: (1024, 64, 16)}
 GENERATORS: Final = {8: (32, 1), 32: (256, 1), 48: (512, 8), 64: (1024, 16)}
 
-FLAVOURS: Final = ("C", "L", "R")
-BASELINES: Final = (Method("sn"), Method("sr"))
+ALL_FLAVOURS: Final = tuple(FLAVOURS)
+NORMALIZED: Final = (Method("sn"), Method("sr"))
 
 
 @final
@@ -109,18 +110,18 @@ def _gan(shape: ImageShape, scale: float, methods: tuple[Method, ...], about: st
         learning_rates=(2e-3,) if small else (2e-4,),
         extensions=0,
         seeds=(0,),
-        steps=_steps(400 if small else STEPS, scale),
+        steps=_steps(800 if small else STEPS, scale),
         batch_size=32 if small else 64,
         evaluations=10,
         settings=Settings(width=own, partner_width=other, samples=2_000 if small else 10_000),
     )
 
 
-def _flavours(parameterization: str, geometry: str, flavours: tuple[str, ...] = FLAVOURS) -> tuple[Method, ...]:
+def _flavours(parameterization: str, geometry: str, flavours: tuple[str, ...] = ALL_FLAVOURS) -> tuple[Method, ...]:
     return tuple(Method(parameterization, geometry, flavour) for flavour in flavours)
 
 
-def _paper_methods(flavours: tuple[str, ...] = FLAVOURS) -> tuple[Method, ...]:
+def _paper_methods(flavours: tuple[str, ...] = ALL_FLAVOURS) -> tuple[Method, ...]:
     """Return SVDP and STTP as the paper has them, in Householder charts without redundancy."""
     svdp = tuple(
         Method("svdp", "householder-reduced" if flavour == "C" else "householder", flavour) for flavour in flavours
@@ -132,11 +133,11 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
     "paper-fig7": Experiment("Accuracy of a wide residual network against its compression", _figure7),
     "paper-table1": Experiment(
         "GANs with a reduced discriminator, by flavour",
-        lambda shape, scale: _gan(shape, scale, BASELINES + _paper_methods(), "discriminator", reduced=True),
+        lambda shape, scale: _gan(shape, scale, NORMALIZED + _paper_methods(), "discriminator", reduced=True),
     ),
     "paper-table2": Experiment(
         "GANs with a compressed full discriminator, by flavour",
-        lambda shape, scale: _gan(shape, scale, BASELINES + _paper_methods(), "discriminator", reduced=False),
+        lambda shape, scale: _gan(shape, scale, NORMALIZED + _paper_methods(), "discriminator", reduced=False),
     ),
     "paper-table3": Experiment(
         "GANs with a compressed generator, by flavour",
@@ -147,7 +148,7 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
         lambda shape, scale: _gan(
             shape,
             scale,
-            (*BASELINES, *_paper_methods(("L", "R")), *_flavours("sttp", "stiefel", ("R",))),
+            (*NORMALIZED, *_paper_methods(("L", "R")), *_flavours("sttp", "stiefel", ("R",))),
             "discriminator",
             reduced=True,
         ),
@@ -155,7 +156,8 @@ EXPERIMENTS: Final[dict[str, Experiment]] = {
     "paper-fig6": Experiment(
         "Spectra of a reduced discriminator during training",
         lambda shape, scale: replace(
-            _gan(shape, scale, (*BASELINES, *_paper_methods(("L", "R"))), "discriminator", reduced=True), evaluations=20
+            _gan(shape, scale, (*NORMALIZED, *_paper_methods(("L", "R"))), "discriminator", reduced=True),
+            evaluations=20,
         ),
     ),
 }
@@ -178,7 +180,7 @@ def _steps(steps: int, scale: float) -> int:
     return max(20, round(steps * scale))
 
 
-def _width(width: int, scale: float, multiple: int) -> int | None:
+def _width(width: int, scale: float, multiple: int) -> int:
     """Return the width at a scale."""
     return max(multiple, round(width * math.sqrt(scale) / multiple) * multiple)
 
@@ -209,17 +211,17 @@ TABLE_2_Z: Final[dict[str, dict[tuple[str, str], str]]] = {
 }
 
 
-# The networks that Table 2 is about.
-FULL_DISCRIMINATORS: Final = ("sngan32-discriminator", "sngan48-discriminator")
+# The networks that Table 2 is about, by data set.
+FULL_DISCRIMINATORS: Final = {"cifar10": "sngan32-discriminator", "stl10": "sngan48-discriminator"}
 
 
 def has_published(study: Study) -> bool:
     """Return whether the paper prints a Z for the methods of a study: Table 2, at full size."""
-    settings, full, data = study.settings, {"cifar10": 128, "stl10": 1024}, _column(study)
-    at_full_size = settings.width in (None, full.get(data)) and study.ranks == (RANK,)
-    is_table = study.name == "paper-table2" and data in TABLE_2_Z
-    is_changed = study.svdp_ranks is not None or settings.conditional or study.network not in FULL_DISCRIMINATORS
-    return is_table and at_full_size and not is_changed
+    data, settings = _column(study), study.settings
+    if study.name != "paper-table2" or study.network != FULL_DISCRIMINATORS.get(data):
+        return False
+    at_full_size = settings.width in (None, DISCRIMINATORS[KNOWN_SHAPES[data].size][0]) and study.ranks == (RANK,)
+    return at_full_size and study.svdp_ranks is None and not settings.conditional
 
 
 def published_z(study: Study, curve: Curve) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final, Literal
 
 import rich.box
 from rich.console import Console
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from .estimate import Estimate
     from .optimization.conduct import OptimizerOutcome
 
-# Wide enough for any table where there is no terminal to fit.
-PIPE_WIDTH: Final = 120
+# Wide enough for any table where there is no terminal to fit: rich would squeeze it.
+PIPE_WIDTH: Final = 132
 
 
 def print_estimate(study: Study, estimate: Estimate, as_json: bool) -> None:
@@ -27,7 +27,7 @@ def print_estimate(study: Study, estimate: Estimate, as_json: bool) -> None:
     if as_json:
         print(json.dumps(estimate.to_dict(), allow_nan=False))
         return
-    console = _console()
+    console = standard_output()
     console.print(_table(study.title or study.name, *estimate.table()))
     for sentence in estimate.sentences():
         console.print(sentence, highlight=False)
@@ -38,7 +38,7 @@ def print_outcome(outcome: Outcome | OptimizerOutcome, as_json: bool) -> None:
     if as_json:
         print(json.dumps(outcome.to_dict(), allow_nan=False))
         return
-    console = _console()
+    console = standard_output()
     for title, columns, rows in outcome.tables():
         console.print(_table(title, columns, rows))
     for sentence in outcome.findings:
@@ -64,18 +64,31 @@ def print_compression(counted: CompressionReport, title: str) -> None:
     rows.append(("all other parameters", "", "", f"{counted.kept:,}", f"{counted.kept:,}", ""))
     total, dense = counted.dof + counted.kept, counted.dense + counted.kept
     rows.append(("network", "", "", f"{total:,}", f"{dense:,}", f"Z = {counted.z:.3f}"))
-    _console().print(_table(title, ("layer", "matrix", "rank", "freedom", "dense", "%"), rows))
+    standard_output().print(_table(title, ("layer", "matrix", "rank", "freedom", "dense", "%"), rows))
 
 
-def _console() -> Console:
+def standard_output() -> Console:
+    """Return the console of the standard output, as wide as the terminal or where there is none as any table."""
     console = Console()
     return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
-def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+def empty_table(title: str, columns: Iterable[str], justify: Literal["right", "center"] = "right") -> Table:
+    """Return a table without rows, whose first column is the name of each.
+
+    Args:
+        title: above it.
+        columns: titles of the columns.
+        justify: how all columns but the first are set.
+    """
     table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=index == 0)
+        table.add_column(column, justify="left" if index == 0 else justify, no_wrap=index == 0)
+    return table
+
+
+def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    table = empty_table(title, columns)
     for row in rows:
         table.add_row(*row)
     return table

@@ -23,7 +23,7 @@ from rich.text import Text
 from .optimization import OptimizationRun
 from .run import Run
 from .runs.heartbeat import shares
-from .storage import RUNS
+from .surroundings import RUNS
 
 LINES: Final = 10  # without a terminal
 

@@ -79,7 +79,7 @@ class Run:
 
     @cached_property
     def curve(self) -> Curve:
-        """The curve of a study that the run belongs to."""
+        """The method at its rank with its spectrum, which is the curve's also where a study has it with the method."""
         return Curve(Method(self.parameterization, self.geometry), self.rank, self.spectrum)
 
     @cached_property

@@ -9,7 +9,9 @@
     runs/<hash>/samples.png   images that a finished run generates
     tensorboard/<hash>/       event files, where they are asked for
     runs/<hash>/error.txt     why a run failed, until it succeeds
-    results.csv timings.csv report.html *.png
+    results.csv timings.csv   a row a finished run
+    spectra.csv               a row a layer of each look at a network; not of studies of optimizers
+    report.html *.png
 """
 
 from __future__ import annotations
@@ -28,9 +30,9 @@ from .run import FORMAT
 from .runs.checkpoint import remove_checkpoint
 from .runs.heartbeat import clear_heartbeats, stop_heartbeat
 from .study import Study
+from .surroundings import RUNS
 
 DEFINITION: Final = "study.json"
-RUNS: Final = "runs"
 RESULT: Final = "result.json"
 ERROR: Final = "error.txt"
 LOCK: Final = ".lock"
@@ -64,7 +66,7 @@ class ResultsFolder(Generic[AnyStudy, AnyRun, AnyResult]):
             path: of the folder.
             kind: of the study.
             study: what is compared.
-            data: checksum of the images; None for bundled ones. A folder that has none yet is given it.
+            data: checksum of the images; None for bundled ones.
             place: where the images are, in words.
 
         Raises:
@@ -75,8 +77,6 @@ class ResultsFolder(Generic[AnyStudy, AnyRun, AnyResult]):
             if (path / DEFINITION).exists():
                 folder = cls.open(path, kind)
                 folder._require_same(study, data, place)
-                if folder._data is None and data is not None:
-                    folder._define(data)
                 return folder
             path.mkdir(parents=True, exist_ok=True)
             others = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
@@ -84,8 +84,8 @@ class ResultsFolder(Generic[AnyStudy, AnyRun, AnyResult]):
                 raise ValueError(
                     f"output {str(path)!r} holds {others[0]!r} and no {DEFINITION}; give a new or an empty folder"
                 )
-            folder = cls(path, kind, study)
-            folder._define(data)
+            folder = cls(path, kind, study, data)
+            folder._define()
         except OSError as error:
             raise ValueError(f"output {str(path)!r} cannot be a folder of results ({error}); give another") from None
         return folder
@@ -172,11 +172,10 @@ class ResultsFolder(Generic[AnyStudy, AnyRun, AnyResult]):
         path.mkdir(parents=True, exist_ok=True)
         return path
 
-    def _define(self, data: str | None) -> None:
+    def _define(self) -> None:
         """Write what is compared, and on what."""
-        self._data = data
         kind = {} if self._kind.name is None else {"kind": self._kind.name}
-        images = {} if data is None else {"data": data}
+        images = {} if self._data is None else {"data": self._data}
         content = {"format": self._kind.format, **kind, **images, "study": self.study.to_dict()}
         write_content(self.path / DEFINITION, to_json(content, indent=1))
 
@@ -191,10 +190,11 @@ class ResultsFolder(Generic[AnyStudy, AnyRun, AnyResult]):
                 f"output {str(self.path)!r} holds another study ({_difference(self.study, study)}); "
                 f"give another folder, or move this one away"
             )
-        if None not in (data, self._data) and data != self._data:
+        if data != self._data:
+            was, is_now = (checksum or "none, as of bundled ones" for checksum in (self._data, data))
             raise ValueError(
                 f"output {str(self.path)!r} holds results on other images than there are in {place}: their checksum "
-                f"was {self._data}, not {data}; put the former images back, or give another output"
+                f"was {was}, not {is_now}; put the former images back, or give another output"
             )
 
 

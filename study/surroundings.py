@@ -14,6 +14,7 @@ from .arguments import require_integer, require_positive
 # Fixed, so that the outcome does not depend on the machine's number of cores, and recorded with every timing.
 THREADS = 1
 CHECKPOINT_SECONDS = 60.0
+RUNS = "runs"  # the folder in a study's results that has a folder a run
 
 
 @final
@@ -65,6 +66,6 @@ class Surroundings:
         """Return the folder of a run, made where it is missing; None where there is no folder."""
         if self.folder is None:
             return None
-        path = Path(self.folder) / "runs" / identifier
+        path = Path(self.folder) / RUNS / identifier
         path.mkdir(parents=True, exist_ok=True)
         return path

@@ -62,26 +62,11 @@ def test_batches_go_on_from_any_position(augmentation, start):
     assert same(whole[start:], taken(images, 4, 20 - start, augmentation=augmentation, start=start))
 
 
-@pytest.mark.parametrize("augmentation", [None, augment])
-@pytest.mark.parametrize("world_size", [1, 2, 3])
-def test_the_parts_of_all_processes_are_the_batch_of_one(augmentation, world_size):
-    images = numbered(30)
-    whole = taken(images, 6, 12, augmentation=augmentation)
-    parts = [
-        taken(images, 6, 12, augmentation=augmentation, rank=rank, world_size=world_size) for rank in range(world_size)
-    ]
-    for batch, *own in zip(whole, *parts, strict=True):
-        assert torch.equal(torch.cat([part.images for part in own]), batch.images)
-        assert torch.equal(torch.cat([part.labels for part in own]), batch.labels)
-
-
 def test_bad_batches_are_refused():
     images = numbered(10)
     for options, words in (
         ({"batch_size": 11}, "batch_size must be at most 10, the number of images, got 11"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"batch_size": 5, "world_size": 2}, "batch_size must be a multiple of the 2 processes, got 5"),
-        ({"batch_size": 4, "world_size": 2, "rank": 2}, "rank must be below the 2 processes, got 2"),
         ({"batch_size": 4, "start": -1}, "start must be at least 0"),
     ):
         with pytest.raises(ValueError, match=words):

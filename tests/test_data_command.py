@@ -6,10 +6,9 @@ import pytest
 import torch
 from image_archives import (
     TRAINING,
-    cifar_files,
     drawn,
     png,
-    small_cifar,
+    publish,
     small_stl10,
     stl10_files,
     with_checksum,
@@ -45,12 +44,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture
 def published(tmp_path, monkeypatch):
     """An archive at an address on this machine, of five classes with two training images each."""
-    layout, files = cifar_files("binary", training=(drawn(TRAINING, seed=1)[0], list(range(5)) * 2))
-    (tmp_path / "site").mkdir()
-    path = tmp_path / "site" / layout.archive.file
-    write_archive(path, layout.folder, files)
-    monkeypatch.setitem(DATA, "cifar10", with_checksum(small_cifar(), path))
-    return path
+    return publish(tmp_path, monkeypatch, training=(drawn(TRAINING, seed=1)[0], list(range(5)) * 2))
 
 
 def refused(capsys, *arguments, code=2):

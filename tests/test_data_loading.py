@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from image_archives import TEST, TRAINING, cifar_files, drawn, small_cifar, with_checksum, write_archive, write_parquet
+from image_archives import TEST, TRAINING, drawn, publish, small_cifar, write_parquet
 
 from sttp.study.data import DATA, ImageData, Images, fetch_missing, load
 from sttp.study.data.source import Archive
@@ -186,13 +186,7 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path, parquet):
 
 @pytest.fixture
 def published(tmp_path, monkeypatch):
-    """A published archive at an address on this machine."""
-    layout, files = cifar_files("binary")
-    (tmp_path / "site").mkdir()
-    path = tmp_path / "site" / layout.archive.file
-    write_archive(path, layout.folder, files)
-    monkeypatch.setitem(DATA, "cifar10", with_checksum(small_cifar(), path))
-    return path
+    return publish(tmp_path, monkeypatch)
 
 
 def test_a_download_happens_only_when_asked_for_and_once(tmp_path, published):
@@ -245,8 +239,7 @@ def test_a_download_that_fails_says_what_to_do(tmp_path, published):
 
 
 def test_every_source_says_what_it_is():
-    for name, source in DATA.items():
-        assert source.name == name
+    for source in DATA.values():
         assert source.description
         assert (source.classes is None) == (source.image_shape is None)
         assert source.bundled or source.archives or source.classes is None

@@ -3,6 +3,7 @@
 import functools
 import re
 import shutil
+import tomllib
 from dataclasses import fields
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from torch.nn.functional import relu
 import sttp
 from sttp.layers import STTP, reparameterize
 from sttp.optim import RiemannianAdam
-from sttp.study import Settings, Study, data, metrics
+from sttp.study import Settings, Study, data, metrics, study_of
 from sttp.study.command_line import app
 from sttp.study.metrics.features import ClassifierOptions, feature_classifier
 from sttp.study.networks import NETWORKS
@@ -29,7 +30,8 @@ PAGES = {path.name: path for path in (ROOT / "docs").glob("*.md")} | {
 }
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
-LINK = re.compile(r"\]\(([^)#]+)[^)]*\)")
+LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 COMMANDS = typer.main.get_command(app).commands
 # A program that needs what is not at hand everywhere: the weights of Inception, and a GPU.
 NOT_RUN = "inception_scores"
@@ -58,7 +60,6 @@ def of_metrics(_):
         "noise": torch.randn(40, 128, generator=torch.Generator().manual_seed(0)),
         "real": torch.zeros(2, 1, 8, 8),
         "generated": torch.ones(2, 1, 8, 8),
-        "step": 0,
     }
 
 
@@ -91,25 +92,51 @@ def test_the_programs_of_a_page_run(page, tmp_path, monkeypatch):
                 exec(compile(program, page, "exec"), names)
 
 
+def anchor(heading):
+    """Return what a link calls a heading: its letters, digits and hyphens, with hyphens for blanks."""
+    return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
+
+
 @pytest.mark.parametrize("page", TEXTS)
-def test_links_lead_to_files(page):
-    links = [link for link in LINK.findall(TEXTS[page]) if "://" not in link]
-    assert not [link for link in links if not (PAGES[page].parent / link).exists()]
+def test_links_lead_to_files_and_headings(page):
+    links = [link for link in LINK.findall(TEXTS[page]) if "://" not in link[0]]
+    for file, heading in links:
+        target = PAGES[page].parent / file if file else PAGES[page]
+        assert target.exists(), file
+        if heading:
+            anchors = [anchor(found) for found in HEADING.findall(target.read_text(encoding="utf-8"))]
+            assert heading in anchors, f"{file}#{heading}"
+
+
+def test_some_links_lead_to_headings():
+    assert any(heading for text in TEXTS.values() for _, heading in LINK.findall(text))
 
 
 def test_every_page_is_in_the_list_of_pages():
-    listed = set(LINK.findall(TEXTS["README.md"]))
+    listed = {file for file, _ in LINK.findall(TEXTS["README.md"])}
     assert listed == {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_option_is_explained_in_help_and_in_a_page(command):
+def test_every_option_is_explained_in_help_and_beside_its_command(command):
     options = [parameter for parameter in COMMANDS[command].params if parameter.param_type_name == "option"]
     assert options
-    words = "".join(TEXTS.values())
+    # What stands above the sections is about all commands, and all there is about `plot`.
+    above, *sections = re.split(r"^## ", TEXTS["commands.md"], flags=re.MULTILINE)
+    words = "".join([above, *(section for section in sections if section.startswith(f"`sttp {command}`\n"))])
     for option in options:
         assert option.help
-        assert re.search(rf"`[^`\n]*{option.opts[0]}\b", words), f"{option.opts[0]} is in no page"
+        assert re.search(rf"`[^`\n]*{option.opts[0]}\b", words), f"{option.opts[0]} is not in the section"
+
+
+def test_the_study_of_the_page_has_the_defaults():
+    values = tomllib.loads(re.search(r"```toml\n(.*?)```", TEXTS["studies.md"], re.DOTALL)[1])
+    study = study_of(values)
+    changed = {"name", "title", "methods"}
+    assert changed < values.keys()
+    defaults = {field.name: field.default for field in fields(Study)}
+    for key in values.keys() - changed:
+        assert getattr(study, key) == defaults[key], key
 
 
 @pytest.mark.parametrize("study", [Study, Settings, OptimizerStudy])

@@ -1,7 +1,6 @@
 """Spectra of layers against numpy's singular values, for every parameterization."""
 
 import copy
-import json
 
 import numpy as np
 import pytest
@@ -11,7 +10,7 @@ from torch.nn.utils import parametrize
 
 from sttp.layers import STTP, SVDP, Lipschitz, decompress, reparameterize
 from sttp.study.baselines import BASELINES
-from sttp.study.metrics import MEASURES, LayerSpectrum, SpectrumRecord, layer_spectra
+from sttp.study.metrics import LayerSpectrum, layer_spectra
 
 
 def network():
@@ -126,40 +125,3 @@ def test_measures_in_closed_form():
     assert LayerSpectrum((4.0, 2.0)).smallest == 0.5
     zero = LayerSpectrum((0.0, 0.0))
     assert (zero.spectral_norm, zero.stable_rank, zero.smallest) == (0, 0, 0)
-
-
-# --- over training --------------------------------------------------------------------------------------------------
-
-
-def test_a_record_keeps_what_was_seen_and_survives_json():
-    record, watched = SpectrumRecord(), network()
-    assert record.layers == ()
-    first = dense_spectra(watched)
-    record.add(0, watched)
-    with torch.no_grad():
-        watched[4].weight.zero_().diagonal().copy_(torch.tensor([8.0, 4, 4, 4, 4, 2]))
-    record.add(10, watched)
-    record = SpectrumRecord.from_dict(json.loads(json.dumps(record.to_dict())))
-    assert record.steps == [0, 10]
-    assert record.layers == ("0", "2", "4", "5", "6")
-    values = record.values("4")
-    assert values.shape == (2, 6)
-    np.testing.assert_allclose(values[0], first["4"] / first["4"][0], rtol=1e-4)
-    np.testing.assert_allclose(values[1], [1, 0.5, 0.5, 0.5, 0.5, 0.25], rtol=1e-6)
-    column = record.layers.index("4")
-    for name, expected in (("spectral norm", 8), ("stable rank", 1 + 4 / 4 + 1 / 16), ("smallest value", 0.25)):
-        measured = record.measure(name)
-        assert measured.shape == (2, 5)
-        assert measured[1, column] == pytest.approx(expected, rel=1e-6)
-        np.testing.assert_array_equal(np.delete(measured[0], column), np.delete(measured[1], column))
-    assert set(MEASURES) == {"spectral norm", "stable rank", "smallest value"}
-
-
-def test_a_record_refuses_steps_out_of_order_and_other_networks():
-    record = SpectrumRecord()
-    record.add(5, network())
-    with pytest.raises(ValueError, match="step must be above the last one, 5, got 5"):
-        record.add(5, network())
-    with pytest.raises(ValueError, match="network must have the layers 0, 2, 4, 5, 6, got 0"):
-        record.add(6, network()[:1])
-    assert record.steps == [5]

@@ -9,9 +9,11 @@ import joblib
 import pandas as pd
 import pytest
 import torch
+import typer
 from smallest_optimizer import NormalizedDescent
 
 from sttp.manifolds import Riemannian
+from sttp.study.command_line import OF_ALL_STUDIES, app
 from sttp.study.command_line import run as command
 from sttp.study.conduct import RunFailedError
 from sttp.study.execution import register_executor
@@ -28,6 +30,8 @@ from sttp.study.optimization.perform import perform
 from sttp.study.optimization.trial import begin
 from sttp.study.optimizers import OPTIMIZERS
 from sttp.study.problems import LowRankApproximation, Procrustes
+
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
 
 FRAME = Procrustes(n=12, p=3, condition=5.0)
 WEIGHT = LowRankApproximation(row_modes=(5,), column_modes=(4,), rank=2)
@@ -59,13 +63,6 @@ FILES = {
 
 def run_of(optimizer="riemannian-sgd", problem=FRAME, rate=0.1, steps=50, looks=5, **choices):
     return OptimizationRun(problem, Setting(optimizer, **choices), rate, 0, steps, looks)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def coarse_pictures():
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sttp.study.report.plots.RESOLUTION", 30)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +213,9 @@ def test_the_tables_have_a_row_a_run_and_nothing_of_time(finished):
     assert set(map(tuple, curves)) == {(0, 1)}
     assert set(results[~results.chosen].seed) == {TINY.tuning_seed}
     assert (results[results.optimizer == "lbfgs"].gap < 1e-12).all()
+    for row in results.itertuples():  # from which "solved" can be told again
+        last = json.loads((path / "runs" / row.run / "result.json").read_text())
+        assert row.shortfall == max(last["gaps"][-1], last["orthogonality_errors"][-1])
     # Training has no deterministic cost.
     assert not ((results.optimizer == "lbfgs") & results.problem.str.contains("digits")).any()
 
@@ -362,5 +362,14 @@ def test_the_command_runs_and_redraws_a_study(tmp_path, capsys):
     toml.write_text(toml.read_text().replace("polar", "polr"))
     assert command(arguments) == 2
     assert "did you mean 'polar'" in capsys.readouterr().err
+    options = typer.main.get_command(app).commands["study"].params
+    refused = {option for option in options if option.name not in OF_ALL_STUDIES}
+    assert len(refused) == len(options) - 5 > 5
+    toml.write_text(toml.read_text().replace("polr", "polar"))
+    for option in refused:
+        # Also where what is given is what it would be anyway.
+        value = [] if option.is_flag else ["1"]
+        assert command([*arguments, option.opts[0], *value]) == 2
+        assert f"sttp: {option.opts[0]} is for studies of trained networks" in capsys.readouterr().err
     assert command(["study", "optimisers"]) == 2
     assert "did you mean 'optimizers'" in capsys.readouterr().err

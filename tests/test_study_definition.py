@@ -8,6 +8,7 @@ from studies import TINY
 
 from sttp.layers import STTP, SVDP, Free, Householder, Lipschitz, Riemannian
 from sttp.study import (
+    NETWORKS,
     STUDIES,
     Curve,
     Method,
@@ -21,8 +22,8 @@ from sttp.study import (
 
 RUN = Run("digits", "digits", "sttp", "stiefel", "free", 4, "riemannian-adam", 0.01, 0, 10, 16, 2)
 OTHER_VALUES = {
-    "task": None,  # there is one only
-    "network": None,
+    "task": "classification",
+    "network": "wrn-10-1",
     "parameterization": "svdp",
     "geometry": "householder",
     "spectrum": "lipschitz",
@@ -106,7 +107,8 @@ def test_a_setting_that_means_nothing_to_a_run_is_refused_by_name(task, network,
 
 def test_every_field_of_a_run_decides_its_identifier():
     assert set(OTHER_VALUES) == {field.name for field in fields(Run)}
-    others = [replace(RUN, **{name: value}) for name, value in OTHER_VALUES.items() if value is not None]
+    of_task = {"network": replace(RUN, task=OTHER_VALUES["task"])}  # the task of the run has but one network
+    others = [replace(of_task.get(name, RUN), **{name: value}) for name, value in OTHER_VALUES.items()]
     assert len({RUN.identifier, *(other.identifier for other in others)}) == len(others) + 1
     assert replace(RUN).identifier == RUN.identifier
     assert re.fullmatch("[0-9a-f]{16}", RUN.identifier)
@@ -122,6 +124,25 @@ def test_a_run_refuses_bad_values(name):
     value, kind, message = BAD_RUNS[name]
     with pytest.raises(kind, match=message):
         replace(RUN, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("task", "network", "message"),
+    [
+        ("classification", "sngan8-generator", "must be a classifier, got 'sngan8-generator'; choose from digits, wrn"),
+        ("gan", "digits", "must be a generator or a discriminator, got 'digits'; choose from sngan8-discriminator, "),
+    ],
+)
+def test_a_network_of_another_role_is_refused_with_those_that_would_do(task, network, message):
+    with pytest.raises(ValueError, match=f"network of the task '{task}' {message}") as caught:
+        replace(RUN, task=task, network=network)
+    choices = str(caught.value).split("choose from ")[1].split(", ")
+    for name in NETWORKS:
+        if name in choices:
+            assert replace(RUN, task=task, network=name).network == name
+        else:
+            with pytest.raises(ValueError, match="choose from"):
+                replace(RUN, task=task, network=name)
 
 
 @pytest.mark.parametrize("absent", ["geometry", "spectrum", "rank"])

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import filelock
 import joblib
+import numpy as np
 import pandas as pd
 import pytest
 from studies import TINY, made_up
@@ -26,6 +27,8 @@ from sttp.study.progress import ProgressDisplay
 from sttp.study.runs.heartbeat import HEARTBEAT, Heartbeat, shares, stop_heartbeat
 from sttp.study.storage import TRAININGS, ResultsFolder, write_content
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 FILES = {
     ".lock",
     "accuracy.png",
@@ -35,17 +38,11 @@ FILES = {
     "results.csv",
     "runs",
     "singular_values.png",
+    "spectra.csv",
     "spectra_over_training.png",
     "study.json",
     "timings.csv",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def coarse_pictures():
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sttp.study.report.plots.RESOLUTION", 30)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +86,25 @@ def test_results_have_one_row_a_run_and_nothing_of_time(finished):
     assert (timings.threads == 1).all()
     assert (timings.seconds_per_step > 0).all()
     assert (timings.peak_memory_mib > 50).all()
+
+
+def test_spectra_have_one_row_a_layer_of_each_look(finished):
+    path, _, _ = finished
+    spectra, results = (pd.read_csv(path / f"{name}.csv").set_index("run") for name in ("spectra", "results"))
+    shared = ["parameterization", "geometry", "spectrum", "rank", "learning_rate", "seed"]
+    assert list(spectra) == [*shared, "step", "layer", "spectral_norm", "stable_rank", "smallest_over_largest"]
+    for identifier, own in results.iterrows():
+        snapshots = json.loads((path / "runs" / identifier / "result.json").read_text())["snapshots"]
+        expected = [(s["step"], layer, v) for s in snapshots for layer, v in s["singular_values"].items()]
+        rows = spectra.loc[identifier]
+        assert [(row.step, row.layer) for row in rows.itertuples()] == [found[:2] for found in expected]
+        assert all(row[shared].equals(own[shared]) for _, row in rows.iterrows())
+        values = [np.array(found[2]) for found in expected]
+        np.testing.assert_allclose(rows.spectral_norm, [v.max() for v in values], rtol=1e-7)
+        np.testing.assert_allclose(rows.stable_rank, [(v**2).sum() / v.max() ** 2 for v in values], rtol=1e-7)
+        np.testing.assert_allclose(rows.smallest_over_largest, [v.min() / v.max() for v in values], rtol=1e-7)
+    assert set(spectra.layer) == {"conv1", "conv2", "conv3", "linear"}
+    assert set(spectra.step) == {0, 3, 6}
 
 
 def test_the_report_needs_nothing_else_and_says_what_its_words_mean(finished):
@@ -143,17 +159,16 @@ def test_results_on_other_images_are_refused(tmp_path, monkeypatch):
         monkeypatch.setattr(conduct_module, "data_fingerprint", lambda *_: checksum)
         return run_study(study, path, "sequential", progress=lambda *call: made.append(call))
 
-    run(None)  # as all folders were that are older than checksums
-    assert "data" not in json.loads((path / "study.json").read_text())
     run("a")
     before = (path / "study.json").read_bytes()
     assert json.loads(before)["data"] == "a"
-    with pytest.raises(
-        ValueError,
-        match=r"results' holds results on other images than there are in data 'digits': .*was a, not b; put the former",
-    ):
-        run("b")
-    assert (path / "study.json").read_bytes() == before
+    for other, words in (("b", "b"), (None, "none, as of bundled ones")):
+        with pytest.raises(
+            ValueError,
+            match=rf"results' holds results on other images than there are in data 'digits': .*was a, not {words}; put",
+        ):
+            run(other)
+        assert (path / "study.json").read_bytes() == before
     run("a")
     assert sum(last is not None for _, _, last in made) == 1
     monkeypatch.setattr(conduct_module, "data_fingerprint", lambda *_: pytest.fail("the data was read"))

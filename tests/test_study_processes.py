@@ -96,3 +96,14 @@ def test_one_process_alone_does_and_raises_for_itself():
     with processes.first_alone():
         assert processes.rank() == 0
     assert processes.share(next(Digits().batches(0, 4))).labels.shape == (4,)
+
+
+def test_a_batch_that_processes_or_pieces_do_not_divide_is_refused(monkeypatch):
+    monkeypatch.setattr(processes, "world_size", lambda: 2)
+    processes.require_divisible(12, 3)
+    for batch_size, pieces in ((9, 1), (16, 3)):
+        with pytest.raises(
+            ValueError,
+            match=f"2 processes times accumulation={pieces}, got {batch_size}; give another batch_size, or fewer",
+        ):
+            processes.require_divisible(batch_size, pieces)

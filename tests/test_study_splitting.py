@@ -50,7 +50,18 @@ def test_too_many_and_too_few_images_are_refused():
     assert numbers(thin_out(whole, 20)) == list(range(20))
     with pytest.raises(ValueError, match=r"images must be at most 20, .* got 21"):
         thin_out(whole, 21)
-    with pytest.raises(ValueError, match="images must be enough for two of each of the 2 classes, got 3"):
+    with pytest.raises(ValueError, match=r"images must be enough for two of each of the 2 classes, got 3; .* least 4$"):
         thin_out(whole, 3)
     with pytest.raises(ValueError, match=r"^here must have two training images of each class.*got one of 'dog'"):
         hold_out(images_of([10, 1]), NAMES, "here")
+
+
+@given(st.lists(st.integers(2, 30), min_size=1, max_size=5), st.integers(0, 3))
+def test_the_least_number_that_is_asked_for_is_the_least_that_will_do(sizes, seed):
+    whole = images_of(sizes, seed)
+    with pytest.raises(ValueError, match="give at least") as caught:
+        thin_out(whole, 1)
+    least = int(str(caught.value).rsplit(" ", 1)[1])
+    assert torch.bincount(thin_out(whole, least).labels, minlength=len(sizes)).min() >= 2
+    with pytest.raises(ValueError, match=f"give at least {least}"):
+        thin_out(whole, least - 1)

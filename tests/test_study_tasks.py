@@ -15,13 +15,13 @@ from torch import nn
 
 from sttp.layers import STTP, Free, Identity, reparameterize, spectral_weights
 from sttp.optim import d_optimal
-from sttp.study import Method, Settings, Study
+from sttp.study import TASKS, Method, Settings, Study
 from sttp.study.networks.digits import digits
+from sttp.study.random_streams import generator_of
 from sttp.study.runs import perform as training_module
 from sttp.study.runs.board import Board
 from sttp.study.runs.checkpoint import CHECKPOINT
 from sttp.study.runs.perform import perform
-from sttp.study.runs.processes import generator_of
 from sttp.study.runs.sample_grid import SAMPLES, grid
 from sttp.study.surroundings import Surroundings
 from sttp.study.tasks.adversarial import CRITIC, AdversarialTraining
@@ -29,7 +29,7 @@ from sttp.study.tasks.averaging import MovingAverage
 from sttp.study.tasks.construction import first_network
 from sttp.study.tasks.decay import decay_groups
 from sttp.study.tasks.gan import partner
-from sttp.study.tasks.images import open_images
+from sttp.study.tasks.images import KNOWN_SHAPES, open_images
 from sttp.study.tasks.supervised import accumulate
 from sttp.study.tasks.task import Evaluation
 
@@ -56,14 +56,6 @@ def run_of(method, task="gan", **changes):
 
 def outcome(result):
     return {name: value for name, value in asdict(result).items() if name != "timing"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -246,7 +238,27 @@ def test_frames_and_normalized_spectra_do_not_decay(spectrum):
     assert len(decays) == len(list(network.parameters()))
 
 
-def test_images_with_batch_norms_are_seen_in_evaluation_mode_and_the_classifier_learns():
+@pytest.mark.parametrize("name", ["digits", "classification"])
+def test_each_image_is_seen_alone_and_batch_norms_do_not_learn_from_it(name, monkeypatch):
+    run = replace(RUNS[name], settings=Settings(width=8))
+    task, network = TASKS[name].bound(run, HERE), first_network(run, KNOWN_SHAPES["digits"])
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(0))
+    before = copy.deepcopy(network.state_dict())
+    found = []
+    for size in (64, 7):  # so that images have other companions
+        monkeypatch.setattr(f"sttp.study.tasks.{name}.EVALUATION_BATCH", size)
+        found.append(task.evaluate(network, "validation"))
+    assert found[0].score == found[1].score
+    assert found[0].loss == pytest.approx(found[1].loss, rel=1e-5)
+    assert network.training
+    assert any(name.endswith("running_mean") for name in before)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
+def test_the_classifier_learns():
     run = run_of("dense", "classification", learning_rates=(0.1,), steps=60, evaluations=1, batch_size=64)
     result = perform(run)
     assert result.test.score > 0.5

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from studies import TINY
@@ -38,14 +39,6 @@ def matrices(network):
 
 def deterministic(result):
     return {name: value for name, value in asdict(result).items() if name not in ("timing", "environment")}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("spectrum", ["free", "lipschitz", "identity"])
@@ -87,7 +80,7 @@ def test_all_methods_see_the_same_first_loss():
 
 
 @pytest.mark.parametrize("optimizer", ["riemannian-adam", "riemannian-sgd", "geoopt-adam", "geoopt-sgd"])
-def test_every_optimizer_lowers_the_loss(optimizer):
+def test_our_optimizers_and_geoopts_lower_the_loss(optimizer):
     run = replace(run_of("sttp grassmann", rate=0.02, optimizer=optimizer), steps=30, evaluations=1)
     result = perform(run)
     assert sum(result.losses[-5:]) < sum(result.losses[:5])
@@ -103,10 +96,8 @@ def test_singular_values_of_a_dense_network_are_those_of_numpy():
     run = run_of("dense")
     snapshot = perform(run).snapshots[0]
     for candidate in candidates(first_network(run, SHAPE)):
-        matrix = candidate.weight.detach().flatten(1)
-        assert snapshot.singular_values[candidate.names[0]] == pytest.approx(
-            torch.linalg.svdvals(matrix).tolist(), abs=1e-6
-        )
+        values = np.linalg.svd(candidate.weight.detach().flatten(1).double().numpy(), compute_uv=False)
+        assert snapshot.singular_values[candidate.names[0]] == pytest.approx(values.tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize("method", ["dense", "sttp stiefel", "sttp householder"])

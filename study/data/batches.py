@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..arguments import require_integer
-from ..runs.processes import generator_of
+from ..random_streams import generator_of
 from .image_data import Images
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
@@ -33,39 +33,28 @@ def batches(
     start: int = 0,
     augmentation: Augmentation | None = None,
     device: torch.device | str | None = None,
-    rank: int = 0,
-    world_size: int = 1,
 ) -> Iterator[Batch]:
     """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out.
 
     Args:
         images: on the device where batches are put together; the CPU where all of them would not fit elsewhere.
-        batch_size: number of images of all processes together.
+        batch_size: number of images.
         seed: of order and augmentation.
         start: position of the first batch; those before it are passed over at no cost, and the rest is the same.
         augmentation: changes the images of a whole batch, such as :func:`~sttp.study.data.augment`.
         device: where batches go; None for where the images are.
-        rank: of this process, which gets its contiguous part of each batch.
-        world_size: number of processes; their parts, in order, are the batch of a single one.
 
     Raises:
-        ValueError: a number is out of range, or the processes do not divide the batch.
+        ValueError: a number is out of range.
         TypeError: a number is no integer.
     """
     require_integer("batch_size", batch_size, minimum=1)
     require_integer("seed", seed)
     require_integer("start", start)
-    require_integer("world_size", world_size, minimum=1)
-    require_integer("rank", rank)
     if batch_size > len(images):
         raise ValueError(f"batch_size must be at most {len(images)}, the number of images, got {batch_size}")
-    if batch_size % world_size:
-        raise ValueError(f"batch_size must be a multiple of the {world_size} processes, got {batch_size}")
-    if rank >= world_size:
-        raise ValueError(f"rank must be below the {world_size} processes, got {rank}")
-    own = slice(rank * batch_size // world_size, (rank + 1) * batch_size // world_size)
     target = torch.device(device) if device is not None else images.images.device
-    return _batches(images, batch_size, seed, start, augmentation, target, own)
+    return _batches(images, batch_size, seed, start, augmentation, target)
 
 
 def _batches(
@@ -75,7 +64,6 @@ def _batches(
     start: int,
     augmentation: Augmentation | None,
     device: torch.device,
-    own: slice,
 ) -> Iterator[Batch]:
     an_epoch = len(images) // batch_size
     position = start
@@ -83,12 +71,10 @@ def _batches(
         epoch, first = divmod(position, an_epoch)
         order = torch.randperm(len(images), generator=generator_of(seed, ORDER, epoch)).to(images.labels.device)
         for chosen in order[: an_epoch * batch_size].split(batch_size)[first:]:
-            if augmentation is None:
-                taken = _moved(images.images[chosen[own]], device)
-            else:  # of the whole batch, because what is drawn depends on its size
-                whole = _moved(images.images[chosen], device)
-                taken = augmentation(whole, generator_of(seed, CHANGE, position))[own]
-            yield Batch(taken, _moved(images.labels[chosen[own]], device))
+            taken = _moved(images.images[chosen], device)
+            if augmentation is not None:
+                taken = augmentation(taken, generator_of(seed, CHANGE, position))
+            yield Batch(taken, _moved(images.labels[chosen], device))
             position += 1
 
 

@@ -1,20 +1,50 @@
-"""The bundled scans of digits, in the split of the task `digits`."""
+"""The bundled scans of digits, and their split into training, validation and test."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, NamedTuple, final
 
 import numpy as np
 import torch
 
-from ..tasks.digits import split_indices
 from .image_data import ImageData, Images
 from .resizing import resize_data
 from .source import Archive, DataSource, Found
 
 SHADES: Final = 16
+# 30 batches of 32 make an epoch; validation and test share the other 837 scans.
+TRAINING_SIZE: Final = 960
+TEST_SIZE: Final = 419
+SPLIT_SEED: Final = 0
+
+
+class Scans(NamedTuple):
+    """Shades of grey from 0 to 16, ``(n, 8, 8)``, and digits ``(n,)``."""
+
+    shades: np.ndarray
+    digits: np.ndarray
+
+
+def read_scans() -> Scans:
+    """Return all scans in the order in which scikit-learn has them."""
+    # Here, because scikit-learn is of the extra `study`: what only counts parameters goes without it.
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    return Scans(data.images, data.target)
+
+
+def split_indices(digits: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the indices of `training`, `validation` and `test`, each with its share of every class."""
+    from sklearn.model_selection import train_test_split
+
+    training, rest = train_test_split(
+        np.arange(len(digits)), train_size=TRAINING_SIZE, stratify=digits, random_state=SPLIT_SEED
+    )
+    validation, test = train_test_split(rest, test_size=TEST_SIZE, stratify=digits[rest], random_state=SPLIT_SEED)
+    return {"training": training, "validation": validation, "test": test}
 
 
 @final
@@ -37,12 +67,10 @@ class BundledDigits(DataSource):
         return Found((), lambda: resize_data(self._read(), size))
 
     def _read(self) -> ImageData:
-        from sklearn.datasets import load_digits  # of the extra `study`
-
-        data = load_digits()
-        pixels = np.rint(data.images * (255 / SHADES)).astype(np.uint8)
-        images, labels = torch.from_numpy(pixels).unsqueeze(1), torch.from_numpy(data.target).long()
-        splits = split_indices(data.target)
+        shades, digits = read_scans()
+        pixels = np.rint(shades * (255 / SHADES)).astype(np.uint8)
+        images, labels = torch.from_numpy(pixels).unsqueeze(1), torch.from_numpy(digits).long()
+        splits = split_indices(digits)
         training = np.concatenate([splits["training"], splits["validation"]])
         training_images, test_images = (
             Images(images[indices], labels[indices]) for indices in (training, splits["test"])

@@ -10,7 +10,6 @@ from .classifier_scores import (
     classifier_scores,
 )
 from .features import ClassifierOptions, FeatureClassifier, Seen, feature_classifier
-from .record import MEASURES, SpectrumRecord
 from .scores import GaussianStatistics, Score, frechet_distance, inception_score, kernel_distance
 from .spectra import LayerSpectrum, layer_spectra
 
@@ -18,14 +17,12 @@ __all__ = [
     "CLASSIFIER_FRECHET_DISTANCE",
     "CLASSIFIER_KERNEL_DISTANCE",
     "CLASSIFIER_SCORE",
-    "MEASURES",
     "ClassifierOptions",
     "FeatureClassifier",
     "GaussianStatistics",
     "LayerSpectrum",
     "Score",
     "Seen",
-    "SpectrumRecord",
     "classifier_scores",
     "feature_classifier",
     "frechet_distance",

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -15,6 +16,9 @@ from torch.nn.utils import parametrize
 from ...layers.conversion import SPECTRAL_LAYERS
 from ...layers.spectral_weight import spectral_weights
 from ...layers.weight_shape import WeightShape
+
+if TYPE_CHECKING:
+    from ..result import Result
 
 _PLAIN_LAYERS: Final = tuple(SPECTRAL_LAYERS)
 
@@ -78,6 +82,20 @@ def layer_spectra(network: nn.Module) -> dict[str, LayerSpectrum]:
     return {name: LayerSpectrum(tuple(descending.tolist())) for name, descending in ordered.items()}
 
 
+def network_spectra(network: nn.Module) -> dict[str, tuple[float, ...]]:
+    """Return the singular values of each weight as a matrix, by its layer, in descending order."""
+    return {name: spectrum.values for name, spectrum in layer_spectra(network).items()}
+
+
+def stable_ranks(result: Result) -> dict[str, np.ndarray]:
+    """Return the stable rank ‖W‖²_F / ‖W‖²₂ of each layer at each look, in percent of the number of singular values."""
+    found: dict[str, list[float]] = {}
+    for snapshot in result.snapshots:
+        for layer, values in snapshot.singular_values.items():
+            found.setdefault(layer, []).append(100 * LayerSpectrum(values).stable_rank / len(values))
+    return {layer: np.array(shares) for layer, shares in found.items()}
+
+
 def _decomposed(matrices: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the singular values of matrices, which are taken in one batch for each shape."""
     groups: dict[object, list[str]] = {}
@@ -86,10 +104,9 @@ def _decomposed(matrices: dict[str, Tensor]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     for names in groups.values():
         stacked = torch.stack([matrices[name] for name in names])
-        decomposable = (
-            stacked if stacked.dtype == torch.float64 else stacked.float()
-        )  # torch has none of half precision
-        found |= dict(zip(names, torch.linalg.svdvals(decomposable), strict=True))
+        if stacked.dtype != torch.float64:
+            stacked = stacked.float()  # torch has no decomposition in half precision
+        found |= dict(zip(names, torch.linalg.svdvals(stacked), strict=True))
     return found
 
 

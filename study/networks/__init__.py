@@ -9,7 +9,7 @@ from typing import Final
 from torch import nn
 
 from .digits import digits
-from .entry import NetworkEntry
+from .entry import NetworkEntry, Role
 from .sngan import RESOLUTIONS, discriminator, generator
 from .wide_resnet import wide_resnet
 
@@ -27,8 +27,13 @@ _GAN: Final = {
 } | _CHANNELS
 
 
-def _sngan(function: Callable[..., nn.Module], kind: str, skip: tuple[str, ...] = ()) -> dict[str, NetworkEntry]:
-    return {f"sngan{size}-{kind}": NetworkEntry(partial(function, size), _GAN, skip) for size in RESOLUTIONS}
+def _sngan(
+    function: Callable[..., nn.Module], role: Role, partner: Role, skip: tuple[str, ...] = ()
+) -> dict[str, NetworkEntry]:
+    return {
+        f"sngan{size}-{role}": NetworkEntry(partial(function, size), _GAN, skip, role, size, f"sngan{size}-{partner}")
+        for size in RESOLUTIONS
+    }
 
 
 NETWORKS: Final[dict[str, NetworkEntry]] = {
@@ -36,8 +41,8 @@ NETWORKS: Final[dict[str, NetworkEntry]] = {
     "wrn-28-10": NetworkEntry(wide_resnet, _WIDE),
     "wrn-16-2": NetworkEntry(partial(wide_resnet, depth=16, widen_factor=2), _WIDE),
     "wrn-10-1": NetworkEntry(partial(wide_resnet, depth=10, widen_factor=1), _WIDE),
-    **_sngan(discriminator, "discriminator"),
-    **_sngan(generator, "generator", skip=("linear",)),
+    **_sngan(discriminator, "discriminator", "generator"),
+    **_sngan(generator, "generator", "discriminator", skip=("linear",)),
 }
 
-__all__ = ["NETWORKS", "NetworkEntry"]
+__all__ = ["NETWORKS", "NetworkEntry", "Role"]

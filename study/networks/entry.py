@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Literal, final
 
 from torch import nn
 
 from ..arguments import require_known
+
+Role = Literal["classifier", "generator", "discriminator"]
 
 
 @final
@@ -20,11 +22,17 @@ class NetworkEntry:
         function: makes it from options by keyword, all of which have defaults; works on the meta device.
         options: what each option is, by its name.
         skip: layers that stay dense when the network is reparameterized.
+        role: what it is trained to be; generators and discriminators are halves of GANs.
+        size: height and width of the images that it is for; None for any.
+        partner: name of the other half of its GAN.
     """
 
     function: Callable[..., nn.Module]
     options: Mapping[str, str]
     skip: tuple[str, ...] = ()
+    role: Role = "classifier"
+    size: int | None = None
+    partner: str | None = None
 
     def build(self, base_width: int | None = None, **options: Any) -> nn.Module:
         """Build the network.

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal, final
+from typing import Final
 
-Dashes = Literal["-"] | tuple[float, tuple[float, float]]
+from ..report.appearance import Appearance, Line
 
 # After Okabe and Ito (2008), darkened where they are faint on white; the centre is always the first.
 _COLOURS: Final = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D00")
-_DASHES: Final[tuple[Dashes, ...]] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
+_DASHES: Final[tuple[Line, ...]] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
 _MARKERS: Final = "osD^vPX*<>pdhH8"
 
 
-@final
-@dataclass(frozen=True)
-class Look:
-    """Colour, dash pattern and marker in matplotlib's terms."""
-
-    color: str
-    line: Dashes
-    marker: str
-
-
-def look(index: int) -> Look:
+def look(index: int) -> Appearance:
     """Return how the choice of this place in its factor looks; the first 21 differ."""
     if index == 0:
-        return Look(_COLOURS[0], "-", _MARKERS[0])
+        return Appearance(_COLOURS[0], _MARKERS[0], "-")
     others = _COLOURS[1:]
     turn, place = divmod(index - 1, len(others))
-    return Look(others[place], _DASHES[turn % len(_DASHES)], _MARKERS[index % len(_MARKERS)])
+    return Appearance(others[place], _MARKERS[index % len(_MARKERS)], _DASHES[turn % len(_DASHES)])

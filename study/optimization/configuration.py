@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ..arguments import require_known
-from .reading import problem_of
 from .setting import Setting
 from .study import KIND, OPTIMIZER_STUDIES, OptimizerStudy
+from .trial import problem_of
 
 
 def optimizer_study(name: str) -> OptimizerStudy | None:

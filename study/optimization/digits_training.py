@@ -10,11 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...layers import STTP, decompress, reparameterize, shared_evaluation
+from ...layers import STTP, shared_evaluation
 from ...manifolds import Geometry
 from ..arguments import require_integer
 from ..networks import NETWORKS
 from ..tasks import DIGITS
+from ..tasks.construction import first_weights
 from ..tasks.digits import digits_splits
 
 
@@ -62,13 +63,8 @@ class DigitsTraining:
         entry = NETWORKS["digits"]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = entry.build(None)
-        reference = STTP(self.rank)
-        reparameterize(network, reference, entry.skip, generator=torch.Generator().manual_seed(seed))
-        wanted = STTP(self.rank, frames=geometry)
-        if wanted == reference:
-            return network
-        return reparameterize(decompress(network), wanted, entry.skip, init="weights")
+            network = entry.build()
+        return first_weights(network, STTP(self.rank, frames=geometry), entry.skip, seed)
 
     def distinguishes(self, geometry: Geometry) -> bool:
         """Return whether the geometry is open to the problem, and no other one in disguise: all are."""

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from ..problems import Problem
+from ..report.appearance import dress
 from .appearance import look
 from .comparison import Comparison, Entry
 from .profiles import performance_ratios, profile
@@ -48,7 +49,7 @@ def profile_figure(comparison: Comparison, tolerances: Sequence[float]) -> Figur
             axes.set_ylim(-0.02, 1.02)
             axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             axes.xaxis.set_minor_formatter(NullFormatter())
-            _dress(axes)
+            _dress_small(axes)
             if row == 0:
                 axes.set_title(title, fontsize=10)
             if row == rows - 1:
@@ -75,7 +76,7 @@ def convergence_figure(comparison: Comparison) -> Figure:
             if measure != "evaluations":
                 axes.set_xscale("log")
                 axes.xaxis.set_minor_formatter(NullFormatter())
-            _dress(axes)
+            _dress_small(axes)
             if row == 0:
                 axes.set_title(title, fontsize=10)
             if row == len(problems) - 1:
@@ -133,7 +134,7 @@ def orthogonality_figure(comparisons: Sequence[Comparison]) -> Figure:
         Line2D([], [], color="#D55E00", marker="s", linestyle="", label="training in float32"),
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, fontsize=9)
-    _dress(axes)
+    _dress_small(axes)
     return figure
 
 
@@ -146,10 +147,8 @@ def _typical(entry: Entry, measure: str) -> tuple[np.ndarray, np.ndarray]:
     return costs[positive], np.maximum(gaps[positive], SOLVED)
 
 
-def _dress(axes: Axes) -> None:
-    axes.grid(True, color="#e5e5e5", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+def _dress_small(axes: Axes) -> None:
+    dress(axes)
     axes.tick_params(which="both", labelsize=8)
 
 

@@ -10,9 +10,8 @@ from functools import cached_property
 from typing import Any, Final, Self, final
 
 from ..arguments import require_integer, require_positive
-from .reading import problem_of
 from .setting import Setting
-from .trial import AnyProblem
+from .trial import AnyProblem, problem_of
 
 # Raised when the meaning of a field or the run itself changes: results of another format are other runs.
 FORMAT: Final = 1

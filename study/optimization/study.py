@@ -116,10 +116,9 @@ class OptimizerStudy:
             require_integer("seeds", seed)
         if self.tuning_seed in self.seeds:
             raise ValueError(f"tuning_seed must not be among the seeds, got {self.tuning_seed}; report other starts")
-        for name, known in (("methods", METHODS),):
-            for method in getattr(self, name):
-                if method not in known:
-                    raise ValueError(f"{name} must be of {', '.join(known)}, got {method!r}")
+        for method in self.methods:
+            if method not in METHODS:
+                raise ValueError(f"methods must be of {', '.join(METHODS)}, got {method!r}")
         for method in self.optimizers:
             if method in METHODS:
                 raise ValueError(f"optimizers must have a learning rate, got {method!r}; list it under methods")

@@ -91,6 +91,7 @@ def _ends(result: OptimizationResult) -> dict[str, Any]:
         "evaluations": result.evaluations[-1],
         "operations": result.operations[-1],
         "gap": result.gaps[-1],
+        "shortfall": result.shortfalls[-1],
         "orthogonality_error": result.orthogonality_error,
     }
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from functools import cache
-from typing import Final, final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch.nn import Parameter
 
 from ...layers import spectral_weights
 from ...manifolds import orthogonality_error
+from ..arguments import choose, require_known
 from ..problems import PROBLEMS, Problem
 from ..tasks import DIGITS
 from .digits_training import DigitsTraining, training_gap
@@ -20,6 +22,26 @@ from .setting import Setting
 
 AnyProblem = Problem | DigitsTraining
 PROBLEM_KINDS: Final[dict[str, type[AnyProblem]]] = {**PROBLEMS, DigitsTraining.kind: DigitsTraining}
+
+
+def problem_of(values: object) -> AnyProblem:
+    """Build a problem from plain values, as a TOML file has them: its kind and what differs from its defaults.
+
+    Raises:
+        TypeError: the values are no table, or one is not of its kind.
+        ValueError: the kind or a key is unknown, or a value out of range.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"problems must be tables such as {{kind = 'procrustes', n = 40, p = 6}}, got {values!r}")
+    content: dict[str, Any] = dict(values)
+    kind: type[Any] = choose("kind of problem", content.pop("kind", None), PROBLEM_KINDS)
+    known = [field.name for field in fields(kind)]
+    for key in content:
+        require_known(f"key of the problem {kind.kind!r}", key, known)
+    problem: AnyProblem = kind(
+        **{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    )
+    return problem
 
 
 class Trial(abc.ABC):

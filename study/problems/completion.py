@@ -9,8 +9,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from ..random_streams import Stream, generator_of_stream
 from .measured_train import MeasuredTrain
-from .streams import Stream, generator
 
 
 @final
@@ -46,5 +46,5 @@ class Completion(MeasuredTrain):
 
     @cached_property
     def _places(self) -> Tensor:
-        source = generator(self.seed, Stream.MEASUREMENT)
+        source = generator_of_stream(self.seed, Stream.MEASUREMENT)
         return torch.randperm(self.shape.rows * self.shape.columns, generator=source)[: self.measurements]

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ...manifolds import Geometry, haar_frame
 from ..arguments import require_integer
+from ..random_streams import Stream, generator_of_stream
 from .problem import Problem, refuse_embedded, require_condition
-from .streams import Stream, generator
 from .variable import FrameVariable, Variable
 
 
@@ -58,7 +58,7 @@ class FrameProblem(Problem):
             ValueError: the metric is that of whole weights.
         """
         refuse_embedded(geometry, self.kind)
-        source = generator(seed, Stream.START)
+        source = generator_of_stream(seed, Stream.START)
         frame = self.admissible(haar_frame(self.n, self.p, dtype=torch.float64, generator=source))
         return FrameVariable(frame.to(dtype), geometry, self.only_span)
 

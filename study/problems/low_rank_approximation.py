@@ -13,7 +13,7 @@ from scipy import linalg  # type: ignore[import-untyped]  # scipy carries no typ
 from torch import Tensor
 
 from ...manifolds import haar_frame
-from .streams import Stream, generator
+from ..random_streams import Stream, generator_of_stream
 from .train_problem import TrainProblem
 
 
@@ -74,7 +74,7 @@ class LowRankApproximation(TrainProblem):
         size = min(self.shape.rows, self.shape.columns)
         tail = np.linspace(self.noise * self._values[-1], 0, size - self.shape.center_rank, endpoint=False)
         values = torch.from_numpy(np.concatenate((self._values, tail)))
-        source = generator(self.seed, Stream.DATA)
+        source = generator_of_stream(self.seed, Stream.DATA)
         left = haar_frame(self.shape.rows, size, dtype=torch.float64, generator=source)
         right = haar_frame(self.shape.columns, size, dtype=torch.float64, generator=source)
         return (left * values) @ right.mT

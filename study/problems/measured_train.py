@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...manifolds import SpectralTensorTrain, TrainPoint
-from .streams import Stream, generator
+from ..random_streams import Stream, generator_of_stream
 from .train_least_squares import least_residual
 from .train_problem import TrainProblem
 
@@ -87,6 +87,6 @@ class MeasuredTrain(TrainProblem):
     @cached_property
     def _measured(self) -> Tensor:
         clean = self.measure(self.planted)
-        source = generator(self.seed, Stream.NOISE)
+        source = generator_of_stream(self.seed, Stream.NOISE)
         noise = torch.randn(clean.shape, dtype=clean.dtype, generator=source)
         return clean + self.noise * clean.norm() / noise.norm() * noise

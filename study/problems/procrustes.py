@@ -12,8 +12,8 @@ from scipy import linalg  # type: ignore[import-untyped]  # scipy carries no typ
 from torch import Tensor
 
 from ...manifolds import haar_frame
+from ..random_streams import Stream, generator_of_stream
 from .frame_problem import FrameProblem
-from .streams import Stream, generator
 
 
 @final
@@ -56,7 +56,7 @@ class Procrustes(FrameProblem):
 
     @cached_property
     def _target(self) -> Tensor:
-        source = generator(self.seed, Stream.DATA)
+        source = generator_of_stream(self.seed, Stream.DATA)
         left = haar_frame(self.n, self.p, dtype=torch.float64, generator=source)
         right = haar_frame(self.p, self.p, dtype=torch.float64, generator=source)
         return (left * torch.from_numpy(np.geomspace(1, 1 / self.condition, self.p))) @ right.mT

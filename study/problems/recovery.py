@@ -10,8 +10,8 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from ..random_streams import Stream, generator_of_stream
 from .measured_train import MeasuredTrain
-from .streams import Stream, generator
 
 
 @final
@@ -33,6 +33,6 @@ class Recovery(MeasuredTrain):
     @cached_property
     def _operator(self) -> Tensor:
         size = self.shape.rows * self.shape.columns
-        source = generator(self.seed, Stream.MEASUREMENT)
+        source = generator_of_stream(self.seed, Stream.MEASUREMENT)
         operator = torch.randn(self.measurements, size, dtype=torch.float64, generator=source)
         return operator / math.sqrt(self.measurements)

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from ...manifolds import haar_frame
-from .streams import Stream, generator
+from ..random_streams import Stream, generator_of_stream
 
 
 def symmetric_matrix(eigenvalues: np.ndarray, seed: int) -> Tensor:
     """Return a float64 matrix with these eigenvalues and Haar-distributed eigenvectors."""
     size = len(eigenvalues)
-    vectors = haar_frame(size, size, dtype=torch.float64, generator=generator(seed, Stream.DATA))
+    vectors = haar_frame(size, size, dtype=torch.float64, generator=generator_of_stream(seed, Stream.DATA))
     matrix = (vectors * torch.from_numpy(eigenvalues)) @ vectors.mT
     return (matrix + matrix.mT) / 2

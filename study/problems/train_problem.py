@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from ...manifolds import Geometry, SpectralTensorTrain, TrainPoint, TrainShape, haar_frame
+from ..random_streams import Stream, generator_of_stream
 from .problem import Problem, require_condition
-from .streams import Stream, generator
 from .variable import TrainVariable, Variable
 
 
@@ -56,7 +56,7 @@ class TrainProblem(Problem):
 
     def start(self, geometry: Geometry, seed: int, dtype: torch.dtype = torch.float64) -> Variable:
         """Return a random weight."""
-        start = self.starting_point(generator(seed, Stream.START))
+        start = self.starting_point(generator_of_stream(seed, Stream.START))
         train = SpectralTensorTrain(self.shape, geometry)
         return TrainVariable(train, SpectralTensorTrain(self.shape).convert(start, train).to(dtype))
 
@@ -75,7 +75,7 @@ class TrainProblem(Problem):
     @cached_property
     def planted(self) -> Tensor:
         """The weight that is sought but for the noise: Haar frames, singular values from 1 to 1/condition."""
-        source = generator(self.seed, Stream.DATA)
+        source = generator_of_stream(self.seed, Stream.DATA)
         frames = [haar_frame(f.rows, f.columns, dtype=torch.float64, generator=source) for f in self.shape.frames]
         train = SpectralTensorTrain(self.shape)
         return train.to_matrix(train.from_frames(frames, torch.from_numpy(self._values)))

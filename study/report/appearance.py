@@ -6,8 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal, final
 
 import matplotlib.colors
+from matplotlib.axes import Axes
 
 from ..curve import Method
+
+# A pattern by its sign, or where its first dash begins and the lengths of dash and gap.
+Line = Literal["-", "--", ":"] | tuple[float, tuple[float, float]]
 
 
 @final
@@ -17,7 +21,7 @@ class Appearance:
 
     color: str
     marker: str
-    line: Literal["-", "--", ":"]
+    line: Line
 
 
 # Colours after Okabe and Ito (2008), darkened where they are faint on white.
@@ -43,6 +47,13 @@ _SPECTRA: Final[dict[str, tuple[str, float]]] = {
     "regularized": ("o", 1.0),
     "free": ("D", 0.9),
 }
+
+
+def dress(axes: Axes) -> None:
+    """Give a panel the faint grid and the two borders that all panels have."""
+    axes.grid(True, color="#e5e5e5", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def appearance(method: Method) -> Appearance:

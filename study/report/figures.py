@@ -8,8 +8,8 @@ from typing import Final
 
 from ..result import LAST_STEPS
 from ..runs.sample_grid import SAMPLES
-from ..storage import RUNS
 from ..study import Study
+from ..surroundings import RUNS
 from ..tasks import TASKS
 from .plots import accuracy_figure, loss_figure, orthogonality_figure, spectrum_figure, to_png
 from .spectrum_plots import heat_map_figure, sample_figure

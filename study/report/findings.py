@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ..metrics.spectra import LayerSpectrum
+from ..metrics.spectra import LayerSpectrum, stable_ranks
 from ..result import Snapshot
-from ..spectra import stable_ranks
 from ..tasks.task import Task
 from .intervals import Interval
 from .summary import CurveSummary

@@ -17,7 +17,7 @@ from .findings import findings
 from .summary import CurveSummary
 from .tables import column_titles, other_measures, summary_rows
 
-BASELINES: Final = {
+BASELINE_WORDS: Final = {
     "sn": "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
     "forward follows (Miyato et al. 2018); Z = 100 %.",
     "sr": "Spectral regularization: the same, with normalized singular values that a step may raise and not lower "
@@ -46,7 +46,7 @@ def render(
         study=study,
         task=task,
         settings=({} if study.task == "digits" else {"data": study.settings.data}) | study.settings.changed,
-        baselines=[(kind.upper(), words) for kind, words in BASELINES.items() if kind in parameterizations],
+        baselines=[(kind.upper(), words) for kind, words in BASELINE_WORDS.items() if kind in parameterizations],
         flavoured=any(method.spectrum is not None for method in study.methods),
         others=list(other_measures(study).values()),
         published=has_published(study),

@@ -16,11 +16,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 from ..curve import Method
 from ..result import LAST_STEPS
 from ..tasks.task import Task
-from .appearance import appearance
+from .appearance import appearance, dress
 from .summary import CurveSummary
 
 Summaries = Sequence[CurveSummary]
-Series = tuple[np.ndarray, np.ndarray]
 
 # Curves of one compression are set apart by this factor of Z, so that their points do not hide one another.
 SPREAD: Final = 1.03
@@ -83,7 +82,7 @@ def accuracy_figure(summaries: Summaries, task: Task) -> Figure:
     axes.set_xticks([z for z in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if _within(z, [s.z for s in summaries])])
     axes.set_xlabel("compression Z: parameters kept, % (log scale; smaller is a smaller network)")
     axes.set_ylabel(f"test {task.titled_score}")
-    _dress(axes)
+    dress(axes)
     _mark_ranks(axes, summaries, task.score_scale)
     figure.legend(handles=_handles(summaries), loc="outside right center", frameon=False, fontsize=9)
     return figure
@@ -197,7 +196,7 @@ def _grid(
             axes.set_title(", ".join(heading), fontsize=10, loc="left")
             if row == len(ranks) - 1:
                 axes.set_xlabel(label)
-            _dress(axes)
+            dress(axes)
     handles = _handles(summaries, markers)
     columns = _legend_columns(width, handles)
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
@@ -208,12 +207,6 @@ def _legend_columns(width: float, handles: Sequence[Line2D]) -> int:
     """Return how many columns of a legend a figure of a width in inches has room for, four at the most."""
     longest = max((len(str(handle.get_label())) for handle in handles), default=0)
     return max(1, min(4, int(width / (LETTER * longest + HANDLE))))
-
-
-def _dress(axes: Axes) -> None:
-    axes.grid(True, color="#e5e5e5", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _handles(summaries: Summaries, markers: bool = True) -> list[Line2D]:

@@ -11,7 +11,7 @@ import matplotlib.image
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..spectra import stable_ranks
+from ..metrics.spectra import stable_ranks
 from .summary import CurveSummary
 
 COLUMNS: Final = 3

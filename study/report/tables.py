@@ -9,6 +9,7 @@ from typing import Final
 import pandas as pd
 
 from ..metrics.inception import FID, INCEPTION_SCORE, KID
+from ..metrics.spectra import LayerSpectrum
 from ..paper import has_published, published_z
 from ..result import Result
 from ..selection import Results, chosen_runs, planned_runs
@@ -48,6 +49,20 @@ def results_table(study: Study, results: Results) -> pd.DataFrame:
             row |= {f"{split}_{name.replace(' ', '_')}": value for name, value in others.items()}
         rows.append(row | {"orthogonality_error": result.orthogonality_error})
     return pd.DataFrame(rows).astype({"rank": "Int64", "diverged_at": "Int64"}) if rows else pd.DataFrame(rows)
+
+
+def spectra_table(study: Study, results: Results) -> pd.DataFrame:
+    """Return one row a layer of each look at a network, with nothing that differs between two executions."""
+    shared = ("parameterization", "geometry", "spectrum", "rank", "learning_rate", "seed")
+    rows = []
+    for run in planned_runs(study, results):
+        about = {"run": run.identifier, **{name: getattr(run, name) for name in shared}}
+        for snapshot in results[run].snapshots if run in results else ():
+            for layer, values in snapshot.singular_values.items():
+                found = LayerSpectrum(values)
+                row = {"step": snapshot.step, "layer": layer, "spectral_norm": found.spectral_norm}
+                rows.append(about | row | {"stable_rank": found.stable_rank, "smallest_over_largest": found.smallest})
+    return pd.DataFrame(rows).astype({"rank": "Int64"}) if rows else pd.DataFrame(rows)
 
 
 def timings_table(study: Study, results: Results) -> pd.DataFrame:

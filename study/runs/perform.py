@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
 
 from ...layers import report, spectral_weights
+from ..metrics.spectra import network_spectra
 from ..result import Result, Snapshot, Timing, read_snapshot
 from ..run import Run
-from ..spectra import network_spectra
 from ..surroundings import Surroundings
 from ..tasks import TASKS
 from ..tasks.construction import first_network, weight_entries

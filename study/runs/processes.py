@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -55,15 +54,12 @@ def own_device(device: str) -> str:
 def share(tensors: Named) -> Named:
     """Return this process's part of a named tuple of tensors or None: equal contiguous pieces of the first dimension.
 
-    Raises:
-        ValueError: the processes do not divide the batch.
+    The processes must divide the batch, see :func:`require_divisible`.
     """
     count = world_size()
     if count == 1:
         return tensors
     size = next(len(tensor) for tensor in tensors if tensor is not None)
-    if size % count:
-        raise ValueError(f"batch_size must be a multiple of the {count} processes, got {size}")
     part = slice(rank() * size // count, (rank() + 1) * size // count)
     return _rebuilt(tensors, [None if tensor is None else tensor[part] for tensor in tensors])
 
@@ -137,7 +133,7 @@ def require_divisible(batch_size: int, accumulation: int) -> None:
     if batch_size % (world_size() * accumulation):
         raise ValueError(
             f"batch_size must be a multiple of {world_size()} processes times accumulation={accumulation}, "
-            f"got {batch_size}"
+            f"got {batch_size}; give another batch_size, or fewer processes or pieces"
         )
 
 
@@ -147,15 +143,6 @@ def pieces(tensors: Named, count: int) -> list[Named]:
         return [tensors]
     chunks = [None if tensor is None else tensor.chunk(count) for tensor in tensors]
     return [_rebuilt(tensors, [None if c is None else c[k] for c in chunks]) for k in range(count)]
-
-
-def generator_of(seed: int, *key: int) -> torch.Generator:
-    """Return a generator on the CPU that depends on the seed and the key alone, such as a step's number.
-
-    What is drawn at a step then needs no state but the step's number.
-    """
-    (word,) = np.random.SeedSequence((seed, *key)).generate_state(1)
-    return torch.Generator().manual_seed(int(word))
 
 
 def _wait() -> None:

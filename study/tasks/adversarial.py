@@ -14,8 +14,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from ...layers import shared_evaluation
 from ...optim import d_optimal
 from ..data import Batch, to_symmetric
+from ..networks import NETWORKS
 from ..networks.sngan import NOISE_DIMENSION
 from ..optimizers import OPTIMIZERS
+from ..random_streams import generator_of
 from ..runs import processes
 from ..surroundings import Surroundings
 from .averaging import STATISTICS_BATCHES, MovingAverage
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     from ..run import Run
 
 # What noise is drawn for: each purpose has numbers of its own, apart from those of data.batches.
-CRITIC, GENERATOR, SAMPLES, VALIDATION, TEST, STATISTICS = range(16, 22)
-GRID: Final = 64  # images in a grid of samples
+CRITIC, GENERATOR, GRID, VALIDATION, TEST, STATISTICS = range(16, 22)
+GRID_SIZE: Final = 64  # images in a grid of samples
 GENERATION_BATCH: Final = 250
 
 Score = Callable[[Tensor, Split], Evaluation]
@@ -78,8 +80,8 @@ class AdversarialTraining(Training):
         self._device = torch.device(processes.own_device(surroundings.device))
         self.network, self._partner = network.to(self._device), partner.to(self._device)
         self._run, self._splits, self._score = run, splits, score
-        about_generator = run.network.endswith("generator")
-        generator, discriminator = (network, partner) if about_generator else (partner, network)
+        is_generator = NETWORKS[run.network].role == "generator"
+        generator, discriminator = (network, partner) if is_generator else (partner, network)
         self._generator, self._discriminator = generator, discriminator
         self._parallel_generator = processes.parallel(generator)
         self._parallel_discriminator = processes.parallel(discriminator)
@@ -124,7 +126,7 @@ class AdversarialTraining(Training):
 
     def samples(self) -> Tensor | None:
         """Return images from noise that is the same at all times and for all runs of a seed."""
-        return (self._generated(GRID, SAMPLES) + 1) / 2
+        return (self._generated(GRID_SIZE, GRID) + 1) / 2
 
     def scalars(self) -> dict[str, Tensor]:
         """Return the losses of both networks."""
@@ -171,7 +173,7 @@ class AdversarialTraining(Training):
 
     def _whole(self, real: Batch | None, *key: int) -> Round:
         """Return what all processes see in a step."""
-        generator = processes.generator_of(self._run.seed, *key)
+        generator = generator_of(self._run.seed, *key)
         size = self._run.batch_size
         noise = torch.randn(size, NOISE_DIMENSION, generator=generator).to(self._device)
         wanted = torch.randint(self._splits.shape.classes, (size,), generator=generator).to(self._device)
@@ -210,7 +212,7 @@ class AdversarialTraining(Training):
     def _generated(self, count: int, purpose: int) -> Tensor:
         """Return images in [−1, 1] of the generator, or of its moving average, in evaluation mode."""
         module = self._generator if self._average is None else self._average.network(self._show_noise)
-        noise = processes.generator_of(self._run.seed, purpose)
+        noise = generator_of(self._run.seed, purpose)
         training = module.training
         module.eval()
         images = []

@@ -6,15 +6,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers import shared_evaluation
 from ..data import Batch
 from ..surroundings import Surroundings
-from .construction import is_classifier
+from .construction import require_role
 from .images import ImageSplits, image_shape, open_images
+from .supervised import evaluate_classifier
 from .task import Evaluation, ImageShape, Split, SupervisedTask
 
 if TYPE_CHECKING:
@@ -76,8 +75,7 @@ class Classification(SupervisedTask):
         Raises:
             ValueError: as said.
         """
-        if not is_classifier(run.network):
-            raise ValueError(f"network of the task 'classification' must be a classifier, got {run.network!r}")
+        require_role(run, "a classifier", "classifier")
 
     def image_shape(self, run: Run, surroundings: Surroundings) -> ImageShape:
         """Return the shape of the data set's images."""
@@ -103,15 +101,8 @@ class Classification(SupervisedTask):
     def evaluate(self, network: nn.Module, split: Split) -> Evaluation:
         """Return accuracy and mean cross-entropy."""
         part = self._images.split(split)
-        images, labels = part.images, part.labels
-        training = network.training
-        network.eval()
-        with torch.no_grad(), shared_evaluation(network):
-            pieces = images.split(EVALUATION_BATCH)
-            logits = torch.cat([network(self._images.normalization(piece)).float() for piece in pieces])
-        network.train(training)
-        correct = (logits.argmax(dim=1) == labels).double().mean()
-        return Evaluation(correct.item(), F.cross_entropy(logits, labels).item())
+        pieces = map(self._images.normalization, part.images.split(EVALUATION_BATCH))
+        return evaluate_classifier(network, pieces, part.labels)
 
     @property
     def _images(self) -> ImageSplits:

@@ -7,23 +7,19 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Self, final
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...layers import shared_evaluation
 from ..arguments import require_known
+from ..data.digits import SHADES, TRAINING_SIZE, read_scans, split_indices
 from ..surroundings import Surroundings
+from .supervised import evaluate_classifier
 from .task import Evaluation, ImageShape, Split, SupervisedTask
 
 if TYPE_CHECKING:
     from ..run import Run
 
-# 30 batches of 32 make an epoch; validation and test share the other 837 scans.
-TRAINING_SIZE: Final = 960
-TEST_SIZE: Final = 419
-SPLIT_SEED: Final = 0
 # Evaluation in pieces as small as training's, so that the peak memory of a run is that of training.
 EVALUATION_BATCH: Final = 64
 
@@ -89,14 +85,8 @@ class Digits(SupervisedTask):
 
     def evaluate(self, network: nn.Module, split: Split) -> Evaluation:
         """Return accuracy and mean cross-entropy."""
-        examples = digits_splits()[split]
-        training = network.training
-        network.eval()
-        with torch.no_grad(), shared_evaluation(network):
-            logits = torch.cat([network(images) for images in examples.images.split(EVALUATION_BATCH)])
-        network.train(training)
-        correct = (logits.argmax(dim=1) == examples.labels).double().mean()
-        return Evaluation(correct.item(), F.cross_entropy(logits, examples.labels).item())
+        images, labels = digits_splits()[split]
+        return evaluate_classifier(network, images.split(EVALUATION_BATCH), labels)
 
     def _batches(self, seed: int, batch_size: int) -> Iterator[Examples]:
         images, labels = digits_splits()["training"]
@@ -111,22 +101,6 @@ class Digits(SupervisedTask):
 @cache
 def digits_splits() -> dict[str, Examples]:
     """Return the splits `training`, `validation` and `test`, loaded once a process."""
-    # Here, because scikit-learn is an extra: what only counts parameters goes without it.
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    images = torch.from_numpy(data.images).float().unsqueeze(1) / 16
-    labels = torch.from_numpy(data.target).long()
-    splits = split_indices(data.target)
-    return {name: Examples(images[indices], labels[indices]) for name, indices in splits.items()}
-
-
-def split_indices(labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Return the indices of `training`, `validation` and `test`, each with its share of every class."""
-    from sklearn.model_selection import train_test_split
-
-    training, rest = train_test_split(
-        np.arange(len(labels)), train_size=TRAINING_SIZE, stratify=labels, random_state=SPLIT_SEED
-    )
-    validation, test = train_test_split(rest, test_size=TEST_SIZE, stratify=labels[rest], random_state=SPLIT_SEED)
-    return {"training": training, "validation": validation, "test": test}
+    shades, digits = read_scans()
+    images, labels = torch.from_numpy(shades).float().unsqueeze(1) / SHADES, torch.from_numpy(digits).long()
+    return {name: Examples(images[indices], labels[indices]) for name, indices in split_indices(digits).items()}

@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from ..metrics import CLASSIFIER_FRECHET_DISTANCE, CLASSIFIER_KERNEL_DISTANCE, CLASSIFIER_SCORE
+from ..networks import NETWORKS
 from ..parameterizations import DENSE
 from ..runs import processes
 from ..surroundings import Surroundings
 from .adversarial import AdversarialTraining
-from .construction import constrained, is_classifier, plain_network
+from .construction import built, constrained, require_role
 from .gan_scores import GeneratedScores
 from .images import image_shape, open_images
 from .task import ImageShape, Task, Training
@@ -81,8 +82,7 @@ class Gan(Task):
         Raises:
             ValueError: as said.
         """
-        if is_classifier(run.network):
-            raise ValueError(f"network of the task 'gan' must be a generator or a discriminator, got {run.network!r}")
+        require_role(run, "a generator or a discriminator", "generator", "discriminator")
 
     def image_shape(self, run: Run, surroundings: Surroundings) -> ImageShape:
         """Return the shape of the data set's images."""
@@ -98,9 +98,9 @@ class Gan(Task):
 
 def partner(run: Run, shape: ImageShape) -> nn.Module:
     """Return the network that a run's network is trained against, at first weights that depend on the seed alone."""
-    halves = ("generator", "discriminator")
-    own, other = halves if run.network.endswith("generator") else halves[::-1]
+    name = NETWORKS[run.network].partner
+    assert name is not None, "both halves of a pair know the other one"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed + 2**20)  # far from the seeds of the networks that runs are about
-        network = plain_network(run.network.removesuffix(own) + other, run, shape, run.settings.partner_width)
-    return constrained(network, "sn" if other == "discriminator" else DENSE, (), run.seed)
+        network = built(name, run.settings.partner_width, run.settings, shape)
+    return constrained(network, "sn" if NETWORKS[name].role == "discriminator" else DENSE, (), run.seed)

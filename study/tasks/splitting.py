@@ -51,11 +51,15 @@ def thin_out(whole: Images, count: int) -> Images:
     progress = torch.empty(len(whole), dtype=torch.float64)
     for _, members in _classes(whole):
         progress[members] = (torch.arange(len(members), dtype=torch.float64) + 0.5) / len(members)
-    part = whole.part(progress.argsort(stable=True)[:count].sort().values)
-    classes = whole.labels.unique()
-    if any((part.labels == label).sum() < 2 for label in classes):
-        raise ValueError(f"images must be enough for two of each of the {len(classes)} classes, got {count}")
-    return part
+    order = progress.argsort(stable=True)
+    places = order.argsort()
+    classes = _classes(whole)
+    enough = 1 + max(int(places[members[:2]].max()) for _, members in classes)
+    if count < enough:
+        raise ValueError(
+            f"images must be enough for two of each of the {len(classes)} classes, got {count}; give at least {enough}"
+        )
+    return whole.part(order[:count].sort().values)
 
 
 def _classes(images: Images) -> list[tuple[int, Tensor]]:

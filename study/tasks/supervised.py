@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import TYPE_CHECKING, Any, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
@@ -112,6 +113,24 @@ class SupervisedTraining(Training):
             loss = self._task.loss(self._parallel, batch)
         penalty = self._run.curve.penalty
         return loss + penalty * d_optimal(self.network) if penalty else loss
+
+
+@torch.no_grad()
+def evaluate_classifier(network: nn.Module, pieces: Iterable[Tensor], labels: Tensor) -> Evaluation:
+    """Return accuracy and mean cross-entropy of a network in evaluation mode; it is put back in its own afterwards.
+
+    Args:
+        network: maps images to logits.
+        pieces: the images, some at a time.
+        labels: of all images, in their order.
+    """
+    training = network.training
+    network.eval()
+    with shared_evaluation(network):
+        logits = torch.cat([network(images).float() for images in pieces])
+    network.train(training)
+    correct = (logits.argmax(dim=1) == labels).double().mean()
+    return Evaluation(correct.item(), F.cross_entropy(logits, labels).item())
 
 
 def accumulate(network: nn.Module, pieces: list[Any], loss_of: Callable[[Any], Tensor]) -> Tensor:
