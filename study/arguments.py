@@ -13,6 +13,7 @@ def choose(argument: str, name: object, table: Mapping[str, Value]) -> Value:
     """Return the row of a registry.
 
     Raises:
+        TypeError: the name is no string.
         ValueError: no row has this name; the message lists those there are, and the nearest one.
     """
     require_known(argument, name, table)
@@ -23,12 +24,16 @@ def require_known(argument: str, name: object, known: Iterable[str]) -> None:
     """Refuse a name that is not among the known ones.
 
     Raises:
+        TypeError: it is no string.
         ValueError: as said.
     """
     names = list(known)
-    if isinstance(name, str) and name in names:
+    if not isinstance(name, str):
+        given = list(name) if isinstance(name, tuple) else name  # as it was written
+        raise TypeError(f"{argument} must be a string, got {given!r}; choose from {', '.join(names)}")
+    if name in names:
         return
-    nearest = difflib.get_close_matches(str(name), names, n=1)
+    nearest = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {nearest[0]!r}? " if nearest else ""
     raise ValueError(f"{argument} has no choice {name!r}; {hint}choose from {', '.join(names)}")
 
@@ -70,6 +75,18 @@ def require_text(argument: str, value: object) -> None:
         raise TypeError(f"{argument} must be a string, got {value!r}")
     if not value.strip():
         raise ValueError(f"{argument} must not be blank, got {value!r}; write something")
+
+
+def require_folder_name(argument: str, value: object) -> None:
+    """Refuse all but strings that can be the name of one folder.
+
+    Raises:
+        TypeError: the value is no string.
+        ValueError: it is blank, has a slash, or leads to another folder.
+    """
+    require_text(argument, value)
+    if value in (".", "..") or any(sign in str(value) for sign in "/\\"):
+        raise ValueError(f"{argument} must be the name of a folder without slashes, got {value!r}; write a word")
 
 
 def require_distinct(argument: str, values: object) -> None:

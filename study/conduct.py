@@ -25,7 +25,7 @@ from .study import Study
 from .surroundings import Surroundings
 from .tasks import TASKS
 from .tasks.construction import require_buildable
-from .tasks.images import data_fingerprint
+from .tasks.images import data_fingerprint, require_enough
 
 # Called with the number of finished runs, the number expected in all, and the run that has just ended (None at first).
 Progress = Callable[[int, int, Run | None], None]
@@ -170,15 +170,18 @@ def _data_at_hand(study: Study, surroundings: Surroundings) -> str | None:
     """Return the checksum of a study's images, None for bundled ones; refuse what is missing before the first run.
 
     Raises:
-        ValueError: the data is not there or damaged, no network fits it, or scores are wanted whose package or weights
-            are missing.
+        ValueError: the data is not there, damaged or too little, no network fits it, the processes do not divide a
+            batch, or scores are wanted whose package or weights are missing.
     """
     if study.settings.inception:
         require_inception()
     settings = study.settings
     checksum = data_fingerprint(settings.data, settings.size, surroundings, settings.images)
-    run = study.run(study.curves[0], study.learning_rates[0], study.seeds[0])
-    require_buildable(run, TASKS[study.task].image_shape(run, surroundings))
+    run, task = study.run(study.curves[0], study.learning_rates[0], study.seeds[0]), TASKS[study.task]
+    require_buildable(run, task.image_shape(run, surroundings))
+    if "data" in task.settings:
+        require_enough(run, surroundings)
+    processes.require_divisible(run.batch_size, settings.accumulation)
     return checksum
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import traceback
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -104,7 +105,14 @@ def perform_all(
     with _EXECUTORS[executor](workers):
         calls = (joblib.delayed(_guarded)(perform, job, threads) for job in jobs)
         if joblib.parallel.get_active_backend()[0].supports_return_generator:
-            yield from joblib.Parallel(return_as="generator_unordered", batch_size=1)(calls)
+            products = joblib.Parallel(return_as="generator_unordered", batch_size=1)(calls)
+            try:
+                for product in products:  # noqa: UP028 which would close them before the warnings are off
+                    yield product
+            finally:
+                with warnings.catch_warnings():  # a study that ends with a failure leaves the others' runs on purpose
+                    warnings.filterwarnings("ignore", r"\d+ tasks", UserWarning)
+                    products.close()
             return
         while some := list(itertools.islice(calls, workers)):  # Ray's backend returns all that it is given at once
             yield from joblib.Parallel(batch_size=1)(some)

@@ -74,7 +74,7 @@ class Settings:
                 raise TypeError(f"{name} must be true or false, got {getattr(self, name)!r}")
         for name in ("weight_decay", "averaging"):
             if getattr(self, name) != 0:
-                require_positive(name, getattr(self, name))
+                require_positive(f"{name}, unless it is 0,", getattr(self, name))
             # Equal settings are to have equal runs whether 0 was written 0 or 0.0.
             object.__setattr__(self, name, float(getattr(self, name)))
         if self.averaging >= 1:

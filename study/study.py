@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, final
 
-from .arguments import require_distinct, require_integer, require_positive, require_text
+from .arguments import require_distinct, require_folder_name, require_integer, require_known, require_positive
 from .curve import Curve, Method
+from .parameterizations import SPECTRA
 from .run import Run
 from .settings import Settings
 from .tasks import TASKS
@@ -56,7 +57,7 @@ class Study:
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
-        require_text("name", self.name)
+        require_folder_name("name", self.name)
         if not isinstance(self.title, str):
             raise TypeError(f"title must be a string, got {self.title!r}")
         for name in ("methods", "ranks", "learning_rates", "seeds"):
@@ -78,6 +79,7 @@ class Study:
         require_integer("extensions", self.extensions)
         for seed in self.seeds:
             require_integer("seeds", seed)
+        require_known("spectrum", self.spectrum, SPECTRA)  # also where every method has its own
         for curve in self.curves:  # what a run refuses is refused before the first of them starts
             self.run(curve, self.learning_rates[0], self.seeds[0])
 

@@ -56,11 +56,13 @@ class Surroundings:
                 "or leave --tensorboard out"
             )
         try:
-            kind = torch.device(self.device).type
+            torch.device(self.device)
         except RuntimeError:
             raise ValueError(f"device must be such as 'cpu' or 'cuda', got {self.device!r}") from None
-        if kind == "cuda" and not torch.cuda.is_available():
-            raise ValueError(f"device must be one that this machine has, got {self.device!r}; give 'cpu'")
+        try:
+            torch.empty(1, device=self.device).cpu()  # which meta tensors refuse
+        except (RuntimeError, AssertionError, NotImplementedError):
+            raise ValueError(f"device must be one that this machine has, got {self.device!r}; give 'cpu'") from None
 
     def run_folder(self, identifier: str) -> Path | None:
         """Return the folder of a run, made where it is missing; None where there is no folder."""

@@ -19,6 +19,7 @@ from sttp.study import (
     read_study,
     study_of,
 )
+from sttp.study.surroundings import Surroundings
 
 RUN = Run("digits", "digits", "sttp", "stiefel", "free", 4, "riemannian-adam", 0.01, 0, 10, 16, 2)
 OTHER_VALUES = {
@@ -41,7 +42,7 @@ BAD_RUNS = {
     "network": ("wrn-28-10", ValueError, "network of the task 'digits'.*'wrn-28-10'.*choose from digits"),
     "parameterization": ("stpp", ValueError, "did you mean 'sttp'"),
     "geometry": ("steifel", ValueError, "did you mean 'stiefel'"),
-    "spectrum": (None, ValueError, "spectrum has no choice None"),
+    "spectrum": (None, TypeError, "spectrum must be a string, got None; choose from identity"),
     "rank": (0, ValueError, "rank must be at least 1, got 0"),
     "optimizer": ("adam", ValueError, "optimizer has no choice 'adam'"),
     "learning_rate": (float("nan"), ValueError, "learning_rate must be positive"),
@@ -177,7 +178,7 @@ def test_methods_survive_their_text_form(text):
 
 @pytest.mark.parametrize("text", ["", "sttp", "sttp stiefel 4", "dense stiefel", "sttp steifel"])
 def test_wrong_methods_are_refused(text):
-    with pytest.raises(ValueError, match=r"geometry|methods|spectrum"):
+    with pytest.raises((ValueError, TypeError), match=r"geometry|methods|spectrum"):
         Method.parse(text)
 
 
@@ -256,3 +257,16 @@ def test_a_study_needs_methods(tmp_path):
 def test_a_missing_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match="cannot be read"):
         read_study(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("changes", [{"spectrum": "bogus"}, {"name": "a/b"}, {"name": ".."}, {"name": "a\\b"}])
+def test_a_study_is_refused_for_what_no_run_of_it_has(changes):
+    (name,) = changes
+    with pytest.raises(ValueError, match=f"^{name} "):
+        replace(TINY, methods=(Method("dense"),), **changes)
+
+
+@pytest.mark.parametrize("device", ["meta", "mps", "cuda:99", "abacus"])
+def test_a_device_that_is_not_there_is_refused(device):
+    with pytest.raises(ValueError, match=f"device must be .*{device}"):
+        Surroundings(device=device)

@@ -22,7 +22,7 @@ from studies import TINY, made_up
 from sttp.study import TASKS, Method, Settings, Study
 from sttp.study import conduct as conduct_module
 from sttp.study.conduct import RunFailedError, redraw, run_study
-from sttp.study.execution import execute_all, register_executor
+from sttp.study.execution import execute_all, perform_all, register_executor
 from sttp.study.progress import ProgressDisplay
 from sttp.study.runs.heartbeat import HEARTBEAT, Heartbeat, shares, stop_heartbeat
 from sttp.study.storage import TRAININGS, ResultsFolder, write_content
@@ -182,6 +182,10 @@ def test_what_is_missing_is_refused_before_there_is_a_folder(tmp_path, monkeypat
     monkeypatch.setattr(conduct_module, "data_fingerprint", missing)
     with pytest.raises(ValueError, match="is not there"):
         run_study(TINY, tmp_path / "new")
+    monkeypatch.setattr(conduct_module, "data_fingerprint", lambda *_: None)
+    many = Study("c", (Method("dense"),), task="classification", network="wrn-10-1", batch_size=1240)
+    with pytest.raises(ValueError, match=r"batch_size must be at most 1239.*got 1240"):
+        run_study(many, tmp_path / "new")
     gan = Study("g", (Method("sn"),), task="gan", network="sngan8-discriminator", settings=Settings(inception=True))
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(ValueError, match=r"inception must be false here.*pip install 'sttp-torch\[gan\]'"):
@@ -345,6 +349,12 @@ def test_an_executor_can_be_registered():
         next(execute_all([run], "dask"))
     with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
         next(execute_all([run], workers=0))
+
+
+def test_runs_that_are_left_are_left_silently():
+    made = perform_all(str, range(200), "loky", 2)
+    assert next(made).isdigit()
+    made.close()
 
 
 def test_a_backend_that_returns_no_single_results_makes_all_runs():

@@ -328,7 +328,11 @@ processes.end()
 def test_two_processes_have_the_losses_of_one(tmp_path, quick_scores):
     runs = [
         replace(RUNS["gan"], learning_rate=1e-3),
-        replace(RUNS["classification"], learning_rate=0.01, settings=replace(RUNS["classification"].settings)),
+        replace(
+            RUNS["classification"],
+            learning_rate=0.01,
+            settings=replace(RUNS["classification"].settings, accumulation=2),
+        ),
     ]
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
 
-from ..arguments import require_distinct, require_integer, require_positive, require_text
+from ..arguments import require_distinct, require_folder_name, require_integer, require_positive
 from ..problems import Brockett, Completion, LeadingEigenspace, LowRankApproximation, Problem, Procrustes, Recovery
 from .contestants import METHODS
 from .digits_training import DigitsTraining
@@ -90,7 +90,7 @@ class OptimizerStudy:
     tolerances: tuple[float, ...] = (1e-3, 1e-6)
 
     def __post_init__(self) -> None:
-        require_text("name", self.name)
+        require_folder_name("name", self.name)
         if not isinstance(self.title, str):
             raise TypeError(f"title must be a string, got {self.title!r}")
         for name in ("problems", "learning_rates", "seeds", "tolerances"):

@@ -137,6 +137,14 @@ def require_divisible(batch_size: int, accumulation: int) -> None:
         )
 
 
+def own_pieces(tensors: Named, count: int) -> list[Named]:
+    """Return this process's part of each of the equal pieces of a batch.
+
+    Pieces first: a batch norm then sees the images of a piece, whatever the number of processes.
+    """
+    return [share(piece) for piece in pieces(tensors, count)]
+
+
 def pieces(tensors: Named, count: int) -> list[Named]:
     """Return a named tuple of tensors or None in equal pieces."""
     if count == 1:

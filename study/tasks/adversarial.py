@@ -169,7 +169,7 @@ class AdversarialTraining(Training):
 
     def _round(self, real: Batch | None, *key: int) -> list[Round]:
         """Return this process's part of a step, in pieces."""
-        return processes.pieces(processes.share(self._whole(real, *key)), self._run.settings.accumulation)
+        return processes.own_pieces(self._whole(real, *key), self._run.settings.accumulation)
 
     def _whole(self, real: Batch | None, *key: int) -> Round:
         """Return what all processes see in a step."""

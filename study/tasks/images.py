@@ -129,6 +129,20 @@ def data_fingerprint(name: str, size: int | None, surroundings: Surroundings, im
     return None if source.bundled else splits.fingerprint
 
 
+def require_enough(run: Run, surroundings: Surroundings) -> None:
+    """Refuse a batch that is larger than the training split.
+
+    Raises:
+        ValueError: as said, or the data is not there or damaged.
+    """
+    settings = run.settings
+    count = len(_open(settings.data, surroundings.data, settings.size, settings.images, "cpu").training)
+    if run.batch_size > count:
+        raise ValueError(
+            f"batch_size must be at most {count}, the number of images in the training split, got {run.batch_size}"
+        )
+
+
 @lru_cache(maxsize=2)
 def _open(name: str, directory: str | None, size: int | None, count: int | None, device: str) -> ImageSplits:
     place = f"data {name!r}" if directory is None else f"data {directory!r}"

@@ -61,7 +61,7 @@ class SupervisedTraining(Training):
     def step(self, step: int) -> Tensor:
         """Make a step; return its loss."""
         self._optimizer.zero_grad()
-        pieces = processes.pieces(processes.share(next(self._batches)), self._run.settings.accumulation)
+        pieces = processes.own_pieces(next(self._batches), self._run.settings.accumulation)
         self._loss = processes.mean(accumulate(self._parallel, pieces, self._piece_loss))
         self._optimizer.step()
         self._schedule.step()
