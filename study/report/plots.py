@@ -143,7 +143,7 @@ def spectrum_figure(summaries: Summaries) -> Figure:
             axes.set_xlim(0, 1.04)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4) if whole else MaxNLocator(integer=True))
     for axes in grid[:, 0]:
-        axes.set_ylabel("singular value sᵢ / s₁")
+        axes.set_ylabel("sᵢ / s₁")
     return figure
 
 
@@ -251,7 +251,7 @@ def _by_method(summaries: Summaries) -> dict[Method, list[CurveSummary]]:
 
 
 def _ranks(summaries: Summaries) -> list[int | None]:
-    ranks = list(dict.fromkeys(s.curve.rank for s in summaries if s.curve.rank is not None))
+    ranks = sorted({s.curve.rank for s in summaries if s.curve.rank is not None})
     return [*ranks] if ranks else [None]
 
 
