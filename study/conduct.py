@@ -196,7 +196,7 @@ def _write_all(folder: TrainingsFolder, results: Results) -> Outcome:
     write_content(path / "spectra.csv", spectra)
     for name, data in figures.items():
         write_content(path / name, data)
-    write_content(outcome.report, render(study, results, outcome.summaries, figures, path.name))
+    write_content(outcome.report, render(study, results, outcome.summaries, outcome.findings, figures, path.name))
     return outcome
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-import jinja2
-
+from ..report.rendering import render_page
 from .comparison import Comparison
 from .selection import Results, expected_total
 from .study import FACTORS, OptimizerStudy
@@ -64,13 +63,9 @@ def render(
         name: the study's folder, by which the report says where its tables are.
         finished: whether all runs are there.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sttp.study.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    )
-    return environment.get_template("optimizers.html").render(
+    return render_page(
+        "optimizers.html",
+        (result.environment for result in results.values()),
         study=study,
         problems=[
             {"label": p.label, "summary": p.summary, "sizes": p.name.removeprefix(p.kind).strip()}
@@ -92,7 +87,6 @@ def render(
         runs=len(results),
         expected=expected_total(study),
         finished=finished,
-        environments=sorted({", ".join(f"{k} {v}" for k, v in r.environment.items()) for r in results.values()}),
         folder=name,
     )
 

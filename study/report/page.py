@@ -6,14 +6,12 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import jinja2
-
 from ..paper import has_published
 from ..selection import Results, expected_total, pending_runs, planned_runs
 from ..study import Study
 from ..tasks import TASKS
 from .figures import CAPTIONS
-from .findings import findings
+from .rendering import render_page
 from .summary import CurveSummary
 from .tables import column_titles, other_measures, summary_rows
 
@@ -26,7 +24,12 @@ BASELINE_WORDS: Final = {
 
 
 def render(
-    study: Study, results: Results, summaries: Sequence[CurveSummary], figures: Mapping[str, bytes], name: str
+    study: Study,
+    results: Results,
+    summaries: Sequence[CurveSummary],
+    sentences: Sequence[str],
+    figures: Mapping[str, bytes],
+    name: str,
 ) -> str:
     """Return the report of a study as HTML, the figures within.
 
@@ -34,15 +37,15 @@ def render(
         study: what was compared.
         results: of all finished runs.
         summaries: of the curves.
+        sentences: what was found.
         figures: PNG files by their names in ``figures.CAPTIONS``.
         name: the study's folder, by which the report says where its tables are.
     """
     task = TASKS[study.task]
     parameterizations = {method.parameterization for method in study.methods}
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader(__package__), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("report.html").render(
+    return render_page(
+        "report.html",
+        (result.environment for result in results.values()),
         study=study,
         task=task,
         settings=({} if study.task == "digits" else {"data": study.settings.data}) | study.settings.changed,
@@ -50,7 +53,7 @@ def render(
         flavoured=any(method.spectrum is not None for method in study.methods),
         others=list(other_measures(study).values()),
         published=has_published(study),
-        findings=findings(summaries, task),
+        findings=sentences,
         columns=column_titles(study),
         rows=summary_rows(study, summaries),
         figures=[
@@ -62,6 +65,5 @@ def render(
         expected=expected_total(study, results),
         threads=sorted({result.timing.threads for result in results.values()}),
         devices=sorted({result.environment.get("device", "cpu") for result in results.values()}),
-        environments=sorted({", ".join(f"{k} {v}" for k, v in r.environment.items()) for r in results.values()}),
         folder=name,
     )
