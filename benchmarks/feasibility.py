@@ -15,8 +15,7 @@ import geoopt
 import torch
 from matplotlib.figure import Figure
 
-from sttp.manifolds import QR, Cayley, Exponential, Polar, Retraction, Stiefel, orthogonality_error
-from sttp.manifolds.stiefel import METRICS, Metric
+from sttp.manifolds import METRICS, QR, Cayley, Exponential, Metric, Polar, Retraction, Stiefel, orthogonality_error
 from sttp.optim import RiemannianAdam, RiemannianSGD
 
 from .harness import RESULTS, machine

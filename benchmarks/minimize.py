@@ -18,8 +18,7 @@ from pymanopt import manifolds, optimizers
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from sttp.manifolds import Grassmann, Stiefel, haar_frame
-from sttp.manifolds.frame_manifold import FrameManifold
+from sttp.manifolds import FrameManifold, Grassmann, Stiefel, haar_frame
 from sttp.optim import LBFGS, ConjugateGradient, MinimizeResult, TrustRegions, minimize
 from sttp.optim.deterministic import Method
 

@@ -16,8 +16,7 @@ from sttp.layers import (
     shared_evaluation,
     spectral_weights,
 )
-from sttp.manifolds import Chart, HouseholderChart
-from sttp.manifolds.householder import entries_of_free
+from sttp.manifolds import Chart, HouseholderChart, entries_of_free
 from sttp.study.networks.sngan import discriminator
 from sttp.study.networks.wide_resnet import wide_resnet
 
@@ -54,7 +53,7 @@ def _overhead(device: torch.device) -> Comparison:
 
     def frame_by_frame(weight: SpectralWeight) -> Sequence[Tensor]:
         point = weight.point
-        frames = [one_frame(*item) for item in zip(weight.manifold.charts, point.frames, point.signs, strict=True)]
+        frames = [one_frame(*item) for item in zip(weight.manifold.charts, point.coordinates, point.signs, strict=True)]
         return weight.manifold.factors_of_frames(frames, point.spectrum)
 
     def ours() -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sttp.layers import STTP, Riemannian
-from sttp.layers.conversion import candidates
-from sttp.manifolds.geometry import Chart
+from sttp.layers import STTP, Riemannian, candidates
+from sttp.manifolds import Chart
 from sttp.study.networks.sngan import discriminator
 from sttp.study.networks.wide_resnet import wide_resnet
 

@@ -8,8 +8,7 @@ import geoopt
 import torch
 from torch import Tensor, nn
 
-from sttp.manifolds import haar_frame, orthogonality_error
-from sttp.manifolds.geometry import Chart
+from sttp.manifolds import Chart, haar_frame, orthogonality_error
 from sttp.optim import (
     POGO,
     SPEL,

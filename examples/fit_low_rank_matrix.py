@@ -33,7 +33,7 @@ def run(modes: tuple[int, ...] = (4, 4, 4), rank: int = 4, steps: int = 1500, se
     start = train.random(dtype=torch.float64, generator=generator)
     frames = [
         geoopt.ManifoldParameter(frame, manifold=chart.manifold)
-        for frame, chart in zip(start.frames, train.charts, strict=True)
+        for frame, chart in zip(start.coordinates, train.charts, strict=True)
     ]
     spectrum = nn.Parameter(start.spectrum)
     point = TrainPoint(tuple(frames), spectrum, start.signs)

@@ -1,22 +1,25 @@
 """Layers whose weights are products of frames times a spectrum, and conversion of whole networks."""
 
 from ..manifolds import Free, Householder, Identity, Lipschitz, Riemannian
-from .conversion import decompress, reparameterize
-from .convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-from .embedding import Embedding
-from .evaluation import shared_evaluation
-from .factorization import factorize
-from .initialization import Haar, Initialization, NoisyIdentity, TruncatedIdentity
-from .linear import Linear
-from .repair import repair
-from .report import CompressionReport, LayerReport, ranks_for, report
-from .specification import STTP, SVDP, Specification
-from .spectral_layer import SpectralLayer
-from .spectral_weight import Factors, SpectralWeight, spectral_weights
-from .storage import load, save
-from .weight_shape import WeightShape
+from ._atomic_write import write_atomically
+from ._conversion import SPECTRAL_LAYERS, candidates, decompress, reparameterize, require_candidates
+from ._convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+from ._embedding import Embedding
+from ._evaluation import shared_evaluation
+from ._factorization import factorize
+from ._initialization import Haar, Initialization, NoisyIdentity, TruncatedIdentity
+from ._linear import Linear
+from ._manifold_parameters import manifold_parameter
+from ._repair import repair
+from ._report import CompressionReport, LayerReport, ranks_for, report
+from ._specification import STTP, SVDP, Specification
+from ._spectral_layer import SpectralLayer
+from ._spectral_weight import Factors, SpectralWeight, spectral_weights
+from ._storage import load, save
+from ._weight_shape import WeightShape
 
 __all__ = [
+    "SPECTRAL_LAYERS",
     "STTP",
     "SVDP",
     "CompressionReport",
@@ -43,14 +46,18 @@ __all__ = [
     "SpectralWeight",
     "TruncatedIdentity",
     "WeightShape",
+    "candidates",
     "decompress",
     "factorize",
     "load",
+    "manifold_parameter",
     "ranks_for",
     "repair",
     "reparameterize",
     "report",
+    "require_candidates",
     "save",
     "shared_evaluation",
     "spectral_weights",
+    "write_atomically",
 ]

@@ -1,22 +1,50 @@
 """Points, tangents, retractions and charts of the manifolds that make up a spectral tensor train."""
 
-from .geometry import Chart, Geometry, Householder, HouseholderChart, Riemannian
-from .grassmann import Grassmann
-from .householder import householder_entries, householder_frames
-from .matrices import haar_frame, orthogonality_error
-from .protocols import SpectrumOwner, TrainMember
-from .retractions import QR, Cayley, Exponential, Polar, Retraction, Transport
-from .spectra import Free, Identity, Lipschitz, Spectrum
-from .spectral_tensor_train import SpectralTensorTrain
-from .stiefel import Stiefel
-from .train_point import MatrixFit, TrainPoint, TrainTangent
-from .train_shape import FrameShape, TrainShape, prime_modes
+from ._autocast import without_autocast
+from ._embedded_train import EmbeddedTrain, parameter_manifolds
+from ._frame_batches import frames_of_charts
+from ._frame_manifold import FrameManifold
+from ._geometry import Chart, Geometry, Householder, HouseholderChart, Riemannian
+from ._grassmann import Grassmann
+from ._householder import entries_of_free, householder_entries, householder_frames, require_precision
+from ._matrices import (
+    haar_frame,
+    identity_like,
+    newton_schulz_polish,
+    orthogonality_error,
+    qr_positive,
+    rq_positive,
+    symmetric_part,
+)
+from ._protocols import SpectrumOwner, TrainMember
+from ._replacement import mark_current, mark_replaced, require_current
+from ._require import (
+    described,
+    require_choice,
+    require_flag,
+    require_instance,
+    require_integer,
+    require_number,
+    require_tensor,
+)
+from ._retraction import SHORT
+from ._retractions import QR, Cayley, Exponential, Polar, Retraction, Transport
+from ._spectra import Free, Identity, Lipschitz, Spectrum
+from ._spectral_tensor_train import SpectralTensorTrain
+from ._stiefel import METRICS, Metric, Stiefel
+from ._train_point import MatrixFit, TrainPoint, TrainTangent
+from ._train_products import left_factor_rows, merge_frames, train_product
+from ._train_shape import FrameShape, TrainShape, prime_modes, require_rank
 
 __all__ = [
+    "METRICS",
     "QR",
+    "SHORT",
     "Cayley",
     "Chart",
+    "EmbeddedTrain",
     "Exponential",
+    "FrameManifold",
     "FrameShape",
     "Free",
     "Geometry",
@@ -26,6 +54,7 @@ __all__ = [
     "Identity",
     "Lipschitz",
     "MatrixFit",
+    "Metric",
     "Polar",
     "Retraction",
     "Riemannian",
@@ -38,9 +67,33 @@ __all__ = [
     "TrainShape",
     "TrainTangent",
     "Transport",
+    "described",
+    "entries_of_free",
+    "frames_of_charts",
     "haar_frame",
     "householder_entries",
     "householder_frames",
+    "identity_like",
+    "left_factor_rows",
+    "mark_current",
+    "mark_replaced",
+    "merge_frames",
+    "newton_schulz_polish",
     "orthogonality_error",
+    "parameter_manifolds",
     "prime_modes",
+    "qr_positive",
+    "require_choice",
+    "require_current",
+    "require_flag",
+    "require_instance",
+    "require_integer",
+    "require_number",
+    "require_precision",
+    "require_rank",
+    "require_tensor",
+    "rq_positive",
+    "symmetric_part",
+    "train_product",
+    "without_autocast",
 ]

@@ -1,7 +1,21 @@
 """Riemannian optimizers for manifold and plain parameters together, and penalties on spectra."""
 
-from .cayley_adam import CayleyAdam
-from .cayley_sgd import CayleySGD
+from ._cayley_adam import CayleyAdam
+from ._cayley_sgd import CayleySGD
+from ._gradient_clipping import clip_gradient_norm_, gradient_norm
+from ._landing import Landing
+from ._manifold_muon import ManifoldMuon
+from ._matrix_sign import matrix_sign
+from ._momentum_stiefel_adam import MomentumStiefelAdam
+from ._momentum_stiefel_sgd import MomentumStiefelSGD
+from ._penalties import d_optimal, divergence
+from ._pogo import POGO
+from ._random_submanifold_descent import RandomSubmanifoldDescent
+from ._retracted import Retracted
+from ._riemannian_adam import RiemannianAdam
+from ._riemannian_optimizer import RiemannianOptimizer
+from ._riemannian_sgd import RiemannianSGD
+from ._spel import SPEL
 from .deterministic import (
     LBFGS,
     ConjugateGradient,
@@ -14,20 +28,6 @@ from .deterministic import (
     TrustRegions,
     minimize,
 )
-from .gradient_clipping import clip_gradient_norm_, gradient_norm
-from .landing import Landing
-from .manifold_muon import ManifoldMuon
-from .matrix_sign import matrix_sign
-from .momentum_stiefel_adam import MomentumStiefelAdam
-from .momentum_stiefel_sgd import MomentumStiefelSGD
-from .penalties import d_optimal, divergence
-from .pogo import POGO
-from .random_submanifold_descent import RandomSubmanifoldDescent
-from .retracted import Retracted
-from .riemannian_adam import RiemannianAdam
-from .riemannian_optimizer import RiemannianOptimizer
-from .riemannian_sgd import RiemannianSGD
-from .spel import SPEL
 
 __all__ = [
     "LBFGS",

@@ -16,6 +16,7 @@ import torch
 import typer
 
 from ..manifolds import (
+    METRICS,
     QR,
     Cayley,
     Exponential,
@@ -31,7 +32,6 @@ from ..manifolds import (
     checks,
 )
 from ..manifolds.checks import CheckResult, Finding, Verdict
-from ..manifolds.stiefel import METRICS
 from .printing import empty_table, standard_output
 
 # Tall, p > 1 and n > 2p: all parts of a tangent vector are there, and nothing takes long.

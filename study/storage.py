@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Generic, Self, final
 
-from ..layers.atomic_write import write_atomically
+from ..layers import write_atomically
 from .configuration import study_of
 from .kind import AnyResult, AnyRun, AnyStudy, Definition, Job, Kind
 from .result import Result

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from sttp.layers.atomic_write import write_atomically
+from sttp.layers import write_atomically
 
 
 def test_a_full_disk_is_told_with_the_file_and_the_cure_and_the_old_file_is_left(tmp_path):

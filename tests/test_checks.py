@@ -22,7 +22,7 @@ from sttp.manifolds import (
     TrainShape,
     checks,
 )
-from sttp.manifolds.checks.slopes import STEPS
+from sttp.manifolds.checks._slopes import STEPS
 
 each_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
 

@@ -31,7 +31,7 @@ def embedded(shape, spectrum="free", damping=0.0):
 
 def random_point(train, *batch, seed=7, values=None):
     point = train.random(*batch, dtype=torch.float64, generator=generator(seed))
-    return point if values is None else TrainPoint(point.frames, values.expand_as(point.spectrum), point.signs)
+    return point if values is None else TrainPoint(point.coordinates, values.expand_as(point.spectrum), point.signs)
 
 
 def ambient(point, seed):
@@ -49,12 +49,12 @@ def random_matrix(train, *batch, seed=9):
 
 
 def tensors(vector):
-    return (*vector.frames, vector.spectrum)
+    return (*vector.coordinates, vector.spectrum)
 
 
 def moved(point, step, tangent):
     """Return the point plus a multiple of the tangent, off the manifold: W is a polynomial of all its entries."""
-    frames = tuple(x + step * u for x, u in zip(point.frames, tangent.frames, strict=True))
+    frames = tuple(x + step * u for x, u in zip(point.coordinates, tangent.coordinates, strict=True))
     return TrainPoint(frames, point.spectrum + step * tangent.spectrum, point.signs)
 
 
@@ -75,7 +75,9 @@ def dot(first, second):
 
 def euclidean_gradient(train, point, cost):
     leaves = TrainPoint(
-        tuple(x.clone().requires_grad_() for x in point.frames), point.spectrum.clone().requires_grad_(), point.signs
+        tuple(x.clone().requires_grad_() for x in point.coordinates),
+        point.spectrum.clone().requires_grad_(),
+        point.signs,
     )
     value = cost(train.to_matrix(leaves))
     slope = torch.autograd.grad(value, tensors(leaves), materialize_grads=True)
@@ -151,7 +153,7 @@ def test_damping_adds_the_euclidean_metric_of_the_frames(shape, spectrum):
     point = random_point(plain, 2)
     first, second = random_tangent(plain, point, 1), random_tangent(plain, point, 2)
     largest = plain.singular_values(point).abs().amax(dim=-1)
-    frames = sum(frobenius(u, v) for u, v in zip(first.frames, second.frames, strict=True))
+    frames = sum(frobenius(u, v) for u, v in zip(first.coordinates, second.coordinates, strict=True))
     added = damped.inner(point, first, second) - plain.inner(point, first, second)
     torch.testing.assert_close(added, damping * largest**2 * frames)
 
@@ -210,7 +212,7 @@ DEGENERATE = {
 def test_gradient_is_moderate_where_the_metric_is_degenerate(shape, values, damping, dtype):
     train = embedded(shape, damping=damping)
     point = train.random(2, dtype=dtype, generator=generator(7))
-    point = TrainPoint(point.frames, torch.tensor(values, dtype=dtype).expand_as(point.spectrum), point.signs)
+    point = TrainPoint(point.coordinates, torch.tensor(values, dtype=dtype).expand_as(point.spectrum), point.signs)
     target = random_matrix(train, 2).to(dtype)
     slope = euclidean_gradient(train, point, lambda weight: (weight * target).sum())
     gradient = train.egrad2rgrad(point, slope)
@@ -228,7 +230,7 @@ def test_gradient_without_damping_rests_where_nothing_moves_the_matrix():
     point = random_point(train, values=torch.ones(3, dtype=torch.float64))
     slope = euclidean_gradient(train, point, lambda weight: (weight * random_matrix(train)).sum())
     gradient = train.egrad2rgrad(point, slope)
-    left, right = (frame.mT @ vector for frame, vector in zip(point.frames, gradient.frames, strict=True))
+    left, right = (frame.mT @ vector for frame, vector in zip(point.coordinates, gradient.coordinates, strict=True))
     torch.testing.assert_close(left, -right, rtol=0, atol=1e-13)
     assert left.abs().max() > 0.01
 
@@ -283,7 +285,7 @@ def test_projection_in_float32_with_the_parameters_of_a_layer():
     exact = random_point(train)
     matrix = random_matrix(train)
     rough = TrainPoint(
-        tuple(torch.nn.Parameter(x.float()) for x in exact.frames),
+        tuple(torch.nn.Parameter(x.float()) for x in exact.coordinates),
         torch.nn.Parameter(exact.spectrum.float()),
         exact.signs,
     )
@@ -322,12 +324,12 @@ def test_gradient_does_the_same_to_the_weight_in_every_basis():
     matrix = random_matrix(train)
     # The frame that is second in the chain and its neighbour at the centre: the bond between them in another basis.
     rotation = torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64, generator=generator(3)))[0]
-    frames = list(point.frames)
+    frames = list(point.coordinates)
     turned = torch.einsum("ab,bmp->amp", rotation.mT, frames[1].reshape(3, 2, 3)).reshape(6, 3)
     frames[:2] = [frames[0] @ rotation, turned]
     other = TrainPoint(tuple(frames), point.spectrum, point.signs)
     assert relative_error(train.to_matrix(other), train.to_matrix(point)) < 1e-14
-    assert (other.frames[0] - point.frames[0]).norm() > 0.1
+    assert (other.coordinates[0] - point.coordinates[0]).norm() > 0.1
     change = weight_change(train, point, matrix)
     torch.testing.assert_close(weight_change(train, other, matrix), change, rtol=0, atol=1e-10)
     torch.testing.assert_close(change, train.project_matrix(point, matrix), rtol=0, atol=1e-10)
@@ -365,7 +367,7 @@ def test_a_small_gradient_step_is_a_step_along_the_projected_residual(shape):
     expected = -train.project_matrix(point, weight - target)
     errors = []
     for step in (1e-5, 1e-6):
-        tangent = TrainTangent(tuple(-step * x for x in gradient.frames), -step * gradient.spectrum)
+        tangent = TrainTangent(tuple(-step * x for x in gradient.coordinates), -step * gradient.spectrum)
         change = (train.to_matrix(train.retr(point, tangent)) - weight) / step
         errors.append(float((change - expected).norm() / expected.norm()))
     assert errors[0] < 1e-2

@@ -11,8 +11,17 @@ from torch import nn
 from trains import generator
 
 from sttp.layers import STTP, SVDP, Free, Identity, Lipschitz, Riemannian, reparameterize, spectral_weights
-from sttp.manifolds import Cayley, Polar, SpectralTensorTrain, TrainMember, TrainPoint, TrainShape, TrainTangent
-from sttp.manifolds.embedded_train import EmbeddedTrain, parameter_manifolds
+from sttp.manifolds import (
+    Cayley,
+    EmbeddedTrain,
+    Polar,
+    SpectralTensorTrain,
+    TrainMember,
+    TrainPoint,
+    TrainShape,
+    TrainTangent,
+    parameter_manifolds,
+)
 from sttp.optim import RiemannianAdam, RiemannianSGD
 
 EMBEDDED = Riemannian(redundant=False, metric="embedded")
@@ -71,12 +80,12 @@ def layer_of(
     manifold = SpectralTensorTrain(shape, Riemannian(redundant=False, metric="embedded", damping=damping), spectrum)
     point = manifold.random(dtype=torch.float64, generator=generator(seed))
     if values is not None:
-        point = TrainPoint(point.frames, torch.tensor(values, dtype=torch.float64), point.signs)
+        point = TrainPoint(point.coordinates, torch.tensor(values, dtype=torch.float64), point.signs)
     return parameters_of(manifold, point), point
 
 
 def parameters_of(manifold: SpectralTensorTrain, point: TrainPoint) -> list[nn.Parameter]:
-    tensors = [*point.frames, *([point.spectrum] if point.spectrum.numel() else [])]
+    tensors = [*point.coordinates, *([point.spectrum] if point.spectrum.numel() else [])]
     return [
         nn.Parameter(tensor.clone()) if kind is None else geoopt.ManifoldParameter(tensor.clone(), manifold=kind)
         for tensor, kind in zip(tensors, parameter_manifolds(manifold), strict=False)
@@ -162,7 +171,7 @@ def set_slopes(parameters, seed):
 def point_and_slope(parameters, manifold):
     count = len(manifold.charts)
     point = TrainPoint(tuple(p.detach().clone() for p in parameters[:count]), parameters[count].detach().clone(), ())
-    point = TrainPoint(point.frames, point.spectrum, (None,) * count)
+    point = TrainPoint(point.coordinates, point.spectrum, (None,) * count)
     slopes = [parameter.grad.clone() for parameter in parameters]
     return point, TrainTangent(tuple(slopes[:count]), slopes[count])
 
@@ -200,10 +209,10 @@ def test_steps_are_those_of_the_product_manifold(maximize):
             parameter.grad = grad.clone()
         kind(ours, lr=1e-2, maximize=maximize).step()
         step = TrainTangent(
-            tuple(sign * 1e-2 * scale * x for x in gradient.frames), sign * 1e-2 * scale * gradient.spectrum
+            tuple(sign * 1e-2 * scale * x for x in gradient.coordinates), sign * 1e-2 * scale * gradient.spectrum
         )
         end = manifold.retr(point, step)
-        for parameter, expected in zip(ours, (*end.frames, end.spectrum), strict=True):
+        for parameter, expected in zip(ours, (*end.coordinates, end.spectrum), strict=True):
             torch.testing.assert_close(parameter.detach(), expected, rtol=1e-6, atol=1e-9)
         for parameter, grad in zip(ours, before, strict=True):
             assert torch.equal(parameter.grad, grad)
@@ -409,7 +418,7 @@ def steps_to_fit(metric, damping, rate, condition, most):
     source = generator(0)
     goal = manifold.random(dtype=torch.float64, generator=source)
     values = torch.tensor([condition ** (-k / 3) for k in range(4)], dtype=torch.float64)
-    target = manifold.to_matrix(TrainPoint(goal.frames, values, goal.signs))
+    target = manifold.to_matrix(TrainPoint(goal.coordinates, values, goal.signs))
     noise = torch.randn(16, 16, generator=source, dtype=torch.float64)
     start = manifold.from_matrix(target + 0.01 / condition * noise).point
     parameters = parameters_of(manifold, start)

@@ -24,7 +24,7 @@ from sttp.layers import (
     shared_evaluation,
     spectral_weights,
 )
-from sttp.layers import spectral_weight as module
+from sttp.layers import _spectral_weight as module
 
 INPUT = torch.randn(3, 8, dtype=torch.float64, generator=generator(1))
 every_forward = pytest.mark.parametrize("forward", ["dense", "factors", "cores"])
@@ -126,8 +126,10 @@ def test_copies_are_whole_and_apart(copied, within):
     with torch.no_grad():
         other[0].spectral.spectrum.mul_(2)
     assert not torch.allclose(other(INPUT), network(INPUT))
-    assert [type(frame) for frame in other[0].spectral.frames] == [type(f) for f in network[0].spectral.frames]
-    assert other[0].spectral.frames[0].manifold == network[0].spectral.frames[0].manifold
+    assert [type(frame) for frame in other[0].spectral.coordinates] == [
+        type(f) for f in network[0].spectral.coordinates
+    ]
+    assert other[0].spectral.coordinates[0].manifold == network[0].spectral.coordinates[0].manifold
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -108,7 +108,7 @@ def test_pairs_are_made_exactly_where_they_are_cheaper(layer, shape):
         factored, dense = require_equal(network, image(*shape)), decompress(network)
         # The layer itself multiplies as a pair would: its frames take no product.
         saved = work(dense) - work(network)
-        left, right = network.spectral.frames
+        left, right = network.spectral.coordinates
         stored = left.numel() + right.numel() * getattr(layer, "groups", 1)
         assert isinstance(factored, nn.Sequential) == (saved > 0 and stored < layer.weight.numel())
         made.add(isinstance(factored, nn.Sequential))

@@ -22,13 +22,13 @@ from sttp.layers import (
     Linear,
     Riemannian,
     load,
-    plan,
     reparameterize,
     save,
     shared_evaluation,
     spectral_weights,
 )
-from sttp.layers.plan import linear_plan
+from sttp.layers import _plan as plan
+from sttp.layers._plan import linear_plan
 from sttp.manifolds import SpectralTensorTrain, TrainShape
 
 NUMBERS = (1, 16, 64, 256, 1024)

@@ -118,7 +118,7 @@ def test_low_precision_is_refused_with_the_cure(dtype):
     spectral = reparameterize(convolutional(), SPEC)
     with pytest.raises(TypeError, match="must be float32 or float64, got torch"):
         spectral.to(dtype)
-    assert all(frame.dtype == torch.float32 for w in spectral_weights(spectral).values() for frame in w.frames)
+    assert all(frame.dtype == torch.float32 for w in spectral_weights(spectral).values() for frame in w.coordinates)
 
 
 def test_a_refusal_leaves_the_network_whole():
@@ -197,7 +197,7 @@ def test_frozen_weights_stay_frozen(geometry):
 
 def test_frames_are_manifold_parameters_after_every_move(tmp_path):
     def frames(network):
-        return [frame for weight in spectral_weights(network).values() for frame in weight.frames]
+        return [frame for weight in spectral_weights(network).values() for frame in weight.coordinates]
 
     network = reparameterize(nn.Sequential(nn.Linear(6, 4)), STTP(rank=2, frames=Riemannian(redundant=False)))
     kinds = [type(frame.manifold) for frame in frames(network)]
@@ -388,7 +388,7 @@ def test_a_round_trip_by_weights_is_the_identity():
 def test_state_dict_names_speak_of_their_layers():
     network = reparameterize(convolutional(), SPEC)
     names = list(network.state_dict())
-    assert any(name.startswith("3.0.spectral.frames.") for name in names)
+    assert any(name.startswith("3.0.spectral.coordinates.") for name in names)
     assert "5.spectral.spectrum" in names
     assert "5.bias" in names
     assert isinstance(network[5].spectral, SpectralWeight)

@@ -22,8 +22,8 @@ from sttp.layers import (
     reparameterize,
     report,
     save,
-    storage,
 )
+from sttp.layers import _storage as storage
 from sttp.manifolds import Cayley, Exponential, Geometry, Polar
 
 SPECS = {

@@ -161,7 +161,9 @@ REPLACEMENTS = {
     "assign": lambda network: network.load_state_dict(copy.deepcopy(network.state_dict()), assign=True),
     "to-empty": through_empty,
     "repair-of-an-assignment": lambda network: (
-        network[0].spectral.frames.__setitem__(0, nn.Parameter(network[0].spectral.frames[0].detach().clone())),
+        network[0].spectral.coordinates.__setitem__(
+            0, nn.Parameter(network[0].spectral.coordinates[0].detach().clone())
+        ),
         repair(network),
     ),
 }
@@ -217,10 +219,10 @@ def test_optimizers_of_the_same_parameters_are_not_refused(change):
     optimizer.zero_grad()
     # Only a parameter without a gradient is asked whether it was replaced.
     used = network[0] if change in ("unused", "assigned-back") else network
-    before = network[0].spectral.frames[0].detach().clone()
+    before = network[0].spectral.coordinates[0].detach().clone()
     used(INPUT).sum().backward()
     optimizer.step()
-    assert not torch.equal(network[0].spectral.frames[0], before)
+    assert not torch.equal(network[0].spectral.coordinates[0], before)
     assert network[0].spectral.orthogonality_error() < 1e-5
 
 
@@ -238,7 +240,7 @@ def test_optimizers_follow_a_change_of_precision(kind):
 
 def test_replaced_parameters_are_not_kept_alive():
     network = built()
-    memory = [parameter.untyped_storage() for parameter in network[0].spectral.frames]
+    memory = [parameter.untyped_storage() for parameter in network[0].spectral.coordinates]
     references = [torch.multiprocessing.reductions.StorageWeakRef(storage) for storage in memory]
     del memory
     network.load_state_dict(built(seed=1).state_dict(), assign=True)
@@ -252,8 +254,8 @@ def test_replaced_parameters_are_not_kept_alive():
 @pytest.mark.parametrize("geometry", ON_MANIFOLDS)
 def test_assigned_parameters_are_refused_until_repaired(geometry, other):
     network = built(geometry)
-    values = network[2].spectral.frames[0].detach() + 0.1
-    network[2].spectral.frames[0] = other(values.clone())
+    values = network[2].spectral.coordinates[0].detach() + 0.1
+    network[2].spectral.coordinates[0] = other(values.clone())
     for use in (lambda: network(INPUT), lambda: network[2](INPUT[:, :4]), lambda: network[2].weight, network[2].double):
         with pytest.raises(RuntimeError, match=r"leave it in training.*sttp.layers.repair\(network\)"):
             use()
@@ -273,7 +275,7 @@ def test_an_assigned_spectrum_of_an_embedded_train_is_refused():
 
 def test_householder_parameters_may_be_assigned():
     network = built("householder")
-    network[0].spectral.frames[0] = nn.Parameter(network[0].spectral.frames[0].detach().clone())
+    network[0].spectral.coordinates[0] = nn.Parameter(network[0].spectral.coordinates[0].detach().clone())
     require_alive(network, "householder")
 
 

@@ -9,7 +9,7 @@ from test_layers_survival import INPUT, ON_MANIFOLDS, built, require_alive
 from torch import nn
 
 from sttp.layers import decompress, load, repair, save
-from sttp.layers.feasibility import TOLERANCE
+from sttp.layers._feasibility import TOLERANCE
 
 
 def rounded(state, dtype):
@@ -40,7 +40,7 @@ def test_rounded_checkpoints_are_refused_and_repaired(geometry, dtype):
 
 def test_only_the_layer_that_is_off_is_named():
     network, state = built(), built().state_dict()
-    state["2.spectral.frames.1"] = 1.001 * state["2.spectral.frames.1"]
+    state["2.spectral.coordinates.1"] = 1.001 * state["2.spectral.coordinates.1"]
     with pytest.raises(RuntimeError, match="layer '2'") as caught:
         network.load_state_dict(state)
     assert "layer '0'" not in str(caught.value)
@@ -49,7 +49,7 @@ def test_only_the_layer_that_is_off_is_named():
 @pytest.mark.parametrize("factor", [0.5, 2])
 def test_the_tolerance_is_the_boundary(factor):
     network, state = built().double(), built().double().state_dict()
-    frame = state["0.spectral.frames.0"]
+    frame = state["0.spectral.coordinates.0"]
     columns = frame.shape[1]
     frame *= (1 + factor * TOLERANCE / columns**0.5) ** 0.5  # XᵀX − I = factor · TOLERANCE / √p · I
     if factor < 1:
@@ -67,10 +67,10 @@ def test_float32_checkpoints_load_into_float64():
 
 def test_entries_that_are_not_numbers_are_refused_and_not_repaired():
     network, state = built(), built().state_dict()
-    state["0.spectral.frames.0"][0, 0] = torch.nan
+    state["0.spectral.coordinates.0"][0, 0] = torch.nan
     with pytest.raises(RuntimeError, match=r"layer '0'.*inf"):
         network.load_state_dict(state)
-    network[2].spectral.frames[0] = nn.Parameter(torch.zeros_like(network[2].spectral.frames[0]))
+    network[2].spectral.coordinates[0] = nn.Parameter(torch.zeros_like(network[2].spectral.coordinates[0]))
     with pytest.raises(ValueError, match="layer '0' has frames without values, NaN or infinite"):
         repair(network)
     with pytest.raises(RuntimeError, match="leave it in training"):  # nothing was changed
@@ -98,10 +98,10 @@ def test_nothing_is_checked_on_the_meta_device():
 
 def test_low_precision_is_not_assigned():
     network = built()
-    before = network[0].spectral.frames[0]
+    before = network[0].spectral.coordinates[0]
     with pytest.raises(TypeError, match=r"layer '0': assign=True would make torch.bfloat16 frames.*without assign"):
         network.load_state_dict(rounded(network.state_dict(), torch.bfloat16), assign=True)
-    assert network[0].spectral.frames[0] is before
+    assert network[0].spectral.coordinates[0] is before
 
 
 def test_householder_entries_may_be_rounded():
@@ -142,3 +142,11 @@ def test_averaged_models_are_repaired():
         averaged.update_parameters(built(seed=seed))
     assert repair(averaged)["module.0"] > 0.1
     assert averaged.module[0].spectral.orthogonality_error() < 1e-6
+
+
+def test_a_state_of_version_0_1_loads():
+    network, other = built(seed=1), built()
+    state = {name.replace(".coordinates.", ".frames."): value for name, value in other.state_dict().items()}
+    assert any(".frames." in name for name in state)
+    network.load_state_dict(state)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in network.state_dict().items())

@@ -52,7 +52,7 @@ def test_compiled_training_agrees_with_eager(geometry):
 def test_compiled_forwards_refuse_lost_manifolds():
     network = built()
     compiled = torch.compile(network, backend="eager")
-    network[0].spectral.frames[0] = nn.Parameter(network[0].spectral.frames[0].detach().clone())
+    network[0].spectral.coordinates[0] = nn.Parameter(network[0].spectral.coordinates[0].detach().clone())
     with pytest.raises(RuntimeError, match="leave it in training"):
         compiled(INPUT)
 

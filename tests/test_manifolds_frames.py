@@ -20,7 +20,7 @@ from manifold_registry import (
 )
 
 from sttp.manifolds import QR, Cayley, Grassmann, Polar, Stiefel, haar_frame, orthogonality_error
-from sttp.manifolds.matrices import polar_factor, rq_positive
+from sttp.manifolds._matrices import polar_factor, rq_positive
 
 each_manifold = pytest.mark.parametrize("row", ROWS, ids=NAMES)
 each_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)

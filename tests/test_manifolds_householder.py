@@ -6,7 +6,7 @@ from hypothesis import given
 from manifold_registry import draw_ambient, few, frame_shapes, tolerance
 
 from sttp.manifolds import haar_frame, householder_entries, householder_frames, orthogonality_error
-from sttp.manifolds.householder import entries_of_free, free_entries
+from sttp.manifolds._householder import entries_of_free, free_entries
 
 
 def oracle(entries: torch.Tensor, reduced: bool = False) -> torch.Tensor:

@@ -8,7 +8,7 @@ from hypothesis import given
 from manifold_registry import CANONICAL, GRASSMANN, Row, draw_point, draw_tangent, few, frame_shapes
 
 from sttp.manifolds import Stiefel
-from sttp.manifolds.matrix_equations import (
+from sttp.manifolds._matrix_equations import (
     lyapunov_solution,
     rotation_logarithm,
     triangular_lyapunov_solution,

@@ -18,8 +18,7 @@ from manifold_registry import (
     tolerance,
 )
 
-from sttp.manifolds import QR, Cayley, Grassmann, Polar, Stiefel, Transport, orthogonality_error
-from sttp.manifolds.retraction import SHORT
+from sttp.manifolds import QR, SHORT, Cayley, Grassmann, Polar, Stiefel, Transport, orthogonality_error
 
 each_manifold = pytest.mark.parametrize("row", ROWS, ids=NAMES)
 each_dtype = pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)

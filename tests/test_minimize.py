@@ -21,8 +21,8 @@ from sttp.manifolds import (
     TrainPoint,
     TrainShape,
     Transport,
+    parameter_manifolds,
 )
-from sttp.manifolds.embedded_train import parameter_manifolds
 from sttp.optim.deterministic import (
     LBFGS,
     Method,
@@ -30,9 +30,9 @@ from sttp.optim.deterministic import (
     SteepestDescent,
     TrustRegions,
     WolfeSearch,
-    lbfgs,
     minimize,
 )
+from sttp.optim.deterministic import _lbfgs as lbfgs
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -311,7 +311,7 @@ def test_weights_under_the_embedded_metric(name: str) -> None:
     train = SpectralTensorTrain(TrainShape((2, 3), (3, 2), 2), Riemannian(redundant=False, metric="embedded"))
     target = train.to_matrix(train.random(dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
     point = train.from_matrix(target + 0.05 * draw(6, 6)).point
-    tensors = [*point.frames, point.spectrum]
+    tensors = [*point.coordinates, point.spectrum]
     manifolds = parameter_manifolds(train)
     weights = [geoopt.ManifoldParameter(x.clone(), manifold=m) for m, x in zip(manifolds, tensors, strict=True)]
 

@@ -6,10 +6,19 @@ import torch
 from manifold_registry import ROWS
 from torch import Tensor, nn
 
-from sttp.manifolds import QR, Grassmann, Polar, Riemannian, SpectralTensorTrain, Stiefel, TrainShape, checks
-from sttp.manifolds.embedded_train import parameter_manifolds
-from sttp.optim.deterministic.problem import Evaluation, Problem
-from sttp.optim.deterministic.space import ParameterSpace
+from sttp.manifolds import (
+    QR,
+    Grassmann,
+    Polar,
+    Riemannian,
+    SpectralTensorTrain,
+    Stiefel,
+    TrainShape,
+    checks,
+    parameter_manifolds,
+)
+from sttp.optim.deterministic._problem import Evaluation, Problem
+from sttp.optim.deterministic._space import ParameterSpace
 
 SHAPES = ((5, 1), (4, 4), (7, 3), (2, 6, 2))
 
@@ -31,7 +40,7 @@ def embedded_train() -> list[Tensor]:
         TrainShape((2, 3), (3, 2), 2), Riemannian(redundant=False, metric="embedded", retraction=Polar())
     )
     point = train.random(dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    tensors = [*point.frames, point.spectrum]
+    tensors = [*point.coordinates, point.spectrum]
     return [parameter(m, x) for m, x in zip(parameter_manifolds(train), tensors, strict=True)]
 
 

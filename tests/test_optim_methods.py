@@ -22,7 +22,7 @@ from sttp.optim import (
     Retracted,
     RiemannianSGD,
 )
-from sttp.optim.iterative_cayley import iterative_cayley
+from sttp.optim._iterative_cayley import iterative_cayley
 
 FRAMES = (CayleySGD, CayleyAdam, Landing, POGO, RandomSubmanifoldDescent, MomentumStiefelSGD, MomentumStiefelAdam, SPEL)
 

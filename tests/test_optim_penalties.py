@@ -114,7 +114,7 @@ def test_spectra_of_a_network_are_found_and_improved(spectrum, penalty, oracle):
     singular_values = [np.linalg.svd(network[k].weight.detach().numpy(), compute_uv=False)[:3] for k in (0, 2)]
     assert loss.item() == pytest.approx(oracle(singular_values, *arguments), rel=1e-5)
     loss.backward()
-    assert all(frame.grad is None for frame in network[0].spectral.frames)
+    assert all(frame.grad is None for frame in network[0].spectral.coordinates)
     with torch.no_grad():
         for parameter in parameters:
             parameter -= 1e-4 * parameter.grad
@@ -140,7 +140,7 @@ def test_the_identity_spectrum_costs_nothing_and_asks_for_no_gradient():
     penalty = d_optimal(network)
     assert float(penalty) == 0
     (network(torch.ones(1, 6)).sum() + penalty).backward()
-    assert network[0].spectral.frames[0].grad is not None
+    assert network[0].spectral.coordinates[0].grad is not None
 
 
 @pytest.mark.parametrize("penalty", [d_optimal, divergence])

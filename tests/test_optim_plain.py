@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.optim.adam import adam
 
-from sttp.optim import RiemannianAdam, RiemannianSGD, plain_steps
+from sttp.optim import RiemannianAdam, RiemannianSGD
+from sttp.optim import _plain_steps as plain_steps
 
 PAIRS = [
     pytest.param(ours, theirs, options, id=f"{theirs.__name__}-{'-'.join(options) or 'default'}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sttp.manifolds import Stiefel, haar_frame
 from sttp.optim import SPEL, ManifoldMuon, matrix_sign
-from sttp.optim.manifold_muon import steepest_direction
+from sttp.optim._manifold_muon import steepest_direction
 
 
 def generator_of(seed: int) -> torch.Generator:

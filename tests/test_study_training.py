@@ -9,8 +9,7 @@ import torch
 from studies import TINY
 from torch import nn
 
-from sttp.layers import spectral_weights
-from sttp.layers.conversion import candidates
+from sttp.layers import candidates, spectral_weights
 from sttp.study import TASKS, Method, Result, Study
 from sttp.study.runs.memory import peak_memory, reset_peak_memory
 from sttp.study.runs.perform import perform

@@ -27,10 +27,10 @@ def test_conversion_keeps_the_weight(shape, spectrum, dtype):
         for target in trains.values():
             converted = source.convert(point, target)
             assert relative_error(target.to_matrix(converted), weight) < PRECISION[dtype]
-            assert all(tensor.dtype == dtype for tensor in converted.frames)
+            assert all(tensor.dtype == dtype for tensor in converted.coordinates)
             assert all(
                 tensor.shape == (2, 3, *chart.shape)
-                for tensor, chart in zip(converted.frames, target.charts, strict=True)
+                for tensor, chart in zip(converted.coordinates, target.charts, strict=True)
             )
             back = target.convert(converted, source)
             assert relative_error(source.to_matrix(back), weight) < PRECISION[dtype]
@@ -80,7 +80,9 @@ def test_conversion_of_a_large_weight():
         converted = stiefel.convert(point, target)
         assert relative_error(target.to_matrix(converted), weight) < 1e-12
         single = TrainPoint(
-            tuple(frame.float() for frame in point.frames), point.spectrum.float(), (None,) * len(point.frames)
+            tuple(frame.float() for frame in point.coordinates),
+            point.spectrum.float(),
+            (None,) * len(point.coordinates),
         )
         assert relative_error(target.to_matrix(stiefel.convert(single, target)), weight) < 1e-5
 
@@ -112,7 +114,7 @@ def test_wrong_number_of_frames_is_refused():
 
 
 def same(first, second, tolerance=1e-11):
-    tensors = zip((*first.frames, first.spectrum), (*second.frames, second.spectrum), strict=True)
+    tensors = zip((*first.coordinates, first.spectrum), (*second.coordinates, second.spectrum), strict=True)
     return all(torch.allclose(a, b, rtol=0, atol=tolerance) for a, b in tensors)
 
 
@@ -196,7 +198,7 @@ def test_matrix_of_that_rank_is_found_exactly(shape, geometry, dtype):
     assert fit.error.shape == fit.scale.shape == (2,)
     assert fit.error.max() < PRECISION[dtype]
     assert (fit.scale == 1).all()
-    assert fit.error.dtype == fit.point.spectrum.dtype == fit.point.frames[0].dtype == dtype
+    assert fit.error.dtype == fit.point.spectrum.dtype == fit.point.coordinates[0].dtype == dtype
 
 
 @every_geometry

@@ -22,17 +22,17 @@ every_spectrum = pytest.mark.parametrize("spectrum", SPECTRA)
 
 def ambient(point, seed):
     source = generator(seed)
-    draw = [torch.randn(x.shape, dtype=x.dtype, generator=source) for x in (*point.frames, point.spectrum)]
+    draw = [torch.randn(x.shape, dtype=x.dtype, generator=source) for x in (*point.coordinates, point.spectrum)]
     return TrainTangent(tuple(draw[:-1]), draw[-1])
 
 
 def tensors(vector):
-    return (*vector.frames, vector.spectrum)
+    return (*vector.coordinates, vector.spectrum)
 
 
 def combine(a, u, b, v):
     return TrainTangent(
-        tuple(a * x + b * y for x, y in zip(u.frames, v.frames, strict=True)), a * u.spectrum + b * v.spectrum
+        tuple(a * x + b * y for x, y in zip(u.coordinates, v.coordinates, strict=True)), a * u.spectrum + b * v.spectrum
     )
 
 
@@ -55,7 +55,9 @@ def test_random_points_are_feasible_and_stay_so_when_projected(shape, geometry):
     if geometry in ("stiefel", "grassmann"):
         noise = ambient(point, 1)
         moved = TrainPoint(
-            tuple(x + 0.1 * u for x, u in zip(point.frames, noise.frames, strict=True)), point.spectrum, point.signs
+            tuple(x + 0.1 * u for x, u in zip(point.coordinates, noise.coordinates, strict=True)),
+            point.spectrum,
+            point.signs,
         )
         frames = train.to_frames(train.projx(moved))
         assert max(float(orthogonality_error(frame).max()) for frame in frames) < 1e-13
@@ -71,7 +73,7 @@ def test_projection_is_linear_idempotent_and_tangent(shape, geometry, spectrum):
     assert distance(train.proju(point, tangent), tangent) < 1e-12
     together = train.proju(point, combine(2.0, first, -3.0, second))
     assert distance(together, combine(2.0, tangent, -3.0, train.proju(point, second))) < 1e-11
-    for chart, x, u in zip(train.charts, point.frames, tangent.frames, strict=True):
+    for chart, x, u in zip(train.charts, point.coordinates, tangent.coordinates, strict=True):
         if geometry in ("stiefel", "grassmann"):
             skew = x.mT @ u
             assert (skew + skew.mT).abs().max() < 1e-13
@@ -103,7 +105,8 @@ def test_retraction_is_feasible_and_first_order(shape, geometry):
         end = train.retr(point, step)
         assert max(float(orthogonality_error(frame).max()) for frame in train.to_frames(end)) < 1e-12
         straight = TrainTangent(
-            tuple(x + u for x, u in zip(point.frames, step.frames, strict=True)), point.spectrum + step.spectrum
+            tuple(x + u for x, u in zip(point.coordinates, step.coordinates, strict=True)),
+            point.spectrum + step.spectrum,
         )
         errors.append(distance(end, straight))
     assert errors[1] < errors[0] / 90 or errors[0] < 1e-12  # of second order in t
@@ -152,7 +155,7 @@ def test_gradient_step_descends(shape, geometry, spectrum):
         return torch.log1p((weight - target).square().sum()) + 0.1 * weight.sin().sum()
 
     leaves = TrainPoint(
-        tuple(x.clone().requires_grad_() for x in point.frames),
+        tuple(x.clone().requires_grad_() for x in point.coordinates),
         point.spectrum.clone().requires_grad_(),
         point.signs,
     )

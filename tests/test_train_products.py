@@ -6,8 +6,7 @@ import pytest
 import torch
 from trains import GEOMETRIES, SHAPES, generator, train_of
 
-from sttp.manifolds.frame_batches import frames_of_charts
-from sttp.manifolds.train_products import left_factor_rows, merge_frames, train_product
+from sttp.manifolds import frames_of_charts, left_factor_rows, merge_frames, train_product
 
 
 def cuts(start, stop):
@@ -27,7 +26,7 @@ def sampled(shape, geometry, spectrum="free"):
     """Return a train, its evaluated frames, singular values and W."""
     train = train_of(shape, geometry, spectrum)
     point = train.random(dtype=torch.float64, generator=generator())
-    frames = frames_of_charts(train.charts, point.frames, point.signs)
+    frames = frames_of_charts(train.charts, point.coordinates, point.signs)
     return train, frames, train.singular_values(point), train.to_matrix(point)
 
 

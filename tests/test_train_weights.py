@@ -73,7 +73,7 @@ def test_zero_spectrum_has_no_direction_to_keep():
 
 
 def coordinates(point):
-    return (*point.frames, point.spectrum)
+    return (*point.coordinates, point.spectrum)
 
 
 def jacobian_rank(train, point):
@@ -102,7 +102,7 @@ def jacobian_rank(train, point):
 def generic_point(train):
     point = train.random(dtype=torch.float64, generator=generator(1))
     if point.spectrum.numel():
-        point = TrainPoint(point.frames, torch.linspace(1.0, 2.0, point.spectrum.numel()).double(), point.signs)
+        point = TrainPoint(point.coordinates, torch.linspace(1.0, 2.0, point.spectrum.numel()).double(), point.signs)
     return point
 
 
@@ -119,7 +119,7 @@ def test_parameters_reach_the_degrees_of_freedom(shape, geometry, spectrum):
 def test_equal_singular_values_cost_a_rotation(geometry):
     train = train_of("bound-by-rank", geometry, "free")
     point = generic_point(train)
-    equal = TrainPoint(point.frames, torch.ones_like(point.spectrum), point.signs)
+    equal = TrainPoint(point.coordinates, torch.ones_like(point.spectrum), point.signs)
     rank = train.shape.center_rank
     assert jacobian_rank(train, equal) == train.degrees_of_freedom - rank * (rank - 1) // 2
 
@@ -154,7 +154,7 @@ def test_tangent_spaces_have_the_dimension(shape, geometry, spectrum):
     train = train_of(shape, geometry, spectrum)
     point = train.random(dtype=torch.float64, generator=generator())
     dimension = point.spectrum.numel()
-    for chart, x in zip(train.charts, point.frames, strict=True):
+    for chart, x in zip(train.charts, point.coordinates, strict=True):
         basis = torch.eye(x.numel(), dtype=x.dtype).reshape(x.numel(), *x.shape)
         tangents = chart.manifold.proju(x.expand(basis.shape), basis).reshape(x.numel(), x.numel())
         dimension += int(torch.linalg.matrix_rank(tangents, atol=1e-9)) if x.numel() else 0

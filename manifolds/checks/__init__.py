@@ -5,11 +5,11 @@
 True
 """
 
-from .axioms import check_manifold
-from .cost import check_gradient, check_hessian
-from .results import CheckResult, Finding, Verdict
-from .retraction import check_retraction
-from .slopes import Slope, fit_slope
+from ._axioms import check_manifold
+from ._cost import check_gradient, check_hessian
+from ._results import CheckResult, Finding, Verdict
+from ._retraction import check_retraction
+from ._slopes import Slope, fit_slope
 
 __all__ = [
     "CheckResult",

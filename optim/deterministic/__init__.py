@@ -1,14 +1,14 @@
 """Full-batch minimization over manifold and plain parameters: trust regions, L-BFGS, conjugate gradients."""
 
-from .conjugacy import ConjugacyRule, FletcherReeves, HagerZhang, HestenesStiefel, PolakRibiere
-from .conjugate_gradient import ConjugateGradient
-from .lbfgs import LBFGS
-from .line_search import WolfeSearch
-from .method import Iterate, Method
-from .minimize import minimize
-from .result import Evaluations, History, MinimizeResult, Reason
-from .steepest_descent import SteepestDescent
-from .trust_regions import TrustRegions
+from ._conjugacy import ConjugacyRule, FletcherReeves, HagerZhang, HestenesStiefel, PolakRibiere
+from ._conjugate_gradient import ConjugateGradient
+from ._lbfgs import LBFGS
+from ._line_search import WolfeSearch
+from ._method import Iterate, Method
+from ._minimize import minimize
+from ._result import Evaluations, History, MinimizeResult, Reason
+from ._steepest_descent import SteepestDescent
+from ._trust_regions import TrustRegions
 
 __all__ = [
     "LBFGS",

@@ -9,8 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from ...layers.conversion import require_candidates
-from ...layers.weight_shape import WeightShape
+from ...layers import WeightShape, require_candidates
 
 # torch draws the first singular vectors from its global generator, which this seeds; any 63 bits will do.
 _LARGEST_SEED: Final = 2**63 - 1

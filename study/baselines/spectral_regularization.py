@@ -9,10 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ...layers.conversion import require_candidates
-from ...layers.weight_shape import WeightShape
-from ...manifolds.autocast import without_autocast
-from ...manifolds.householder import require_precision
+from ...layers import WeightShape, require_candidates
+from ...manifolds import require_precision, without_autocast
 
 
 @final

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...layers.atomic_write import write_atomically
+from ...layers import write_atomically
 from .image_data import ImageData, Images
 from .source import Found
 

@@ -8,7 +8,7 @@ import urllib.request
 from pathlib import Path
 from typing import Final
 
-from ...layers.atomic_write import write_atomically
+from ...layers import write_atomically
 from .members import PIECE, require_equal_checksum
 from .source import Archive
 

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ...layers.atomic_write import write_atomically
+from ...layers import write_atomically
 from ..arguments import require_integer, require_positive
 from ..data.batches import batches
 from ..data.image_data import Images

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from ...layers.conversion import SPECTRAL_LAYERS
-from ...layers.spectral_weight import spectral_weights
-from ...layers.weight_shape import WeightShape
+from ...layers import SPECTRAL_LAYERS, WeightShape, spectral_weights
 
 if TYPE_CHECKING:
     from ..result import Result

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Final, cast, final
 
-from ...manifolds import QR, Cayley, Exponential, Geometry, Householder, Polar, Retraction, Riemannian
-from ...manifolds.stiefel import METRICS, Metric
+from ...manifolds import METRICS, QR, Cayley, Exponential, Geometry, Householder, Metric, Polar, Retraction, Riemannian
 from ..arguments import require_known
 from ..parameterizations import GEOMETRIES
 from .contestants import contestant_names, is_deterministic

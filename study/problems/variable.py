@@ -8,10 +8,8 @@ from typing import final
 import geoopt
 from torch import Tensor, nn
 
-from ...layers.manifold_parameters import manifold_parameter
-from ...manifolds import FrameShape, Geometry, SpectralTensorTrain, TrainPoint
-from ...manifolds.embedded_train import parameter_manifolds
-from ...manifolds.matrices import rq_positive
+from ...layers import manifold_parameter
+from ...manifolds import FrameShape, Geometry, SpectralTensorTrain, TrainPoint, parameter_manifolds, rq_positive
 
 
 class Variable(abc.ABC):
@@ -76,7 +74,7 @@ class TrainVariable(Variable):
 
     def __init__(self, train: SpectralTensorTrain, point: TrainPoint) -> None:
         self._train = train
-        tensors = (*point.frames, point.spectrum)
+        tensors = (*point.coordinates, point.spectrum)
         manifolds = parameter_manifolds(train)
         self.parameters = tuple(manifold_parameter(x, m) for x, m in zip(tensors, manifolds, strict=True))
         self._point = TrainPoint(self.parameters[:-1], self.parameters[-1], point.signs)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import torch
 
-from ...layers.atomic_write import write_atomically
+from ...layers import write_atomically
 
 CHECKPOINT: Final = "checkpoint.pt"
 

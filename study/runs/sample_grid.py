@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib import image
 from torch import Tensor
 
-from ...layers.atomic_write import write_atomically
+from ...layers import write_atomically
 from ..tasks.task import Training
 
 SAMPLES: Final = "samples.png"

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from ...layers import STTP, Specification, decompress, reparameterize
-from ...layers.conversion import candidates
+from ...layers import STTP, Specification, candidates, decompress, reparameterize
 from ..baselines import BASELINES
 from ..networks import NETWORKS, Role
 from ..parameterizations import DENSE

@@ -1,0 +1,42 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ._plan import Forward, Plan, linear_plan
+from ._spectral_layer import SpectralLayer
+
+
+@final
+class Linear(SpectralLayer):
+    """y = x Wᵀ + b with a spectral weight: :class:`torch.nn.Linear` with ``spec=`` beside its own arguments."""
+
+    namesake = nn.Linear
+
+    in_features: int
+    out_features: int
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return y of shape ``(..., out_features)`` for x of shape ``(..., in_features)``."""
+        number = input.shape[:-1].numel()
+        route = self.route(number)
+        if route.product == "dense":
+            return F.linear(input, self.weight, self.bias)
+        if route.product == "factors":
+            left, values, right = self.spectral.factors()
+            return F.linear(F.linear(input, right.mT), left * values, self.bias)
+        if input.shape[-1:] != (self.in_features,):  # which torch's own products notice, and reshaping might not
+            raise RuntimeError(
+                f"mat1 and mat2 shapes cannot be multiplied ({number}x{input.shape[-1:].numel()} and "
+                f"{self.in_features}x{self.out_features})"
+            )
+        output = self.spectral.multiply(input.reshape(number, self.in_features), route)
+        output = output.reshape(*input.shape[:-1], self.out_features)
+        return output if self.bias is None else output + self.bias.to(output.dtype)
+
+    def _plan(self, forward: Forward) -> Plan:
+        return linear_plan(self.spectral.manifold, forward)

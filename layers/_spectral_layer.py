@@ -1,0 +1,144 @@
+"""What all layers with a spectral weight share: a thin shell around it that looks like a torch.nn layer."""
+
+from __future__ import annotations
+
+import abc
+import warnings
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from ._plan import Forward, Plan, Route
+from ._specification import Specification
+from ._spectral_weight import SpectralWeight
+from ._weight_shape import WeightShape
+
+# What a torch.nn layer keeps in its __dict__ on behalf of nn.Module itself and not of its own call.
+_MODULE_STATE = frozenset(vars(nn.Module()))
+# The hooks that a forward or backward runs; those of state dicts speak of the weight that is gone.
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_is_full_backward_hook",
+)
+
+
+class SpectralLayer(nn.Module):
+    """Base of the layers: same call, attributes, bias and printed form as the torch.nn layer :attr:`namesake`.
+
+    The constructor takes the namesake's own arguments, which torch itself checks, and ``spec``. ``weight`` is a
+    property that makes W anew from the parameters in :attr:`spectral`, so that code which reads weights works.
+
+    Args:
+        args: the namesake's arguments.
+        spec: ``STTP(…)`` or ``SVDP(…)``.
+        generator: draws the fresh frames; torch's global one by default.
+        kwargs: the namesake's keyword arguments.
+
+    Attributes:
+        spectral: the parameters of the weight.
+        bias: the bias, or None.
+        plan: how the product with the weight can be taken, and which way the specification's ``forward`` asks for.
+    """
+
+    namesake: ClassVar[type[nn.Module]]
+    spectral: SpectralWeight
+    bias: nn.Parameter | None
+    plan: Plan
+    _has_fallen_back: bool = False
+
+    def __init__(
+        self, *args: Any, spec: Specification, generator: torch.Generator | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__()
+        template = self.namesake(*args, **kwargs)
+        shape = WeightShape.of(template)
+        weight = template.weight
+        assert isinstance(weight, Tensor)
+        spectral = SpectralWeight(spec.manifold(shape), shape, weight.dtype, weight.device)
+        self._adopt(template, spectral.initialize(spec.initialization, generator), spec.forward)
+
+    @classmethod
+    def of(cls, layer: nn.Module, spectral: SpectralWeight, forward: Forward = "auto") -> Self:
+        """Return the spectral form of a torch.nn layer: its attributes, hooks and bias (the object), another weight."""
+        instance = cls.__new__(cls)
+        nn.Module.__init__(instance)
+        instance._adopt(layer, spectral, forward)
+        return instance
+
+    def dense(self) -> nn.Module:
+        """Return a torch.nn layer with equal outputs, whose weight and bias are copies."""
+        layer = self.namesake.__new__(self.namesake)
+        nn.Module.__init__(layer)
+        layer.__dict__.update(self._own_attributes())
+        layer.weight = nn.Parameter(
+            self.weight.detach().clone(), requires_grad=self.spectral.coordinates[0].requires_grad
+        )
+        bias = self.bias
+        layer.register_parameter(
+            "bias", None if bias is None else nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
+        )
+        return layer.train(self.training)
+
+    @property
+    def weight(self) -> Tensor:
+        """W in the shape of torch's weight, differentiable."""
+        return self.spectral.weight()
+
+    @abc.abstractmethod
+    def forward(self, input: Tensor) -> Tensor:
+        """Return what the namesake returns with this layer's weight."""
+
+    def extra_repr(self) -> str:
+        """Return what the namesake prints."""
+        return self.namesake.extra_repr(self)  # reads attributes that both have
+
+    @abc.abstractmethod
+    def _plan(self, forward: Forward) -> Plan:
+        """Return the plan of this layer's product with its weight."""
+
+    def route(self, number: int) -> Route:
+        """Return how the forward takes the product with the weight for a number of vectors.
+
+        Where the route that was asked for, or the cheapest, would make a tensor too large, it is another one, and the
+        first time with a warning.
+        """
+        evaluator = self.spectral.evaluator
+        formed = evaluator is not None and evaluator.keeps()
+        wanted = self.plan.wanted(number, formed)
+        if wanted.holds(number):
+            return wanted
+        route = self.plan.feasible(number, formed)
+        if route is not wanted and not self._has_fallen_back and not torch.compiler.is_compiling():
+            self._has_fallen_back = True
+            warnings.warn(
+                f"{self.namesake.__name__}({self.extra_repr()}): forward={wanted.product!r} would make a tensor of "
+                f"{wanted.largest(number):,} entries, so that forward={route.product!r} is taken",
+                UserWarning,
+                stacklevel=3,
+            )
+        return route
+
+    def _adopt(self, layer: nn.Module, spectral: SpectralWeight, forward: Forward) -> None:
+        self.__dict__.update({name: value for name, value in vars(layer).items() if name not in _MODULE_STATE})
+        share_hooks(layer, self)
+        self.spectral = spectral
+        bias = layer._parameters.get("bias")
+        self.register_parameter("bias", bias)
+        self.train(layer.training)
+        self.plan = self._plan(forward)  # here and not in the forward, where torch.compile could not trace the search
+
+    def _own_attributes(self) -> dict[str, Any]:
+        kept = {"plan", "_has_fallen_back"}
+        return {name: value for name, value in vars(self).items() if name not in _MODULE_STATE | kept}
+
+
+def share_hooks(source: nn.Module, target: nn.Module) -> None:
+    """Let a module run the forward and backward hooks of the one it replaces: the same, so that handles stay good."""
+    target.__dict__.update({name: source.__dict__[name] for name in _HOOKS})

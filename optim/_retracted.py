@@ -1,0 +1,169 @@
+"""Any optimizer of torch, made Riemannian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, final
+
+import geoopt
+import torch
+from torch import Tensor
+
+from ..manifolds import TrainMember, require_current, require_precision, without_autocast
+from ._riemannian_optimizer import Parameters, leave_out_nonfinite
+
+
+@final
+class Retracted(torch.optim.Optimizer):
+    r"""An optimizer of torch, or of the user's own, run on Riemannian gradients and brought back by a retraction.
+
+    ``Retracted(torch.optim.AdamW(network.parameters(), lr=1e-3))``, or the class and its arguments,
+    ``Retracted(torch.optim.AdamW, network.parameters(), lr=1e-3)``. At a point X with Euclidean gradient G the
+    optimizer is given the Riemannian gradient g in G's place, moves X to X + Δ, and then (Li, Sajadmanesh, Li, Lyu
+    2025, StelLA, Algorithm 1; arXiv:2510.01938)
+
+        X ← R_X(P_X(Δ)),
+
+    with the projection P_X and the retraction R_X of the manifold: any of geoopt's, and Stiefel with either metric and
+    Grassmann of this package. It departs from the source in taking any manifold and retraction. As there, what the
+    optimizer keeps (momentum, second moments) stays in the coordinates of the matrix: it is not transported, and its
+    normal part is projected away in Δ. An optimizer that is coordinate by coordinate, such as Adam, stays so. Decoupled
+    weight decay does nothing to a frame, being normal to it; an L2 penalty enters an optimizer's moments.
+
+    Points are kept as well as the retraction keeps them, frames to rounding. To the optimizer's own cost a step adds 4
+    products of n × p with p × p for the two projections, and the retraction, on all points of one shape at once.
+    Plain parameters are the optimizer's alone. Parameter groups, state and ``state_dict`` are the optimizer's, which
+    must not be stepped by itself; schedulers and gradient scalers take this object. A manifold parameter whose gradient
+    is not finite is moved as if it were zero, one frame alone where it is a batch of them; a plain one as in torch.
+
+    Args:
+        optimizer: the optimizer, or its class.
+        params: what a class is called with: parameters, named parameters or parameter groups, as in torch.
+        **options: its keyword arguments.
+
+    Raises:
+        TypeError: the optimizer is none, or is LBFGS, which asks for the loss anew within a step; parameters are given
+            beside an optimizer, or none beside a class; a manifold parameter is under the embedded metric, or has a
+            precision below float32.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer | type[torch.optim.Optimizer],
+        params: Parameters | None = None,
+        **options: Any,
+    ) -> None:
+        if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
+            if params is None:
+                raise TypeError(f"params must be given beside the class {optimizer.__name__}, got None")
+            optimizer = optimizer(params, **options)
+        elif not isinstance(optimizer, torch.optim.Optimizer):
+            raise TypeError(f"optimizer must be an optimizer of torch or its class, got {optimizer!r}")
+        elif params is not None or options:
+            raise TypeError(
+                f"params and options belong to a class, got them beside a {type(optimizer).__name__} that has its own"
+            )
+        if isinstance(optimizer, torch.optim.LBFGS):
+            raise TypeError("optimizer must make one step from one gradient, got LBFGS; use sttp.optim.minimize")
+        self.optimizer = optimizer
+        for group in optimizer.param_groups:
+            self._require_parameters(group["params"])
+        # What Optimizer.__init__ sets up, with the groups and the state of the optimizer within.
+        self.__setstate__({})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a copied or unpickled optimizer, whose groups and state are those of the one within."""
+        self.__dict__.update(state)
+        inner = self.optimizer
+        super().__setstate__({"defaults": inner.defaults, "param_groups": inner.param_groups, "state": inner.state})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy is made from."""
+        return {"optimizer": self.optimizer}
+
+    def __repr__(self) -> str:
+        """Return the printed form of the optimizer within, in this one's name."""
+        return f"Retracted({self.optimizer!r})"
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add a group of parameters to the optimizer within.
+
+        Raises:
+            TypeError: as the constructor.
+        """
+        self.optimizer.add_param_group(param_group)
+        try:
+            self._require_parameters(self.optimizer.param_groups[-1]["params"])
+        except TypeError:
+            self.optimizer.param_groups.pop()  # a refused group leaves the optimizer as it was
+            raise
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the optimizer within."""
+        return self.optimizer.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state into the optimizer within."""
+        self.optimizer.load_state_dict(state_dict)
+        self.param_groups, self.state = self.optimizer.param_groups, self.optimizer.state
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Make one step; a closure is called once, with gradients enabled, and its loss returned.
+
+        Raises:
+            RuntimeError: a gradient is sparse, or a network has replaced a parameter since.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        stacks = self._collect()
+        starts = [torch.stack(list(members)) for _, members in stacks]
+        euclidean = [[parameter.grad for parameter in members] for _, members in stacks]
+        try:
+            for (manifold, members), points, gradients in zip(stacks, starts, euclidean, strict=True):
+                stacked = torch.stack([gradient for gradient in gradients if gradient is not None])
+                leave_out_nonfinite(stacked)
+                with without_autocast(points):
+                    tangent = manifold.egrad2rgrad(points, stacked)
+                for parameter, gradient in zip(members, tangent, strict=True):
+                    parameter.grad = gradient
+            self.optimizer.step()
+        finally:
+            for (_, members), gradients in zip(stacks, euclidean, strict=True):
+                for parameter, kept in zip(members, gradients, strict=True):
+                    parameter.grad = kept
+        for (manifold, members), points in zip(stacks, starts, strict=True):
+            with without_autocast(points):
+                change = manifold.proju(points, torch.stack(list(members)) - points)
+                torch._foreach_copy_(list(members), list(manifold.retr(points, change).unbind()))
+        return loss
+
+    def _collect(self) -> list[tuple[geoopt.Manifold, list[Tensor]]]:
+        """Return the manifold parameters that have a gradient, by manifold, shape, dtype and device."""
+        stacks: dict[object, tuple[geoopt.Manifold, list[Tensor]]] = {}
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    require_current(parameter)
+                elif isinstance(parameter, geoopt.ManifoldTensor):
+                    if parameter.grad.is_sparse:
+                        raise RuntimeError(
+                            f"Retracted takes dense gradients for manifold parameters, got a sparse one of shape "
+                            f"{tuple(parameter.shape)}; build the layer with sparse=False"
+                        )
+                    key = (parameter.manifold, parameter.shape, parameter.dtype, parameter.device)
+                    stacks.setdefault(key, (parameter.manifold, []))[1].append(parameter)
+        return list(stacks.values())
+
+    @staticmethod
+    def _require_parameters(parameters: Iterable[Tensor]) -> None:
+        for parameter in parameters:
+            if isinstance(parameter, geoopt.ManifoldTensor):
+                require_precision(parameter.dtype, "manifold parameters")
+                if isinstance(parameter.manifold, TrainMember):
+                    raise TypeError(
+                        "Retracted moves one parameter at a time, and metric='embedded' belongs to all parameters of a "
+                        "weight together; use RiemannianAdam or RiemannianSGD, or metric='euclidean'"
+                    )
