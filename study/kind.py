@@ -1,61 +1,103 @@
-"""Kinds of studies: of trained networks, and of optimizers. Their folders and the making of their runs are the same."""
+"""Kinds of studies: what a wing of this package, or a user, gives the engine to make cases of and to report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar, final
+import abc
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ._plain import Plain
+from .case import Case, Run
+from .design import Assignment, Design, Grid
+from .register import Register
+from .result import Result
+from .search import GridSearch, Order, Strategy
+
+if TYPE_CHECKING:
+    from .definition import Study
+    from .report.content import Content
+    from .schedule import Results
+    from .surroundings import Surroundings
+    from .turns import Turn
 
 
-class Definition(Protocol):
-    """A study of any kind."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-
-
-class Job(Protocol):
-    """A run of any kind."""
-
-    @property
-    def identifier(self) -> str:
-        """The name of the run's folder."""
-
-    @property
-    def name(self) -> str:
-        """The run in words."""
-
-
-AnyStudy = TypeVar("AnyStudy", bound=Definition)
-AnyRun = TypeVar("AnyRun", bound=Job)
-
-
-class Product(Protocol):
-    """A result of any kind."""
-
-    @property
-    def run(self) -> Any:
-        """What was run."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-
-
-AnyResult = TypeVar("AnyResult", bound=Product)
-
-
-@final
-@dataclass(frozen=True)
-class Kind(Generic[AnyStudy, AnyResult]):
-    """A kind of study, and how what it writes is read.
+class Kind(abc.ABC):
+    """A kind of study: training networks, or minimizing problems. One object of each is registered in ``KINDS``.
 
     Attributes:
-        name: as ``study.json`` has it; None for studies of trained networks, whose file names no kind.
-        format: number of the form in which it is written.
-        read_study, read_result: make objects of plain values; they raise what says that the values do not fit.
+        name: as ``study.json`` and TOML files have it.
+        case_type: the class of its cases.
+        defaults: keys of a definition beside the engine's own that are shared by all cases, with their defaults. Each
+            is a factor, too, where it is listed among the factors.
+        short_forms: keys that stand for a factor, such as ``ranks`` for ``rank``.
+        design: which combinations are compared where the definition does not say.
+        strategy: how learning rates are found where the definition does not say.
     """
 
-    name: str | None
-    format: int
-    read_study: Callable[[dict[str, Any]], AnyStudy]
-    read_result: Callable[[dict[str, Any]], AnyResult]
+    name: ClassVar[str]
+    case_type: ClassVar[type[Case]]
+    defaults: ClassVar[Mapping[str, Plain]]
+    short_forms: ClassVar[Mapping[str, str]] = {}
+    design: ClassVar[Design] = Grid()
+    strategy: ClassVar[Strategy] = GridSearch()
+
+    def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a definition's keys with those defaults that depend on others, such as a task's own."""
+        return dict(values)
+
+    @abc.abstractmethod
+    def case(self, values: Assignment) -> Case | None:
+        """Return the case of a value for each key; None where the combination is another one in disguise, or none.
+
+        Raises:
+            TypeError, ValueError: a value is unknown or out of range, or they do not go together.
+        """
+
+    def title(self, factor: str, value: Plain) -> str:
+        """Return how readers see the value of a factor."""
+        return str(value)
+
+    @abc.abstractmethod
+    def order(self, result: Result) -> Order:
+        """Return what runs of one case are ordered by when a learning rate is chosen; the largest is the best."""
+
+    def require(self, study: Study, surroundings: Surroundings) -> str | None:
+        """Refuse a study that cannot be made, before the first run; return a checksum of its data if it has any.
+
+        Raises:
+            ValueError: the data is missing or damaged, or something is not installed.
+        """
+        return None
+
+    def presentation(self, study: Study) -> dict[str, Plain]:
+        """Return plain values that the report needs and that drawing it again could not find without the user's code."""
+        return {}
+
+    @abc.abstractmethod
+    def columns(self, study: Study, run: Run, result: Result) -> dict[str, Plain]:
+        """Return what ``results.csv`` has of a run beside its identifier; nothing that differs between executions."""
+
+    @abc.abstractmethod
+    def costs(self, study: Study, run: Run, result: Result) -> dict[str, Plain]:
+        """Return what ``timings.csv`` has of a run beside its identifier and name."""
+
+    @abc.abstractmethod
+    def content(
+        self, study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...]
+    ) -> Content:
+        """Return what the report shows: findings, tables and figures.
+
+        Args:
+            study: what was compared.
+            results: of all finished runs.
+            presentation: what :meth:`presentation` returned when the study was begun.
+            turns: times of steps that were taken in turns; none of an unfinished study.
+        """
+
+
+def _require_kind(thing: object) -> None:
+    if not isinstance(thing, Kind):
+        raise TypeError(f"it must be an object of a subclass of Kind, got {thing!r}")
+
+
+KINDS: Register[Kind] = Register("kind of study", _require_kind)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import Any, Final, Self, final
 
-from .run import FORMAT, Run
-from .settings import Settings
-from .tasks.task import Evaluation
+from .case import FORMAT, Run
 
 # A training loss is noisy from batch to batch: where one number stands for it, it is the mean over the last steps.
 LAST_STEPS: Final = 15
@@ -16,20 +15,24 @@ LAST_STEPS: Final = 15
 
 @final
 @dataclass(frozen=True)
-class Snapshot:
-    """A look at the network before a step.
+class Look:
+    """What is seen of a trial after a number of steps.
 
     Attributes:
         step: number of steps made.
-        validation: score and loss on the validation split.
-        orthogonality_error: largest ‖XᵀX − I‖_F over all frames; None for plain weights.
-        singular_values: of each weight as a matrix, by its layer, in descending order.
+        measures: numbers by name, such as ``validation_score`` or ``gap``; None for what is not known.
+        spectra: singular values of each weight by its layer, in descending order.
     """
 
     step: int
-    validation: Evaluation
-    orthogonality_error: float | None
-    singular_values: dict[str, tuple[float, ...]]
+    measures: Mapping[str, float | None]
+    spectra: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read plain values, as ``dataclasses.asdict`` makes them."""
+        spectra = {layer: tuple(found) for layer, found in values["spectra"].items()}
+        return cls(values["step"], dict(values["measures"]), spectra)
 
 
 @final
@@ -39,10 +42,11 @@ class Timing:
 
     Attributes:
         step_seconds: wall-clock time of each step: batch, forward, backward, optimizer.
-        total_seconds: wall-clock time of the whole run, with the evaluations.
-        peak_memory: largest resident set of the process while it ran, in bytes.
+        total_seconds: wall-clock time of the whole run, with the looks.
+        peak_memory: largest resident set of the process while it ran, or memory of the device, in bytes.
         base_memory: resident set before it ran: interpreter, libraries, data; in bytes.
         threads: number of threads of torch.
+        load: how many processes wanted a core on average (the system's load over a minute); None if unknown.
     """
 
     step_seconds: tuple[float, ...]
@@ -50,6 +54,11 @@ class Timing:
     peak_memory: int
     base_memory: int
     threads: int
+    load: float | None = None
+
+    def seconds(self, step: int) -> float:
+        """Return the time that the first steps took together."""
+        return sum(self.step_seconds[:step])
 
 
 @final
@@ -59,53 +68,69 @@ class Result:
 
     Attributes:
         run: what was run.
-        diverged_at: the step at which the loss was not finite, which ended the run; None for a run that went well.
-        z: compression in percent, 100 for `dense`.
-        degrees_of_freedom: of all weights that are reparameterized, their entries for `dense`.
-        start_error: largest relative Frobenius error of a first weight against the one it stands for; None for `dense`.
-        losses: training loss of each step.
-        snapshots: looks at the network on the way; the last one is at the end.
-        test: score and loss on the test split, at the end; None for a run that diverged.
+        diverged_at: the step at which a loss or measure was not finite, or 0 where the optimizer refused its learning
+            rate; None for a run that went well.
+        reason: why the run ended before its last step, if it did; None for others.
+        facts: what is known from the start, such as ``z``; None for what the case does not have.
+        losses: loss of each step; empty where the trial has none.
+        looks: on the way; the first is at the start, the last at the end.
+        final: measures at the end that are made but once, such as ``test_score``; empty for a run that diverged.
         timing: what it cost.
         environment: versions of what it ran on.
     """
 
     run: Run
     diverged_at: int | None
-    z: float
-    degrees_of_freedom: int
-    start_error: float | None
+    reason: str | None
+    facts: Mapping[str, float | None]
     losses: tuple[float, ...]
-    snapshots: tuple[Snapshot, ...]
-    test: Evaluation | None
+    looks: tuple[Look, ...]
+    final: Mapping[str, float | None]
     timing: Timing
-    environment: dict[str, str]
+    environment: Mapping[str, str]
 
     @property
     def diverged(self) -> bool:
-        """Whether the loss was not finite at some step."""
+        """Whether something was not finite at some step."""
         return self.diverged_at is not None
 
     @property
-    def validation(self) -> Evaluation | None:
-        """Score and loss on the validation split at the end; None for a run that diverged."""
-        return None if self.diverged else self.snapshots[-1].validation
+    def steps(self) -> int:
+        """Number of steps of the last look."""
+        return self.looks[-1].step if self.looks else 0
 
     @property
     def final_loss(self) -> float | None:
-        """Mean training loss over the last steps; None for a run that diverged."""
+        """Mean loss over the last steps; None for a run that diverged or has none."""
         last = self.losses[-LAST_STEPS:]
-        return None if self.diverged else sum(last) / len(last)
+        return None if self.diverged or not last else sum(last) / len(last)
+
+    def last(self, measure: str) -> float | None:
+        """Return a measure at the end; None for a run that diverged or does not have it."""
+        if self.diverged:
+            return None
+        return self.final[measure] if measure in self.final else self.looks[-1].measures.get(measure)
+
+    def series(self, measure: str) -> tuple[float, ...]:
+        """Return a measure at all looks that have it."""
+        values = (look.measures.get(measure) for look in self.looks)
+        return tuple(value for value in values if value is not None)
+
+    def largest(self, measure: str) -> float | None:
+        """Return the largest value of a measure at any look; None where it is not known."""
+        return max(self.series(measure), default=None)
 
     @property
-    def orthogonality_error(self) -> float | None:
-        """Largest ‖XᵀX − I‖_F over all frames and snapshots; None for `dense`."""
-        errors = [s.orthogonality_error for s in self.snapshots if s.orthogonality_error is not None]
-        return max(errors, default=None)
+    def look_seconds(self) -> tuple[float, ...]:
+        """Wall-clock time of all steps up to each look."""
+        sums = [0.0, *accumulate(self.timing.step_seconds)]
+        return tuple(sums[min(look.step, len(sums) - 1)] for look in self.looks)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {"format": FORMAT, **asdict(self)}
+        values = {name: value for name, value in vars(self).items() if name not in ("run", "looks", "timing")}
+        looks = [asdict(look) for look in self.looks]
+        return {"format": FORMAT, "run": self.run.to_dict(), **values, "looks": looks, "timing": asdict(self.timing)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -119,26 +144,11 @@ class Result:
         written = content.pop("format")
         if written != FORMAT:
             raise ValueError(f"format must be {FORMAT}, got {written!r}")
-        return cls(
-            **content
-            | {
-                "run": read_run(content["run"]),
-                "losses": tuple(content["losses"]),
-                "snapshots": tuple(read_snapshot(snapshot) for snapshot in content["snapshots"]),
-                "test": None if content["test"] is None else Evaluation(**content["test"]),
-                "timing": Timing(
-                    **content["timing"] | {"step_seconds": tuple(content["timing"]["step_seconds"])},
-                ),
-            }
-        )
-
-
-def read_run(data: Mapping[str, Any]) -> Run:
-    """Read a run from plain values, as ``dataclasses.asdict`` makes them."""
-    return Run(**{**data, "settings": Settings(**data.get("settings", {}))})
-
-
-def read_snapshot(data: Mapping[str, Any]) -> Snapshot:
-    """Read a snapshot from plain values, as ``dataclasses.asdict`` makes them."""
-    values = {name: tuple(values) for name, values in data["singular_values"].items()}
-    return Snapshot(**{**data, "validation": Evaluation(**data["validation"]), "singular_values": values})
+        timing = dict(content.pop("timing"))
+        content |= {
+            "run": Run.from_dict(content["run"]),
+            "losses": tuple(content["losses"]),
+            "looks": tuple(Look.from_dict(look) for look in content["looks"]),
+            "timing": Timing(**timing | {"step_seconds": tuple(timing["step_seconds"])}),
+        }
+        return cls(**content)

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib import image
 from torch import Tensor
 
-from ...layers import write_atomically
-from ..tasks.task import Training
+from ..layers import write_atomically
+from .trial import Trial
 
 SAMPLES: Final = "samples.png"
 
@@ -31,9 +31,9 @@ def grid(images: Tensor, gap: int = 1) -> np.ndarray:
     return canvas
 
 
-def write_samples(folder: Path, training: Training) -> None:
-    """Write a grid of the training's samples to the folder of its run, where it makes any."""
-    images = training.samples()
+def write_samples(folder: Path, trial: Trial) -> None:
+    """Write a grid of the trial's samples to the folder of its run, where it makes any."""
+    images = trial.samples()
     if images is None:
         return
     buffer = io.BytesIO()

@@ -9,10 +9,10 @@ from typing import Any, Final, Self, final
 
 from torch import Tensor
 
-from ..run import Run
-from ..surroundings import Surroundings
-from ..tasks.task import Evaluation
 from . import processes
+from .case import Run
+from .result import Look
+from .surroundings import Surroundings
 
 # A scalar is read from the device and written once in so many steps.
 STEPS_A_POINT: Final = 20
@@ -31,16 +31,16 @@ class Board:
             for name, value in values().items():
                 self._writer.add_scalar(f"training/{name}", value.item(), step)
 
-    def look(self, step: int, validation: Evaluation, samples: Callable[[], Tensor | None]) -> None:
-        """Write what a look at the network has found, and a grid of samples where the training makes any."""
+    def look(self, look: Look, samples: Callable[[], Tensor | None]) -> None:
+        """Write what a look has found, and a grid of samples where the trial makes any."""
         if self._writer is None:
             return
-        values = {"score": validation.score, "loss": validation.loss, **validation.others}
-        for name, value in values.items():
-            self._writer.add_scalar(f"validation/{name}", value, step)
+        for name, value in look.measures.items():
+            if value is not None:
+                self._writer.add_scalar(f"looks/{name}", value, look.step)
         images = samples()
         if images is not None:
-            self._writer.add_images("samples", images.cpu(), step)
+            self._writer.add_images("samples", images.cpu(), look.step)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,128 @@
+"""What a study compares, and one run of it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
+
+from ..manifolds import require_integer, require_number
+from ._plain import Plain, digest
+
+if TYPE_CHECKING:
+    from .surroundings import Surroundings
+    from .trial import Trial
+
+# Raised when the meaning of a field or a run itself changes: results of another format are other runs.
+FORMAT: Final = 3
+
+
+class Case(abc.ABC):
+    """What is compared: everything that decides an outcome but learning rate and seed, each searched or repeated.
+
+    Subclasses are frozen dataclasses; a case equals another one if all its values do. Their module registers a
+    :class:`~sttp.study.kind.Kind`, which makes cases of a study's factors.
+
+    Attributes:
+        kind: name of the kind of trial.
+        steps: most steps that a run makes.
+        needs_rate: whether a run has a learning rate.
+    """
+
+    kind: ClassVar[str]
+    steps: int
+
+    @property
+    def needs_rate(self) -> bool:
+        """Whether a run has a learning rate."""
+        return True
+
+    @property
+    @abc.abstractmethod
+    def title(self) -> str:
+        """The case as readers see it, such as ``STTP stiefel, rank 4``."""
+
+    @abc.abstractmethod
+    def to_dict(self) -> dict[str, Plain]:
+        """Return all values as plain ones; they decide a run's identifier, and where they stand in a table."""
+
+    @classmethod
+    @abc.abstractmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing, too much or wrong.
+        """
+
+    @abc.abstractmethod
+    def begin(self, run: Run, surroundings: Surroundings) -> Trial:
+        """Return the trial of a run of this case at its start.
+
+        Raises:
+            ValueError: the data is not there or damaged, or does not fit.
+        """
+
+    def warm_up(self, run: Run, surroundings: Surroundings) -> None:
+        """Do once what the first run of a kind would else be timed with; nothing by default."""
+
+
+@final
+@dataclass(frozen=True)
+class Run:
+    """A case with a learning rate and a seed. Equal runs have equal outcomes.
+
+    Attributes:
+        case: what is run.
+        learning_rate: at the first step; None for a case that needs none.
+        seed: of the start, and of whatever is drawn.
+
+    Raises:
+        TypeError: a value is not of its kind.
+        ValueError: a number is out of range, or the case has no learning rate and one is given.
+    """
+
+    case: Case
+    learning_rate: float | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        if self.case.needs_rate != (self.learning_rate is not None):
+            raise ValueError(
+                f"learning_rate must be {'given' if self.case.needs_rate else 'absent'} for {self.case.title!r}, "
+                f"got {self.learning_rate!r}"
+            )
+        if self.learning_rate is not None:
+            require_number("learning_rate", self.learning_rate, above=0)
+        require_integer("seed", self.seed, least=0)
+
+    @cached_property
+    def identifier(self) -> str:
+        """Sixteen hexadecimal digits of the run's content; the name of its folder."""
+        return digest({"format": FORMAT, **self.to_dict()})
+
+    @property
+    def name(self) -> str:
+        """The run in words."""
+        rate = "" if self.learning_rate is None else f", learning rate {self.learning_rate:g}"
+        return f"{self.case.title}{rate}, seed {self.seed}"
+
+    def to_dict(self) -> dict[str, Plain]:
+        """Return plain values for JSON."""
+        own = {"learning_rate": self.learning_rate, "seed": self.seed}
+        return {"kind": self.case.kind, "case": self.case.to_dict(), **own}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing, too much or wrong.
+        """
+        from .kind import KINDS  # which needs this module
+
+        content = dict(values)
+        kind = KINDS[content.pop("kind")]
+        return cls(kind.case_type.from_dict(content.pop("case")), **content)

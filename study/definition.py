@@ -1,0 +1,209 @@
+"""A study: what is compared, and what all of its runs share."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Self, final
+
+from ..manifolds import require_integer
+from ._plain import Plain, require_distinct, require_folder_name, require_known, tupled
+from .case import Case, Run
+from .design import DESIGNS, Assignment, Design, require_factors
+from .kind import KINDS, Kind
+from .register import Register
+from .search import STRATEGIES, Strategy
+
+OWN_KEYS: Final = ("name", "title", "kind", "design", "factors", "search", "seeds", "tuning_seed")
+
+
+@final
+@dataclass(frozen=True)
+class Study:
+    """A design over named factors: every case is given a learning rate by one search, then runs with all seeds.
+
+    Attributes:
+        name: a short word, also of the folder of results.
+        kind: name of the kind of study.
+        factors: what is varied, values by name.
+        shared: what all cases have in common, and the centre of a design that changes one factor at a time.
+        title: a line for the top of the report.
+        design: which combinations of the factors are compared.
+        strategy: how learning rates are found.
+        seeds: of the runs that are reported.
+        tuning_seed: of the runs that find a learning rate; by default the first of the seeds.
+        known_cases: the cases as a folder has them, which then need none of the code that they name.
+
+    Raises:
+        TypeError, ValueError: a value is not of its kind, unknown or out of range.
+    """
+
+    name: str
+    kind: str
+    factors: Mapping[str, tuple[Plain, ...]]
+    shared: Mapping[str, Plain]
+    title: str = ""
+    design: Design | None = None
+    strategy: Strategy | None = None
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    tuning_seed: int | None = None
+    known_cases: tuple[Case, ...] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        require_folder_name("name", self.name)
+        if not isinstance(self.title, str):
+            raise TypeError(f"title must be a string, got {self.title!r}")
+        kind = KINDS[self.kind]
+        object.__setattr__(self, "factors", tupled(require_factors(self.factors)))
+        object.__setattr__(self, "shared", tupled(self.shared))
+        object.__setattr__(self, "design", self.design or kind.design)
+        object.__setattr__(self, "strategy", self.strategy or kind.strategy)
+        object.__setattr__(self, "seeds", tupled(self.seeds))
+        require_distinct("seeds", self.seeds)
+        for seed in self.seeds:
+            require_integer("seeds", seed, least=0)
+        if self.tuning_seed is None:
+            object.__setattr__(self, "tuning_seed", self.seeds[0])
+        require_integer("tuning_seed", self.tuning_seed, least=0)
+        if not self.cases:  # which refuses names and values before the first run starts
+            raise ValueError(f"factors of the study {self.name!r} leave nothing to compare; give other values")
+
+    @property
+    def of(self) -> Kind:
+        """The kind of study."""
+        return KINDS[self.kind]
+
+    @cached_property
+    def cases(self) -> tuple[Case, ...]:
+        """All that is compared, each once, in the order of the design."""
+        if self.known_cases is not None:
+            return self.known_cases
+        found = (self.case(assignment) for assignment in self._design.assignments(self.factors, self.centre))
+        return tuple(dict.fromkeys(case for case in found if case is not None))
+
+    @property
+    def centre(self) -> dict[str, Plain]:
+        """The factors' values around which a design may change one at a time."""
+        return {name: self.shared[name] for name in self.factors if name in self.shared}
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[Assignment, ...]]:
+        """Combinations that differ in one factor alone, by the factor; none for a full grid."""
+        return self._design.groups(self.factors, self.centre)
+
+    def case(self, assignment: Assignment) -> Case | None:
+        """Return the case of a value for each factor; None where it is none of its own."""
+        return self.of.case({**self.shared, **assignment})
+
+    def run(self, case: Case, learning_rate: float | None, seed: int) -> Run:
+        """Return a run of a case."""
+        return Run(case, learning_rate, seed)
+
+    @property
+    def _design(self) -> Design:
+        assert self.design is not None
+        return self.design
+
+    @property
+    def search(self) -> Strategy:
+        """How learning rates are found."""
+        assert self.strategy is not None
+        return self.strategy
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as a TOML file has them."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "kind": self.kind,
+            "design": _named(DESIGNS, self._design),
+            "factors": {name: list(values) for name, values in self.factors.items()},
+            **self.shared,
+            "search": _name_of_type(self.search),
+            **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.search).items()},  # type: ignore[call-overload]
+            "seeds": list(self.seeds),
+            "tuning_seed": self.tuning_seed,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], known_cases: tuple[Case, ...] | None = None) -> Self:
+        """Build a study from plain values, as a TOML file or :meth:`to_dict` has them.
+
+        Keys are those of the study, those that its kind's cases share, the kind's short forms of factors, and the
+        fields of the search.
+
+        Args:
+            values: the keys.
+            known_cases: see the class.
+
+        Raises:
+            TypeError, ValueError: a key is unknown, or a value not of its kind, unknown or out of range.
+        """
+        given = dict(values)
+        kind = KINDS.entry(given.pop("kind", DEFAULT_KIND), "kind").thing
+        given = kind.filled(given)
+        strategy_type = STRATEGIES[given.pop("search")] if "search" in given else type(kind.strategy)
+        options = [f.name for f in fields(strategy_type)]  # type: ignore[arg-type]
+        known = [*OWN_KEYS, *kind.short_forms, *kind.defaults, *options]
+        for key in given:
+            require_known(f"key of a study of the kind {kind.name!r}", key, known)
+        if "name" not in given:
+            raise ValueError("name is missing; give a short word, which is also the folder's")
+        chosen = {key: tupled(given.pop(key)) for key in options if key in given}
+        inherited = asdict(kind.strategy) if strategy_type is type(kind.strategy) else {}  # type: ignore[call-overload]
+        strategy = strategy_type(**inherited | chosen)
+        factors = dict(given.pop("factors", {}))
+        for short, name in kind.short_forms.items():
+            if short in given:
+                factors[name] = given.pop(short)
+        require_all = [name for name in factors if name not in (*kind.defaults, *kind.short_forms.values())]
+        for name in require_all:
+            require_known("factor", name, (*kind.short_forms.values(), *kind.defaults))
+        shared = {**kind.defaults, **{key: given.pop(key) for key in kind.defaults if key in given}}
+        design = DESIGNS[given.pop("design")] if "design" in given else None
+        return cls(
+            kind=kind.name,
+            factors=factors,
+            shared=shared,
+            design=design,
+            strategy=strategy,
+            known_cases=known_cases,
+            **given,
+        )
+
+
+STUDIES: Register[Study] = Register("study")
+DEFAULT_KIND: Final = "training"
+
+
+def read_study(path: Path) -> Study:
+    """Read a study from a TOML file; its name is by default that of the file.
+
+    Raises:
+        ValueError: the file cannot be read, is no TOML, or has an unknown key or value.
+        TypeError: a value is not of its kind.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"study {str(path)!r} cannot be read ({error}); give a TOML file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"study {str(path)!r} is not TOML ({error}); mend that line") from None
+    return Study.from_dict({"name": path.stem} | values)
+
+
+def _named(register: Register[Design], thing: Design) -> str:
+    for name, entry in register.entries().items():
+        if entry.thing == thing:
+            return name
+    raise ValueError(f"design {thing!r} is not registered; add it to DESIGNS under a name")
+
+
+def _name_of_type(strategy: Strategy) -> str:
+    for name, entry in STRATEGIES.entries().items():
+        if entry.thing is type(strategy):
+            return name
+    raise ValueError(f"search {strategy!r} is not registered; add its class to STRATEGIES under a name")

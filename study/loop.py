@@ -1,0 +1,230 @@
+"""The one loop in which every run is made: steps, looks, losses, times, checkpoints."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import platform
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final, final
+
+import torch
+from torch import Tensor
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
+
+from . import processes
+from .board import Board, open_board
+from .case import Run
+from .checkpoint import read_checkpoint, write_checkpoint
+from .heartbeat import Heartbeat
+from .memory import peak_memory, reset_peak_memory
+from .result import Look, Result, Timing
+from .sample_grid import write_samples
+from .surroundings import Surroundings
+from .trial import Trial
+
+# A GPU is asked for its losses once in so many steps: each question makes it wait.
+STEPS_A_READING: Final = 20
+
+
+class RateRefusedError(ValueError):
+    """An optimizer does not take the learning rate that a search has come to; the run counts as one that diverged."""
+
+
+def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
+    """Make a run, and return its result, which is for the caller to write. torch's global generator is left alone.
+
+    Where the surroundings have a folder, the run writes checkpoints there and goes on from the one it finds. The
+    outcome but for its timing depends on the run, the versions of the libraries, the device and the number of torch's
+    threads; on a CPU to the last digit.
+    """
+    surroundings = surroundings or Surroundings()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.seed)  # an optimizer may draw from the global generator
+        run.case.warm_up(run, surroundings)
+        reset_peak_memory(surroundings.device)
+        base_memory = peak_memory(surroundings.device)
+        start = time.perf_counter()
+        trace, facts, final = _Trace(), {}, {}
+        folder = surroundings.run_folder(run.identifier)
+        try:
+            trial = run.case.begin(run, surroundings)
+        except RateRefusedError as error:
+            trace.diverged_at, trace.reason = 0, f"refused: {error}"
+        else:
+            facts = trial.facts()
+            saved = None if folder is None else read_checkpoint(folder, _conditions(surroundings))
+            if saved is not None:
+                trial.restore(saved["trial"], saved["step"])
+                trace = _Trace.restored(saved["trace"])
+            with open_board(run, surroundings, folder) as board:
+                _Loop(run, trial, trace, surroundings, folder, board, start).run()
+            trace.reason = trial.reason
+            final = {} if trace.diverged_at is not None else trial.finish()
+            if folder is not None and processes.rank() == 0:
+                write_samples(folder, trial)
+    timing = Timing(
+        tuple(trace.step_seconds),
+        trace.earlier_seconds + time.perf_counter() - start,
+        peak_memory(surroundings.device),
+        base_memory,
+        torch.get_num_threads(),
+        load(),
+    )
+    device = {} if surroundings.device == "cpu" else {"device": surroundings.device}
+    losses, looks = tuple(trace.losses), tuple(trace.looks)
+    return Result(
+        run, trace.diverged_at, trace.reason, facts, losses, looks, final, timing, environment() | device
+    )
+
+
+def environment() -> dict[str, str]:
+    """Return the versions of what decides an outcome."""
+    return {
+        "sttp-torch": version("sttp-torch"),
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+    }
+
+
+def load() -> float | None:
+    """Return how many processes have wanted a core over the last minute; None where the system does not tell."""
+    with contextlib.suppress(OSError, AttributeError):
+        return os.getloadavg()[0]
+    return None
+
+
+def _conditions(surroundings: Surroundings) -> dict[str, str]:
+    """Return what must be the same for a run to go on where it was."""
+    return environment() | {"device": surroundings.device, "threads": str(torch.get_num_threads())}
+
+
+@final
+@dataclass
+class _Trace:
+    """What is written down while a run is made."""
+
+    losses: list[float] = field(default_factory=list)
+    step_seconds: list[float] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
+    diverged_at: int | None = None
+    reason: str | None = None
+    earlier_seconds: float = 0.0
+
+    def saved(self, seconds: float) -> dict[str, Any]:
+        """Return plain values for a checkpoint, of a run that has gone on for so long since it was last begun."""
+        return asdict(self) | {"earlier_seconds": self.earlier_seconds + seconds}
+
+    @classmethod
+    def restored(cls, data: Mapping[str, Any]) -> _Trace:
+        """Read what :meth:`saved` returned."""
+        return cls(**{**data, "looks": [Look.from_dict(look) for look in data["looks"]]})
+
+
+@final
+class _Loop:
+    """Makes the steps that the trace does not have yet, with looks and checkpoints on the way."""
+
+    def __init__(
+        self,
+        run: Run,
+        trial: Trial,
+        trace: _Trace,
+        surroundings: Surroundings,
+        folder: Path | None,
+        board: Board,
+        begun: float,
+    ) -> None:
+        self._run, self._trial, self._trace = run, trial, trace
+        self._surroundings, self._folder, self._board, self._begun = surroundings, folder, board, begun
+        steps = trial.look_steps
+        self._looks = None if steps is None else frozenset(steps)
+        self._reading = 1 if surroundings.device == "cpu" else STEPS_A_READING
+        self._unread: list[Tensor | float] = []
+        self._started = 0.0
+
+    def run(self) -> None:
+        """Make all steps, or those up to the one at which the run diverges or the trial ends."""
+        first, last = len(self._trace.step_seconds), self._run.case.steps
+        heartbeat = Heartbeat(self._folder if processes.rank() == 0 else None, first, last)
+        checkpointed = time.monotonic()
+        if first == 0 and not self._look(0):
+            return
+        for step in range(first, last):
+            if not self._unread:
+                self._started = time.perf_counter()
+            try:
+                loss = self._trial.step(step)
+            except LinAlgError:  # a finite loss with a gradient that is not: a factorization meets it first
+                if self._read():
+                    self._trace.diverged_at = step
+                return
+            if loss is None:
+                if self._read() and self._seen != step:
+                    self._look(step)
+                return
+            self._unread.append(loss)
+            done = step + 1
+            looks = done == last or self._looks is None or done in self._looks
+            if (looks or len(self._unread) >= self._reading) and not self._read():
+                return
+            if looks and not self._look(done):
+                return
+            heartbeat.beat(done)
+            self._board.scalars(done, self._trial.scalars)
+            if self._due(checkpointed) and self._read():
+                self._write(done)
+                checkpointed = time.monotonic()
+
+    @property
+    def _seen(self) -> int:
+        """Number of steps at the last look, -1 before the first."""
+        return self._trace.looks[-1].step if self._trace.looks else -1
+
+    def _look(self, step: int) -> bool:
+        """Add a look to the trace, or that the run has diverged; return whether it is well."""
+        look = self._trial.look(step)
+        if not all(value is None or math.isfinite(value) for value in look.measures.values()):
+            self._trace.diverged_at = step
+            return False
+        self._trace.looks.append(look)
+        self._board.look(look, self._trial.samples)
+        return True
+
+    def _read(self) -> bool:
+        """Move losses to the trace up to the first that is not finite; return whether all were."""
+        if not self._unread:
+            return True
+        if isinstance(self._unread[0], Tensor):
+            values = torch.stack([torch.as_tensor(loss) for loss in self._unread]).tolist()
+        else:
+            values = [float(loss) for loss in self._unread]
+        seconds = (time.perf_counter() - self._started) / len(values)
+        self._unread = []
+        for value in values:
+            if not math.isfinite(value):
+                self._trace.diverged_at = len(self._trace.losses)
+                return False
+            own = self._trial.step_seconds(len(self._trace.losses))
+            self._trace.losses.append(value)
+            self._trace.step_seconds.append(seconds if own is None else own)
+        return True
+
+    def _due(self, checkpointed: float) -> bool:
+        wait = self._surroundings.checkpoint_seconds
+        return self._folder is not None and time.monotonic() - checkpointed > wait
+
+    def _write(self, done: int) -> None:
+        state = self._trial.state()
+        if state is None or self._folder is None or processes.rank() != 0:
+            return
+        trace = self._trace.saved(time.perf_counter() - self._begun)
+        write_checkpoint(
+            self._folder, _conditions(self._surroundings), {"step": done, "trial": state, "trace": trace}
+        )

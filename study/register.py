@@ -1,0 +1,174 @@
+"""Named things: whatever a study can compare or be made of, ours and the user's alike."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Generic, Literal, TypeVar, final
+
+from ._plain import import_object, require_known
+
+Thing = TypeVar("Thing")
+
+# A pattern by its sign, or where its first dash begins and the lengths of dash and gap.
+Line = Literal["-", "--", ":", "-."] | tuple[float, tuple[float, float]]
+# Colours after Okabe and Ito (2008), darkened where they are faint on white: safe for colour-blind readers.
+COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D00", "#B00020", "#333333")
+MARKERS: Final = ("o", "s", "^", "v", "D", "P", "X", "p", "*", "h")
+LINES: Final[tuple[Line, ...]] = ("-", "--", ":", "-.")
+
+
+_REGISTERS: Final[list[Register[Any]]] = []
+
+
+@final
+@dataclass(frozen=True)
+class Appearance:
+    """Colour, marker and line style in matplotlib's terms."""
+
+    color: str
+    marker: str
+    line: Line = "-"
+
+
+@final
+@dataclass(frozen=True)
+class Entry(Generic[Thing]):
+    """A thing under its name, and how plots and tables show it; what is None has a default."""
+
+    name: str
+    thing: Thing
+    title: str | None = None
+    look: Appearance | None = None
+    is_ours: bool = False
+
+
+class Register(Generic[Thing]):
+    """Things of one kind by name. A name may also be ``package.module:object``, which is then imported.
+
+    ::
+
+        OPTIMIZERS.add("mine", lambda parameters, rate: Mine(parameters, lr=rate), title="Mine")
+
+        @NETWORKS.add("small")
+        def small(): ...
+
+    Args:
+        kind: what they are, in the singular, as messages call them.
+        check: raises a TypeError for what is no such thing.
+    """
+
+    def __init__(self, kind: str, check: Callable[[object], None] = lambda thing: None) -> None:
+        self.kind = kind
+        self._check = check
+        self._entries: dict[str, Entry[Thing]] = {}
+        self._imported: dict[str, Entry[Thing]] = {}
+        _REGISTERS.append(self)
+
+    def add(self, name: str, thing: Any = None, *, title: str | None = None, look: Appearance | None = None) -> Any:
+        """Register a thing, in place of one of this name; without a thing, return a decorator that does.
+
+        Raises:
+            TypeError: the name is no string, or the thing of another kind.
+            ValueError: the name is blank, or has a colon, which is for names of modules.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"name of a {self.kind} must be a string, got {name!r}")
+        if not name.strip() or ":" in name:
+            raise ValueError(f"name of a {self.kind} must be a word without a colon, got {name!r}")
+        if thing is None:
+            return lambda given: self.add(name, given, title=title, look=look)
+        self._require(name, thing)
+        # What this package registers is there in every process; what somebody else does must be sent along.
+        is_ours = str(sys._getframe(1).f_globals.get("__name__", "")).startswith(__package__.partition(".")[0] + ".")
+        self._entries[name] = Entry(name, thing, title, look, is_ours)
+        return thing
+
+    def entry(self, name: object, argument: str | None = None) -> Entry[Thing]:
+        """Return the entry of a name.
+
+        Args:
+            name: a registered one, or ``package.module:object``.
+            argument: what the name was given as, by default the kind.
+
+        Raises:
+            TypeError: the name is no string, or names something of another kind.
+            ValueError: it is unknown, or cannot be imported.
+        """
+        argument = argument or self.kind
+        if isinstance(name, str) and ":" in name and name not in self._entries:
+            if name not in self._imported:
+                thing = import_object(argument, name)
+                self._require(name, thing)
+                self._imported[name] = Entry(name, thing)
+            return self._imported[name]
+        return self._entries[require_known(argument, name, self._entries)]
+
+    def __getitem__(self, name: object) -> Thing:
+        """Return the thing of a name; see :meth:`entry`."""
+        return self.entry(name).thing
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def names(self) -> tuple[str, ...]:
+        """Return all registered names, in the order in which they came."""
+        return tuple(self._entries)
+
+    def title(self, name: str) -> str:
+        """Return how readers see a name."""
+        found = self._entries.get(name) or self._imported.get(name)
+        return name.rpartition(":")[2] if found is None or found.title is None else found.title
+
+    def look(self, name: str, position: int = 0) -> Appearance:
+        """Return how plots show a name: its own look, or one by its position among those that are drawn."""
+        found = self._entries.get(name) or self._imported.get(name)
+        return default_look(position) if found is None or found.look is None else found.look
+
+    def entries(self) -> Mapping[str, Entry[Thing]]:
+        """Return all entries by name."""
+        return dict(self._entries)
+
+    def _require(self, name: str, thing: object) -> None:
+        try:
+            self._check(thing)
+        except TypeError as error:
+            raise TypeError(f"{self.kind} {name!r}: {error}") from None
+
+
+def foreign_entries() -> dict[str, dict[str, Entry[Any]]]:
+    """Return what others have registered, by the kind of the register; :func:`adopt` takes it in another process."""
+    found = {register.kind: register.entries() for register in _REGISTERS}
+    return {
+        kind: foreign
+        for kind, entries in found.items()
+        if (foreign := {name: entry for name, entry in entries.items() if not entry.is_ours})
+    }
+
+
+def adopt(entries: Mapping[str, Mapping[str, Entry[Any]]]) -> None:
+    """Register what another process has sent."""
+    for register in _REGISTERS:
+        register._entries.update(entries.get(register.kind, {}))
+
+
+def default_look(position: int) -> Appearance:
+    """Return the look of the thing at a position among others that have none of their own."""
+    turn = position // len(COLOURS)
+    return Appearance(
+        COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)], LINES[turn % len(LINES)]
+    )
+
+
+def callable_thing(thing: object) -> None:
+    """Refuse what cannot be called.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    if not callable(thing):
+        raise TypeError(f"it must be callable, got {thing!r}")

@@ -1,1 +1,0 @@
-"""How one run of a study is made: its steps, checkpoints, logs and processes."""
