@@ -50,24 +50,19 @@ def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
         reset_peak_memory(surroundings.device)
         base_memory = peak_memory(surroundings.device)
         start = time.perf_counter()
-        trace, facts, final = _Trace(), {}, {}
+        trace = _Trace()
         folder = surroundings.run_folder(run.identifier)
-        try:
-            trial = run.case.begin(run, surroundings)
-        except RateRefusedError as error:
-            trace.diverged_at, trace.reason = 0, f"refused: {error}"
-        else:
-            facts = trial.facts()
-            saved = None if folder is None else read_checkpoint(folder, _conditions(surroundings))
-            if saved is not None:
-                trial.restore(saved["trial"], saved["step"])
-                trace = _Trace.restored(saved["trace"])
-            with open_board(run, surroundings, folder) as board:
-                _Loop(run, trial, trace, surroundings, folder, board, start).run()
-            trace.reason = trial.reason
-            final = {} if trace.diverged_at is not None else trial.finish()
-            if folder is not None and processes.rank() == 0:
-                write_samples(folder, trial)
+        trial = run.case.begin(run, surroundings)
+        facts = trial.facts()
+        saved = None if folder is None else read_checkpoint(folder, _conditions(surroundings))
+        if saved is not None:
+            trial.restore(saved["trial"], saved["step"])
+            trace = _Trace.restored(saved["trace"])
+        with open_board(run, surroundings, folder) as board:
+            _Loop(run, trial, trace, surroundings, folder, board, start).run()
+        final = {} if trace.diverged_at is not None else trial.finish()
+        if folder is not None and processes.rank() == 0:
+            write_samples(folder, trial)
     timing = Timing(
         tuple(trace.step_seconds),
         trace.earlier_seconds + time.perf_counter() - start,
@@ -78,9 +73,7 @@ def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
     )
     device = {} if surroundings.device == "cpu" else {"device": surroundings.device}
     losses, looks = tuple(trace.losses), tuple(trace.looks)
-    return Result(
-        run, trace.diverged_at, trace.reason, facts, losses, looks, final, timing, environment() | device
-    )
+    return Result(run, trace.diverged_at, trial.reason, facts, losses, looks, final, timing, environment() | device)
 
 
 def environment() -> dict[str, str]:
@@ -114,7 +107,6 @@ class _Trace:
     step_seconds: list[float] = field(default_factory=list)
     looks: list[Look] = field(default_factory=list)
     diverged_at: int | None = None
-    reason: str | None = None
     earlier_seconds: float = 0.0
 
     def saved(self, seconds: float) -> dict[str, Any]:
@@ -161,6 +153,9 @@ class _Loop:
                 self._started = time.perf_counter()
             try:
                 loss = self._trial.step(step)
+            except RateRefusedError as error:
+                self._trace.diverged_at, self._trial.reason = step, f"refused: {error}"
+                return
             except LinAlgError:  # a finite loss with a gradient that is not: a factorization meets it first
                 if self._read():
                     self._trace.diverged_at = step

@@ -67,10 +67,7 @@ def take_turns(runs: Sequence[Run], surroundings: Surroundings, rounds: int = RO
     with torch.random.fork_rng(devices=[]):
         for run in runs:
             torch.manual_seed(run.seed)
-            try:
-                trials[run] = run.case.begin(run, surroundings)
-            except RateRefusedError:
-                continue
+            trials[run] = run.case.begin(run, surroundings)
         for turn in range(rounds + 1):  # the first one warms up
             for run in list(trials):
                 seconds = _round(trials[run], run, made)
@@ -91,7 +88,7 @@ def _round(trial: Trial, run: Run, made: dict[Run, int]) -> float | None:
         start = time.perf_counter()
         try:
             loss = trial.step(made[run])
-        except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # it is there, and documented
+        except (RateRefusedError, torch.linalg.LinAlgError):  # type: ignore[attr-defined]  # it is there, and documented
             return None
         if loss is None:
             return None

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ...manifolds import Geometry, haar_frame
-from ..arguments import require_integer
+from ...manifolds import require_integer
 from ..random_streams import Stream, generator_of_stream
-from .problem import Problem, refuse_embedded, require_condition
+from .problem import KnownProblem, refuse_embedded, require_condition
 from .variable import FrameVariable, Variable
 
 
 @dataclass(frozen=True)
-class FrameProblem(Problem):
+class FrameProblem(KnownProblem):
     """A cost over the frames of St(n, p).
 
     Attributes:
@@ -40,8 +40,8 @@ class FrameProblem(Problem):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_integer("p", self.p, minimum=1)
-        require_integer("n", self.n, minimum=1)
+        require_integer("p", self.p, least=1)
+        require_integer("n", self.n, least=1)
         if self.n < self.p:
             raise ValueError(f"n must be at least p, got n = {self.n} and p = {self.p}; a frame is no wider than tall")
         require_condition(self.condition)

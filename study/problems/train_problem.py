@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ...manifolds import Geometry, SpectralTensorTrain, TrainPoint, TrainShape, haar_frame
 from ..random_streams import Stream, generator_of_stream
-from .problem import Problem, require_condition
+from .problem import KnownProblem, require_condition
 from .variable import TrainVariable, Variable
 
 
 @dataclass(frozen=True)
-class TrainProblem(Problem):
+class TrainProblem(KnownProblem):
     """A cost over the weights W = U diag(s) Vᵀ of a spectral tensor train with a free spectrum.
 
     Attributes:

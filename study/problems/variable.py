@@ -9,7 +9,15 @@ import geoopt
 from torch import Tensor, nn
 
 from ...layers import manifold_parameter
-from ...manifolds import FrameShape, Geometry, SpectralTensorTrain, TrainPoint, parameter_manifolds, rq_positive
+from ...manifolds import (
+    FrameShape,
+    Geometry,
+    SpectralTensorTrain,
+    TrainPoint,
+    orthogonality_error,
+    parameter_manifolds,
+    rq_positive,
+)
 
 
 class Variable(abc.ABC):
@@ -28,6 +36,10 @@ class Variable(abc.ABC):
     @abc.abstractmethod
     def frames(self) -> list[Tensor]:
         """Return the frames that should satisfy XᵀX = I."""
+
+    def orthogonality_error(self) -> float:
+        """Return the largest ‖XᵀX − I‖_F of any frame."""
+        return max(float(orthogonality_error(frame)) for frame in self.frames())
 
 
 @final
