@@ -121,6 +121,20 @@ def polar_factor(matrix: Tensor) -> Tensor:
     return left @ right
 
 
+def matrix_exponential(matrix: Tensor) -> Tensor:
+    """Return exp(A) of matrices ``(..., m, m)``; differentiable any number of times, in both modes.
+
+    ``torch.linalg.matrix_exp`` takes fewer terms for a single matrix than for a batch, too few where the 1-norm lies
+    between 0.005 and 0.05: 2e-11 off in float64 where a batch is right to rounding. So a single matrix goes as a batch
+    of two, and so do the products of which its derivatives are made.
+    """
+    batch = matrix.reshape(matrix.shape[:-2].numel(), *matrix.shape[-2:])
+    if len(batch) == 1:
+        batch = batch.expand(2, -1, -1)
+    exponential: Tensor = torch.linalg.matrix_exp(batch)
+    return exponential[: matrix.shape[:-2].numel()].reshape(matrix.shape)
+
+
 def haar_frame(
     *shape: int,
     dtype: torch.dtype | None = None,

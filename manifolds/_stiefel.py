@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ._frame_manifold import FrameManifold
 from ._geodesics import Generators
-from ._logarithms import stiefel_logarithm
+from ._logarithms import Unreachable, stiefel_logarithm
 from ._matrices import subtract_product
 from ._retraction import Retraction
 
@@ -77,25 +77,39 @@ class Stiefel(FrameManifold):
         corner = (corner - corner.mT) / 2
         return (corner, None) if self.metric == "canonical" else (2 * corner, corner)
 
-    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the logarithm of the canonical metric.
+    def logmap(self, x: Tensor, y: Tensor, *, unreachable: Unreachable = "raise") -> Tensor:
+        """Return the logarithm of the canonical metric, found by iteration.
+
+        Shorter than 2.8 it is the shortest one. Farther apart, a geodesic that is longer than another one was found for
+        less than 1 of 1,000 pairs of random frames, and by some percent.
+
+        Args:
+            x: frames ``(..., n, p)``.
+            y: frames of the same shape.
+            unreachable: what happens where none is found: ``"raise"``, or ``"nan"`` for NaN in its place.
 
         Raises:
             NotImplementedError: the metric is Euclidean.
-            ValueError: the points are too far apart.
+            ValueError: points are too far apart, or no frames, and ``unreachable`` is ``"raise"``.
         """
         self._require_canonical("logmap")
-        return stiefel_logarithm(x, y)
+        return stiefel_logarithm(x, y, unreachable)
 
-    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False, unreachable: Unreachable = "raise") -> Tensor:
         """Return the distance in the canonical metric, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``.
+
+        Args:
+            x: frames ``(..., n, p)``.
+            y: frames of the same shape.
+            keepdim: keep the last two dimensions.
+            unreachable: as in :meth:`logmap`.
 
         Raises:
             NotImplementedError: the metric is Euclidean.
-            ValueError: the points are too far apart.
+            ValueError: points are too far apart, or no frames, and ``unreachable`` is ``"raise"``.
         """
         self._require_canonical("dist")
-        return self.norm(x, stiefel_logarithm(x, y), keepdim=keepdim)
+        return self.norm(x, stiefel_logarithm(x, y, unreachable), keepdim=keepdim)
 
     def dimension(self, size: Sequence[int]) -> int:
         """Return np − p(p+1)/2 for ``size`` = (..., n, p)."""
