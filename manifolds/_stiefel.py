@@ -80,8 +80,8 @@ class Stiefel(FrameManifold):
     def logmap(self, x: Tensor, y: Tensor, *, unreachable: Unreachable = "raise") -> Tensor:
         """Return the logarithm of the canonical metric, found by iteration.
 
-        Shorter than 2.8 it is the shortest one. Farther apart, a geodesic that is longer than another one was found for
-        less than 1 of 1,000 pairs of random frames, and by some percent.
+        Shorter than 2.8 it is the shortest one. Farther apart, for 2 of 10,200 pairs of random frames of six shapes a
+        shorter geodesic than the one found was known, and for about 1 of 1,000 pairs none is found.
 
         Args:
             x: frames ``(..., n, p)``.
