@@ -63,7 +63,7 @@ def stiefel_logarithm(x: Tensor, y: Tensor, unreachable: Unreachable = "raise") 
         found = found.index_put((far,), found[far] | other_found)
     if unreachable == "raise" and not bool(found.all()):
         raise ValueError(
-            f"y must be nearer to x: for {int((~found).sum())} of {len(found)} points no shortest geodesic was found in "
+            f"y must be nearer to x: for {int((~found).sum())} of {len(found)} points no geodesic was found in "
             f"{_MOST_STEPS} steps; go there in parts, or pass unreachable='nan'"
         )
     tangent = basis @ logarithm[..., :columns]
