@@ -1,6 +1,6 @@
 """Layers whose weights are products of frames times a spectrum, and conversion of whole networks."""
 
-from ..manifolds import Free, Householder, Identity, Lipschitz, Riemannian
+from ..manifolds import Embedded, Free, Householder, Identity, Lipschitz, Riemannian
 from ._atomic_write import write_atomically
 from ._conversion import SPECTRAL_LAYERS, candidates, decompress, reparameterize, require_candidates
 from ._convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -29,6 +29,7 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "Embedded",
     "Embedding",
     "Factors",
     "Free",

@@ -17,6 +17,7 @@ from torch import nn
 from ..manifolds import (
     QR,
     Cayley,
+    Embedded,
     Exponential,
     Free,
     Householder,
@@ -41,7 +42,19 @@ FORMAT: Final = 1
 
 _KINDS: Final[dict[str, Callable[..., Any]]] = {
     kind.__name__: kind
-    for kind in (QR, Polar, Cayley, Exponential, Riemannian, Householder, Free, Lipschitz, Identity, TrainShape)
+    for kind in (
+        QR,
+        Polar,
+        Cayley,
+        Exponential,
+        Embedded,
+        Riemannian,
+        Householder,
+        Free,
+        Lipschitz,
+        Identity,
+        TrainShape,
+    )
 }
 
 
@@ -174,5 +187,8 @@ def _encode(value: Any) -> Any:
 def _decode(value: Any) -> Any:
     if isinstance(value, dict):
         arguments = {name: _decode(item) for name, item in value.items() if name != "kind"}
+        damping = arguments.pop("damping", None) if value["kind"] == "Riemannian" else None
+        if damping is not None and arguments["metric"] == "embedded":  # of version 0.1
+            arguments["metric"] = Embedded(damping)
         return _KINDS[value["kind"]](**arguments)
     return tuple(value) if isinstance(value, list) else value

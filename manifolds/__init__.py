@@ -4,7 +4,7 @@ from ._autocast import without_autocast
 from ._embedded_train import EmbeddedTrain, parameter_manifolds
 from ._frame_batches import frames_of_charts
 from ._frame_manifold import FrameManifold
-from ._geometry import Chart, Geometry, Householder, HouseholderChart, Riemannian
+from ._geometry import Chart, Embedded, Geometry, Householder, HouseholderChart, Riemannian
 from ._grassmann import Grassmann
 from ._householder import entries_of_free, householder_entries, householder_frames, require_precision
 from ._matrices import (
@@ -21,10 +21,13 @@ from ._replacement import mark_current, mark_replaced, require_current
 from ._require import (
     described,
     require_choice,
+    require_fitting,
     require_flag,
+    require_frames,
     require_instance,
     require_integer,
     require_number,
+    require_shape,
     require_tensor,
 )
 from ._retraction import SHORT
@@ -42,6 +45,7 @@ __all__ = [
     "SHORT",
     "Cayley",
     "Chart",
+    "Embedded",
     "EmbeddedTrain",
     "Exponential",
     "FrameManifold",
@@ -85,12 +89,15 @@ __all__ = [
     "qr_positive",
     "require_choice",
     "require_current",
+    "require_fitting",
     "require_flag",
+    "require_frames",
     "require_instance",
     "require_integer",
     "require_number",
     "require_precision",
     "require_rank",
+    "require_shape",
     "require_tensor",
     "rq_positive",
     "symmetric_part",

@@ -11,6 +11,7 @@ from ._matrices import identity_like, matrix_exponential, newton_schulz_polish, 
 from ._matrix_equations import rotation_logarithm
 
 Unreachable = Literal["raise", "nan"]
+UNREACHABLE: Final[tuple[Unreachable, ...]] = ("raise", "nan")
 """What a logarithm does where it finds none."""
 
 _MOST_STEPS: Final = 200

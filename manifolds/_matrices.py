@@ -5,6 +5,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from ._require import require_shape
+
 # Size under which a triangular matrix is inverted by LAPACK: the fastest of 8, 16, 32, 64 on a CPU for 127 of size 64.
 _BLOCK: Final = 16
 # Size and number of entries under which a whole batch goes to LAPACK: a few matrices are not worth more kernels.
@@ -144,7 +146,14 @@ def haar_frame(
     """Draw frames of shape ``(..., n, p)`` from the uniform (Haar) distribution on the Stiefel manifold.
 
     The orthogonal factor of a Gaussian matrix is Haar distributed once R's diagonal is positive (Mezzadri 2007).
+
+    Raises:
+        TypeError: a size is no integer.
+        ValueError: a size is negative, or n is below p.
     """
+    require_shape("shape", shape, 2)
+    if shape[-2] < shape[-1]:
+        raise ValueError(f"shape must be (..., n, p) with n >= p, got {shape}; a frame is no wider than tall")
     return qr_positive(torch.randn(*shape, dtype=dtype, device=device, generator=generator))[0]
 
 
