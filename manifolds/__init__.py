@@ -17,6 +17,13 @@ from ._matrices import (
     symmetric_part,
 )
 from ._protocols import SpectrumOwner, TrainMember
+from ._register import (
+    from_description,
+    register_geometry,
+    register_retraction,
+    register_spectrum,
+    to_description,
+)
 from ._replacement import mark_current, mark_replaced, require_current
 from ._require import (
     described,
@@ -74,6 +81,7 @@ __all__ = [
     "described",
     "entries_of_free",
     "frames_of_charts",
+    "from_description",
     "haar_frame",
     "householder_entries",
     "householder_frames",
@@ -87,6 +95,9 @@ __all__ = [
     "parameter_manifolds",
     "prime_modes",
     "qr_positive",
+    "register_geometry",
+    "register_retraction",
+    "register_spectrum",
     "require_choice",
     "require_current",
     "require_fitting",
@@ -101,6 +112,7 @@ __all__ = [
     "require_tensor",
     "rq_positive",
     "symmetric_part",
+    "to_description",
     "train_product",
     "without_autocast",
 ]
