@@ -10,12 +10,14 @@ from ._factorization import factorize
 from ._initialization import Haar, Initialization, NoisyIdentity, TruncatedIdentity
 from ._linear import Linear
 from ._manifold_parameters import manifold_parameter
+from ._parametrized import parametrized
 from ._repair import repair
 from ._report import CompressionReport, LayerReport, ranks_for, report
 from ._specification import STTP, SVDP, Specification
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import Factors, SpectralWeight, spectral_weights
 from ._storage import load, save
+from ._watch import OffManifoldWarning
 from ._weight_shape import WeightShape
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "Linear",
     "Lipschitz",
     "NoisyIdentity",
+    "OffManifoldWarning",
     "Riemannian",
     "Specification",
     "SpectralLayer",
@@ -52,6 +55,7 @@ __all__ = [
     "factorize",
     "load",
     "manifold_parameter",
+    "parametrized",
     "ranks_for",
     "repair",
     "reparameterize",

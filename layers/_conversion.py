@@ -15,11 +15,12 @@ from torch import nn
 from . import _convolution as convolution
 from ._embedding import Embedding
 from ._evaluation import attach, detach
+from ._feasibility import require_feasible
 from ._linear import Linear
 from ._plan import Forward
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer, share_hooks
-from ._spectral_weight import SpectralWeight
+from ._spectral_weight import SpectralWeight, spectral_weights
 from ._weight_shape import WeightShape
 
 # NonDynamicallyQuantizableLinear is the Linear in nn.MultiheadAttention.
@@ -164,7 +165,7 @@ def decompress(network: nn.Module) -> nn.Module:
     row differs gets a weight of its own.
 
     Raises:
-        ValueError: the network has no spectral layer.
+        ValueError: the network has no spectral layer, or frames off their manifold.
     """
     network = copy_of_spectral(network)
     weights: dict[int, nn.Parameter] = {}
@@ -175,10 +176,11 @@ def copy_of_spectral(network: nn.Module) -> nn.Module:
     """Return a copy of a network with spectral layers, in which each of them computes for itself.
 
     Raises:
-        ValueError: it has none.
+        ValueError: it has none, or frames off their manifold.
     """
     if not any(isinstance(module, SpectralLayer) for module in network.modules()):
         raise ValueError(f"network has no spectral layer to decompress: {type(network).__name__} is dense already")
+    require_feasible(spectral_weights(network))
     network = copy.deepcopy(network)
     detach(network)
     return network

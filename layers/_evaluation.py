@@ -24,6 +24,7 @@ from ._spectral_weight import (
     evaluate_frames,
     product_of,
 )
+from ._watch import watch
 
 T = TypeVar("T")
 
@@ -141,6 +142,7 @@ def _place(weight: SpectralWeight) -> object:
 
 def _frames_together(weights: list[SpectralWeight]) -> list[list[Tensor]]:
     """Return the frames of each weight, made in one batch for each shape, whatever their trains."""
+    watch(weights)
     points = [weight.point for weight in weights]
     charts = [chart for weight in weights for chart in weight.manifold.charts]
     coordinates = [frame for point in points for frame in point.coordinates]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..manifolds import SpectralTensorTrain
 from ._conversion import require_candidates
+from ._feasibility import require_feasible
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import SpectralWeight, spectral_weights
@@ -93,7 +94,8 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
         skip: as there.
 
     Raises:
-        ValueError: the network has no spectral layer and no ``spec`` is given, or see ``reparameterize``.
+        ValueError: the network has no spectral layer and no ``spec`` is given, or frames off their manifold, or see
+            ``reparameterize``.
     """
     if spec is not None:
         chosen = require_candidates(network, skip)
@@ -104,6 +106,7 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
         raise ValueError(
             f"network has no spectral layer: {type(network).__name__} is dense; pass spec= to count what it would have"
         )
+    require_feasible(weights)
     rows = [_row(name, weight.manifold, weight.fit_error) for name, weight in weights.items()]
     return CompressionReport(tuple(rows), _numel(network))
 

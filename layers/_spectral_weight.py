@@ -27,6 +27,7 @@ from ._feasibility import refuse_infeasible
 from ._initialization import Initialization
 from ._manifold_parameters import has_lost_manifold, manifold_parameter, restore_manifold
 from ._plan import Route
+from ._watch import watch
 from ._weight_shape import WeightShape
 
 
@@ -268,6 +269,7 @@ class SpectralWeight(nn.Module):
 
 def evaluate_frames(weight: SpectralWeight) -> list[Tensor]:
     """Return the frames of one weight, out of autocast's reach."""
+    watch([weight])
     point = weight.point
     with without_autocast(point.spectrum):
         return frames_of_charts(weight.manifold.charts, point.coordinates, point.signs)
@@ -275,6 +277,7 @@ def evaluate_frames(weight: SpectralWeight) -> list[Tensor]:
 
 def evaluate(weight: SpectralWeight) -> Factors:
     """Return the factors of one weight, out of autocast's reach."""
+    watch([weight])
     point = weight.point
     with without_autocast(point.spectrum):
         return Factors(*weight.manifold.factors(point))

@@ -31,6 +31,7 @@ from ..manifolds import (
 from ._atomic_write import write_atomically
 from ._conversion import SPECTRAL_LAYERS, candidates, replace_layers
 from ._evaluation import attach
+from ._feasibility import require_feasible
 from ._plan import Forward, require_forward
 from ._repair import repair as project_frames
 from ._spectral_layer import SpectralLayer
@@ -64,8 +65,10 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
     The tensors carry the description as well, so that a kill between the two files loses neither network.
 
     Raises:
-        ValueError: the network has no spectral layer, or uses a geometry that is not this toolkit's.
+        ValueError: the network has no spectral layer, or frames off their manifold, or uses a geometry that is not this
+            toolkit's.
     """
+    require_feasible(spectral_weights(network), exactly=True)
     layers = {
         name: {
             "shape": _encode(weight.manifold.shape),

@@ -17,6 +17,7 @@ from ._matrices import (
     symmetric_part,
 )
 from ._protocols import SpectrumOwner, TrainMember
+from ._region import declare_region, declared_region
 from ._register import (
     from_description,
     register_geometry,
@@ -78,6 +79,8 @@ __all__ = [
     "TrainShape",
     "TrainTangent",
     "Transport",
+    "declare_region",
+    "declared_region",
     "described",
     "entries_of_free",
     "frames_of_charts",

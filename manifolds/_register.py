@@ -6,7 +6,7 @@ import inspect
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, TypeVar
 
-from ._geometry import Geometry, Householder, Riemannian
+from ._geometry import Embedded, Geometry, Householder, Riemannian
 from ._require import described
 from ._retraction import Retraction
 from ._retractions import QR, Cayley, Exponential, Polar
@@ -95,6 +95,9 @@ def from_description(description: Any) -> Any:
             f"it{where}"
         )
     values = {key: from_description(value) for key, value in description.items() if key not in (KIND, ORIGIN)}
+    if kind is Riemannian and "damping" in values:  # of version 0.1, in which it did not belong to the metric
+        damping = values.pop("damping")
+        values["metric"] = Embedded(damping) if values.get("metric") == "embedded" else values.get("metric")
     try:
         return kind(**values)
     except Exception as error:  # whatever a class of somebody else has for values that are none of its own
@@ -163,4 +166,5 @@ for _geometry in (Riemannian, Householder):
     register_geometry(_geometry)
 for _spectrum in (Free, Lipschitz, Identity):
     register_spectrum(_spectrum)
-_kinds[TrainShape.__name__] = TrainShape
+for _part in (Embedded, TrainShape):
+    _kinds[_part.__name__] = _part

@@ -80,6 +80,9 @@ class Landing(FrameOptimizer):
     def _stage(self, state: dict[str, Any]) -> object:
         return "momentum_buffer" in state
 
+    def _region(self, group: dict[str, Any]) -> float:
+        return _REGION
+
     def _step_plain(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         step_sgd(self, parameters, group)
 

@@ -77,6 +77,11 @@ class POGO(FrameOptimizer):
         if not 0 < group["radius"] < math.sqrt(2):
             raise ValueError(f"radius must lie in (0, √2), where Newton–Schulz converges, got {group['radius']}")
 
+    def _region(self, group: dict[str, Any]) -> float:
+        # The Newton–Schulz step takes a growth a of XᵀX to a²(3 − a)/4, at most 9a/16 for a ≥ 0, and a is radius² of
+        # the step and what the last one left: d ≤ 9/16·(d + radius²).
+        return 9 / 7 * float(group["radius"]) ** 2
+
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
         (begin_moments if isinstance(parameter, geoopt.ManifoldTensor) else begin_adam)(parameter, state)
 

@@ -11,7 +11,7 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import EmbeddedTrain, TrainMember, require_current, require_precision, without_autocast
+from ..manifolds import EmbeddedTrain, TrainMember, declare_region, require_current, require_precision, without_autocast
 from ._parameter_stack import Member, ParameterStack
 
 # Bytes of points that a step takes at a time on a CPU, so that its temporaries stay in the last cache.
@@ -112,7 +112,7 @@ class RiemannianOptimizer(torch.optim.Optimizer):
                     size = max(1, _CACHED_BYTES // sum(p.numel() * p.element_size() for p in members[0]))
                 for start in range(0, len(members), size):
                     key = (index, kind, start)
-                    stacks[key] = self._stack(key, manifold, members[start : start + size])
+                    stacks[key] = self._stack(key, manifold, members[start : start + size], group)
                     self._step_stack(stacks[key], group)
         self._stacks = stacks
         return loss
@@ -177,11 +177,16 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         self._kinds[parameter] = _Kind(number, isinstance(manifold, TrainMember), *key)
         return self._kinds[parameter]
 
-    def _stack(self, key: object, manifold: Any, members: list[Member]) -> ParameterStack:
+    def _stack(self, key: object, manifold: Any, members: list[Member], group: dict[str, Any]) -> ParameterStack:
         """Return the stack of the last step where it still holds, else a new one."""
         states = [self.state[parameter] for member in members for parameter in member]
         stack = self._stacks.get(key)
-        return stack if stack and stack.holds(members, states) else ParameterStack(manifold, members, states)
+        if stack and stack.holds(members, states):
+            return stack
+        for member in members:
+            for parameter in member:
+                declare_region(parameter, self._region(group))
+        return ParameterStack(manifold, members, states)
 
     def _forget_stacks(self) -> None:
         self._stacks = {}
@@ -217,6 +222,10 @@ class RiemannianOptimizer(torch.optim.Optimizer):
     def _stage(self, state: dict[str, Any]) -> object:
         """Return what keeps parameters of one shape apart, such as a first step that differs from later ones."""
         return None
+
+    def _region(self, group: dict[str, Any]) -> float:
+        """Return the ‖XᵀX − I‖_F within which frames are kept; 0, the default, where they are kept to rounding."""
+        return 0.0
 
     def _require_manifold(self, manifold: geoopt.Manifold) -> None:
         """Raise a TypeError for a manifold on which the optimizer is not defined; it takes all by default."""
