@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from ._evaluation_scope import evaluator_of
 from ._plan import Forward, Plan, Route
 from ._specification import Specification
 from ._spectral_weight import SpectralWeight
@@ -109,7 +110,7 @@ class SpectralLayer(nn.Module):
         Where the route that was asked for, or the cheapest, would make a tensor too large, it is another one, and the
         first time with a warning.
         """
-        evaluator = self.spectral.evaluator
+        evaluator = evaluator_of(self.spectral)
         formed = evaluator is not None and evaluator.keeps()
         wanted = self.plan.wanted(number, formed)
         if wanted.holds(number):
