@@ -1,8 +1,8 @@
 """What is shared while a network's forward or a ``shared_evaluation`` block runs, and for how long.
 
-It belongs to that forward and to no module: a context variable holds it, so that each thread and each task has its own.
-A variable would stay set when a forward ends in a ``KeyboardInterrupt``, after which torch calls no hooks. What a forward
-shares is therefore good for code that this very call of the network runs, and for nothing else.
+It belongs to that forward and to no module: a context variable holds it, so that each thread and each task has its
+own. A variable would stay set when a forward ends in a ``KeyboardInterrupt``, after which torch calls no hooks. What a
+forward shares is therefore good for code that this very call of the network runs, and for nothing else.
 """
 
 from __future__ import annotations

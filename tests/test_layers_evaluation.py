@@ -26,6 +26,7 @@ from sttp.layers import (
     spectral_weights,
 )
 from sttp.layers import _spectral_weight as module
+from sttp.optim import RiemannianSGD
 
 INPUT = torch.randn(3, 8, dtype=torch.float64, generator=generator(1))
 every_forward = pytest.mark.parametrize("forward", ["dense", "factors", "cores"])
@@ -229,7 +230,7 @@ def test_changed_parameters_are_seen_within_a_block(forward):
         torch.testing.assert_close(network(INPUT), alone(network)(INPUT))
     with shared_evaluation(network):
         network(INPUT).sum().backward()
-        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        optimizer = RiemannianSGD(network.parameters(), lr=0.1)
         optimizer.step()
         torch.testing.assert_close(network(INPUT), alone(network)(INPUT))
     assert leaves_nothing(network)
