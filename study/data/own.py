@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,10 +16,9 @@ from torch import Tensor
 from ..arguments import shown
 from .folder import SPLIT_SEED, TEST_SHARE, stratified_split
 from .image_data import checksum_of
+from .table import read_table
 
 VALIDATION_SHARE: Final = 0.1
-INTEGER: Final = re.compile(r"[+-]?\d{1,18}")
-FEW: Final = 5  # lines that an error names
 KINDS: Final = (
     "a torch data set or a list of pairs (input, target), a tuple (inputs, targets) of arrays or tensors, or the path "
     "of a .npz or .csv file"
@@ -95,16 +92,12 @@ def own_data(train: Any, validation: Any = None, test: Any = None, *, target: st
     raw = {name: _read(name, value, target) for name, value in given.items() if value is not None or name == "train"}
     first = raw["train"]
     for name, part in raw.items():
-        if part.columns != first.columns:
-            raise ValueError(
-                f"{name} must have the columns of train, {shown(', '.join(first.columns)) or 'none'}, got "
-                f"{shown(', '.join(part.columns)) or 'none'}"
-            )
-        if part.inputs.shape[1:] != first.inputs.shape[1:] or part.inputs.dtype != first.inputs.dtype:
-            raise ValueError(
-                f"{name} must have inputs like train's, {tuple(first.inputs.shape[1:])} of {first.inputs.dtype} each, "
-                f"got {tuple(part.inputs.shape[1:])} of {part.inputs.dtype}"
-            )
+        for what, own, expected in (
+            ("columns", shown(", ".join(part.columns)) or "none", shown(", ".join(first.columns)) or "none"),
+            ("inputs", _look(part.inputs), _look(first.inputs)),
+        ):
+            if own != expected:
+                raise ValueError(f"{name} must have the {what} of train, {expected}, got {own}")
     targets, classes, names = _targets({name: part.targets for name, part in raw.items()})
     parts = {name: Examples(part.inputs, targets[name]) for name, part in raw.items()}
     for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
@@ -128,13 +121,11 @@ def _hold_out(name: str, whole: Examples, share: float, by_class: bool) -> tuple
 def _targets(raw: dict[str, Tensor | np.ndarray]) -> tuple[dict[str, Tensor], int | None, tuple[str, ...]]:
     """Return targets as tensors, the number of classes, and their names."""
     first = raw["train"]
-    kind = _kind(first)
+    if isinstance(first, Tensor) and first.is_floating_point():  # a CSV file's integers are numbers then
+        raw = {name: _floats(part) if part.dtype == np.int64 else part for name, part in raw.items()}
     for name, values in raw.items():
-        if (_kind(values), values.shape[1:]) != (kind, first.shape[1:]):
-            raise ValueError(
-                f"{name} must have targets like train's, {kind} of the shape {tuple(first.shape[1:])} each, got "
-                f"{_kind(values)} of the shape {tuple(values.shape[1:])}"
-            )
+        if _look(values) != _look(first):
+            raise ValueError(f"{name} must have the targets of train, {_look(first)}, got {_look(values)}")
     if isinstance(first, np.ndarray):
         known = np.unique(first)
         for name, values in raw.items():
@@ -144,7 +135,7 @@ def _targets(raw: dict[str, Tensor | np.ndarray]) -> tuple[dict[str, Tensor], in
         places = {name: torch.from_numpy(np.searchsorted(known, values)) for name, values in raw.items()}
         return places, len(known), tuple(map(str, known))
     tensors = {name: torch.as_tensor(values) for name, values in raw.items()}
-    if kind == "numbers":
+    if first.is_floating_point():
         return {name: part[:, None] if part.dim() == 1 else part for name, part in tensors.items()}, None, ()
     for name, part in tensors.items():
         if part.min() < 0:
@@ -152,10 +143,14 @@ def _targets(raw: dict[str, Tensor | np.ndarray]) -> tuple[dict[str, Tensor], in
     return tensors, 1 + max(int(part.max()) for part in tensors.values()), ()
 
 
-def _kind(targets: Tensor | np.ndarray) -> str:
-    if isinstance(targets, np.ndarray):
-        return "names"
-    return "numbers" if targets.is_floating_point() else "classes"
+def _look(values: Tensor | np.ndarray) -> str:
+    """Return what examples are and their shape."""
+    kind = "names" if isinstance(values, np.ndarray) else str(values.dtype)
+    return f"{kind} of the shape {tuple(values.shape[1:])} each"
+
+
+def _floats(values: Tensor | np.ndarray) -> Tensor:
+    return torch.as_tensor(values).to(torch.get_default_dtype())
 
 
 def _read(name: str, value: Any, target: str | None) -> _Raw:
@@ -165,7 +160,7 @@ def _read(name: str, value: Any, target: str | None) -> _Raw:
         if not path.is_file():
             raise ValueError(f"{name}={str(value)!r} is no file; give {KINDS}")
         if path.suffix.lower() == ".csv":
-            return _read_csv(name, path, target)
+            return _Raw(*read_table(f"{name}: {shown(path)}", path, target))
     if target is not None:
         raise ValueError(f"target={target!r} names a column of a CSV file, and {name} is none; leave it out")
     if isinstance(value, str | os.PathLike):
@@ -196,12 +191,13 @@ def _numbers(what: str, values: Any, classes: bool) -> Tensor | np.ndarray:
         tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
     tensor = tensor.detach().cpu()
     if tensor.dim() == 0 or tensor.is_complex():
-        raise ValueError(f"{what} must be real numbers with a first dimension, got {tensor.dtype} of no dimension")
+        raise ValueError(f"{what} must be real numbers (n, ...), got {tensor.dtype} of the shape {tuple(tensor.shape)}")
     if tensor.is_floating_point():
-        bad = (~tensor.isfinite()).flatten(1).any(1) if tensor.dim() > 1 else ~tensor.isfinite()
-        if bad.any():
-            raise ValueError(f"{what} must be finite, got NaN or infinity in example {int(bad.nonzero()[0])}")
-        return tensor.to(torch.get_default_dtype())
+        tensor = _floats(tensor)
+        bad = (~tensor.isfinite()).nonzero()
+        if len(bad):
+            raise ValueError(f"{what} must be finite, got NaN or infinity in example {int(bad[0, 0])}")
+        return tensor
     if not classes and tensor.dtype in (torch.uint8, torch.bool):
         raise ValueError(
             f"{what} are of {tensor.dtype}, which no layer takes; give numbers such as inputs / 255, or int64 if they "
@@ -259,73 +255,3 @@ def _read_npz(path: Path) -> tuple[Any, Any]:
             f"{shown(path)} must be an .npz file of two arrays of numbers, inputs and targets "
             f"({type(error).__name__}: {shown(error)})"
         ) from None
-
-
-def _read_csv(name: str, path: Path, target: str | None) -> _Raw:
-    """Return the columns of numbers of a CSV file, and its column of targets."""
-    place = f"{name}: {shown(path)}"
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader if line]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{place} is no CSV file in UTF-8 ({error}); write one") from None
-    if len(lines) < 2:
-        raise ValueError(f"{place} is empty; give a line with the columns' names and one example at least")
-    (_, header), *numbered = lines
-    numbers, rows = zip(*numbered, strict=True)
-    uneven = [number for number, row in zip(numbers, rows, strict=True) if len(row) != len(header)]
-    if uneven:
-        raise ValueError(f"{place} must have {len(header)} columns, got another number in {_lines(uneven)}")
-    if len(header) < 2 or len(set(header)) < len(header):
-        raise ValueError(
-            f"{place} must have two columns at least, with commas between them and different names, got "
-            f"{shown(', '.join(header))}"
-        )
-    own = header[-1] if target is None else target
-    if own not in header:
-        raise ValueError(f"target={target!r} is no column of {place}; choose from {shown(', '.join(header))}")
-    columns = dict(zip(header, zip(*rows, strict=True), strict=True))
-    targets = columns.pop(own)
-    inputs = np.stack([_column(place, title, cells, numbers) for title, cells in columns.items()], axis=1)
-    return _Raw(
-        torch.from_numpy(inputs).to(torch.get_default_dtype()),
-        _column_of_targets(place, own, targets, numbers),
-        tuple(columns),
-    )
-
-
-def _column(place: str, title: str, cells: Sequence[str], numbers: Sequence[int]) -> np.ndarray:
-    """Return a column of finite numbers."""
-    values = np.array([_number(cell) for cell in cells])
-    bad = np.flatnonzero(~np.isfinite(values)).tolist()
-    if bad:
-        raise ValueError(
-            f"{place}: column {shown(title)} has no finite number in {_lines([numbers[row] for row in bad])}, such as "
-            f"{shown(cells[bad[0]])!r}; write numbers, or leave the column or these lines out"
-        )
-    return values
-
-
-def _column_of_targets(place: str, title: str, cells: Sequence[str], numbers: Sequence[int]) -> Tensor | np.ndarray:
-    empty = [number for number, cell in zip(numbers, cells, strict=True) if not cell]
-    if empty:
-        raise ValueError(f"{place}: column {shown(title)} has no target in {_lines(empty)}; leave these lines out")
-    if all(INTEGER.fullmatch(cell) for cell in cells):
-        return np.array([int(cell) for cell in cells])
-    if all(np.isnan(_number(cell)) and cell.lower() != "nan" for cell in cells):
-        return np.array(cells)
-    return torch.from_numpy(_column(place, title, cells, numbers)).to(torch.get_default_dtype())
-
-
-def _number(cell: str) -> float:
-    try:
-        return float(cell)
-    except ValueError:
-        return np.nan
-
-
-def _lines(numbers: Sequence[int]) -> str:
-    """Return numbers of lines for a message, a few of many."""
-    more = f" and {len(numbers) - FEW} more" if len(numbers) > FEW else ""
-    return f"line{'s' * (len(numbers) > 1)} {', '.join(map(str, numbers[:FEW]))}{more}"
