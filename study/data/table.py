@@ -20,7 +20,7 @@ FEW: Final = 5  # lines that an error names
 
 
 class Table(NamedTuple):
-    """Inputs ``(n, columns)``; targets ``(n,)``, numbers as a tensor, text or integers as an array; names of columns."""
+    """Inputs ``(n, columns)``; targets ``(n,)``, numbers as a tensor or names as an array; the columns' names."""
 
     inputs: Tensor
     targets: Tensor | np.ndarray
