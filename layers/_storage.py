@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass
-from glob import escape
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -28,7 +27,8 @@ from ..manifolds import (
     TrainShape,
 )
 from ._atomic_write import write_atomically
-from ._conversion import SPECTRAL_LAYERS, candidates, replace_layers
+from ._candidates import candidates_named
+from ._conversion import replace_layers
 from ._evaluation import attach
 from ._plan import Forward, require_forward
 from ._repair import repair as project_frames
@@ -99,7 +99,7 @@ def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool 
             f"directory={str(directory)!r} has no description of a network in {DESCRIPTION}, or no tensors in "
             f"{TENSORS} ({type(error).__name__}: {error}); pass a folder that save() wrote"
         ) from None
-    found = {name: candidate for candidate in candidates(network, _others(network, saved)) for name in candidate.names}
+    found = candidates_named(network, saved)
     for name, (manifold, _, _) in saved.items():
         if name not in found:
             raise ValueError(f"network has no layer {name!r} as the saved one has; pass the network it was made from")
@@ -127,17 +127,6 @@ def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool 
     if repair:
         project_frames(network)
     return network
-
-
-def _others(network: nn.Module, saved: Iterable[str]) -> list[str]:
-    """Return the names of the layers that were not reparameterized, whatever their weights are tied to."""
-    modules = dict(network.named_modules(remove_duplicate=False))
-    weights = {id(modules[name]._parameters.get("weight")) for name in saved if name in modules}
-    return [
-        escape(name)
-        for name, module in modules.items()
-        if type(module) in SPECTRAL_LAYERS and id(module._parameters.get("weight")) not in weights
-    ]
 
 
 def _layers(text: str) -> dict[str, tuple[SpectralTensorTrain, float | None, Forward]]:
