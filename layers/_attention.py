@@ -24,7 +24,7 @@ _SEPARATE: Final = ("q_proj", "k_proj", "v_proj")
 @final
 @dataclass(frozen=True)
 class Projection:
-    """A weight of torch's attention: the spectral layer that takes its place, and the rows of a parameter that it is."""
+    """A weight of torch's attention: the spectral layer that takes its place, and its rows of a parameter."""
 
     layer: str
     parameter: str

@@ -31,9 +31,15 @@ _HOOKS = (
 )
 
 # Arguments of torch.nn layers that are sizes, of which torch itself says little where they are none.
-_SIZES: Final = frozenset(
-    "in_features out_features in_channels out_channels groups num_embeddings embedding_dim embed_dim num_heads kdim vdim".split()
-)
+_SIZES: Final = frozenset(f"{side}_{kind}" for side in ("in", "out") for kind in ("features", "channels")) | {
+    "groups",
+    "num_embeddings",
+    "embedding_dim",
+    "embed_dim",
+    "num_heads",
+    "kdim",
+    "vdim",
+}
 
 
 class SpectralLayer(nn.Module):
