@@ -363,7 +363,7 @@ def test_a_weight_in_parts_is_refused_and_left_as_it_was(kind):
     ):
         set_slopes(parameters, 1)
         start = [parameter.detach().clone() for parameter in parameters]
-        with pytest.raises(RuntimeError, match=r"takes the 5 parameters of a weight together.*metric='euclidean'"):
+        with pytest.raises(ValueError, match=r"takes the 5 parameters of a weight together.*metric='euclidean'"):
             kind(groups, lr=1e-2).step()
         assert all(torch.equal(parameter, old) for parameter, old in zip(parameters, start, strict=True))
     set_slopes(parameters, 1)
