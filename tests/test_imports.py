@@ -30,7 +30,7 @@ def test_the_package_loads_nothing_before_it_is_used():
     assert not loaded("import sttp, sttp.study") & {"torch", "geoopt", "numpy"}
 
 
-@pytest.mark.parametrize("name", ["sttp.manifolds", "sttp.layers"])
+@pytest.mark.parametrize("name", ["sttp.manifolds", "sttp.layers", "sttp.optim", "sttp.study; sttp.study.read_study"])
 def test_packages_load_nothing_heavy(name):
     modules = loaded(f"import {name}")
     assert "torch" in modules
