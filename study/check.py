@@ -1,19 +1,17 @@
-"""The command `sttp check`: the geometry of every manifold of this package, and of geoopt's Stiefel beside it."""
+"""What `sttp check` does: the geometry of every manifold of this package, and of geoopt's Stiefel beside it."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import fnmatch
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, final
+from typing import Final, final
 
 import geoopt
 import torch
-import typer
 
 from ..manifolds import (
     METRICS,
@@ -48,14 +46,6 @@ COLUMNS: Final = {
     "order": ("first order",),
     "to Exp": ("second order",),
 }
-
-
-@final
-class Precision(enum.StrEnum):
-    """The precisions that the checks know."""
-
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
 
 
 @final
@@ -119,27 +109,22 @@ def entries() -> tuple[Entry, ...]:
     )
 
 
-def check_command(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Manifolds to check, as names or patterns: 'grassmann-*'. All of them."),
-    ] = None,
-    dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.FLOAT64,
-    device: Annotated[str, typer.Option(help="Device, such as cpu or cuda.")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw the log-log plots and errors of each manifold to here.")
-    ] = None,
-) -> None:
-    """Check the geometry of every manifold, metric, retraction and transport, beside geoopt's Stiefel manifolds.
+def print_checks(
+    names: Iterable[str],
+    dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
+    as_json: bool = False,
+    plot: Path | None = None,
+) -> bool:
+    """Print what the checks of the rows that the names or patterns name find, and return whether all of ours passed.
 
-    Exits with 1 if one of this package's own fails.
+    Raises:
+        ValueError: a name matches nothing, the device is not there, or the folder of the plots cannot be made.
     """
-    chosen = select(names or (), entries())
-    precision = {Precision.FLOAT32: torch.float32, Precision.FLOAT64: torch.float64}[dtype]
+    chosen = select(names, entries())
     _require_device(device)
     with _one_thread():
-        found = [(entry, entry.check(precision, device)) for entry in chosen]
+        found = [(entry, entry.check(dtype, device)) for entry in chosen]
     passed = all(result.passed for entry, results in found if entry.is_ours for result in results)
     if plot is not None:
         _draw(found, plot)
@@ -149,11 +134,11 @@ def check_command(
             | {"checks": [result.to_dict() for result in results]}
             for entry, results in found
         ]
-        typer.echo(json.dumps({"dtype": str(dtype), "device": device, "passed": passed, "manifolds": rows}, indent=2))
+        precision = str(dtype).removeprefix("torch.")
+        print(json.dumps({"dtype": precision, "device": device, "passed": passed, "manifolds": rows}, indent=2))
     else:
-        _print(found, f"{dtype} on {device}")
-    if not passed:
-        raise typer.Exit(1)
+        _print(found, f"{str(dtype).removeprefix('torch.')} on {device}")
+    return passed
 
 
 def select(names: Iterable[str], rows: tuple[Entry, ...]) -> list[Entry]:

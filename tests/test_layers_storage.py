@@ -170,7 +170,7 @@ def test_wrong_networks_are_refused(tmp_path):
 )
 def test_corrupted_descriptions_are_refused(text, tmp_path):
     save(built(), tmp_path)
-    tensors = load_file(tmp_path / "model.safetensors")
+    tensors = {name: tensor.clone() for name, tensor in load_file(tmp_path / "model.safetensors").items()}
     save_file(tensors, tmp_path / "model.safetensors")  # without a description of their own, or with one
     (tmp_path / "sttp.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     network = Network()
