@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ..manifolds import require_choice, require_flag
+from ..manifolds import described, require_flag
 from ._attention import MultiheadAttention
 from ._candidates import SPECTRAL_LAYERS, Candidate, patterns_of, require_candidates, require_network
 from ._evaluation import attach, detach
@@ -54,8 +54,10 @@ def reparameterize(
     """
     require_network(network)
     require_spec(spec, generator)
-    if init is not None:
-        require_choice("init", init, ("weights",))
+    if init is not None and not (isinstance(init, str) and init == "weights"):
+        raise ValueError(
+            f"init must be None for fresh frames or 'weights' for the weights there are, got {described(init)}"
+        )
     require_flag("inplace", inplace)
     skip = patterns_of(skip)
     if not inplace:
