@@ -1,6 +1,6 @@
 """Layers whose weights are products of frames times a spectrum, and conversion of whole networks."""
 
-from ..manifolds import Free, Householder, Identity, Lipschitz, Riemannian
+from ..manifolds import Embedded, Free, Householder, Identity, Lipschitz, Riemannian
 from ._atomic_write import write_atomically
 from ._attention import MultiheadAttention
 from ._candidates import SPECTRAL_LAYERS, candidates, require_candidates
@@ -12,12 +12,14 @@ from ._factorization import factorize
 from ._initialization import Haar, Initialization, NoisyIdentity, TruncatedIdentity
 from ._linear import Linear
 from ._manifold_parameters import manifold_parameter
+from ._parametrized import parametrized
 from ._repair import repair
 from ._report import CompressionReport, DenseTensor, LayerReport, ranks_for, report
 from ._specification import STTP, SVDP, Specification
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import Factors, SpectralWeight, spectral_weights
 from ._storage import load, save
+from ._watch import OffManifoldWarning
 from ._weight_shape import WeightShape
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "ConvTranspose2d",
     "ConvTranspose3d",
     "DenseTensor",
+    "Embedded",
     "Embedding",
     "Factors",
     "Free",
@@ -44,6 +47,7 @@ __all__ = [
     "Lipschitz",
     "MultiheadAttention",
     "NoisyIdentity",
+    "OffManifoldWarning",
     "Riemannian",
     "Specification",
     "SpectralLayer",
@@ -55,6 +59,7 @@ __all__ = [
     "factorize",
     "load",
     "manifold_parameter",
+    "parametrized",
     "ranks_for",
     "repair",
     "reparameterize",

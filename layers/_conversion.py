@@ -14,10 +14,11 @@ from ..manifolds import described, require_flag
 from ._attention import MultiheadAttention
 from ._candidates import SPECTRAL_LAYERS, Candidate, patterns_of, require_candidates, require_network
 from ._evaluation import attach, detach
+from ._feasibility import require_feasible
 from ._plan import Forward
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer, require_spec, share_hooks
-from ._spectral_weight import SpectralWeight
+from ._spectral_weight import SpectralWeight, spectral_weights
 
 
 def reparameterize(
@@ -87,7 +88,7 @@ def decompress(network: nn.Module) -> nn.Module:
 
     Raises:
         TypeError: the network is no module.
-        ValueError: the network has no spectral layer.
+        ValueError: the network has no spectral layer, or frames off their manifold.
     """
     network = copy_of_spectral(network)
     weights: dict[int, nn.Parameter] = {}
@@ -99,11 +100,12 @@ def copy_of_spectral(network: nn.Module) -> nn.Module:
 
     Raises:
         TypeError: it is no module.
-        ValueError: it has none.
+        ValueError: it has none, or frames off their manifold.
     """
     require_network(network)
     if not any(isinstance(module, SpectralLayer) for module in network.modules()):
         raise ValueError(f"network has no spectral layer to decompress: {type(network).__name__} is dense already")
+    require_feasible(spectral_weights(network))
     network = copy.deepcopy(network)
     detach(network)
     return network

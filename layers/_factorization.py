@@ -43,7 +43,8 @@ def factorize(network: nn.Module, skip: Iterable[str] = ()) -> nn.Module:
         skip: names of modules, or glob patterns for them, that are to become one layer.
 
     Raises:
-        ValueError: the network has no spectral layer, or a pattern in ``skip`` matches nothing.
+        ValueError: the network has no spectral layer, or frames off their manifold, or a pattern in ``skip`` matches
+            nothing.
     """
     names = skipped_names(network, skip)
     network = copy_of_spectral(network)

@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 
 from ..manifolds import SpectralTensorTrain, require_instance, require_number
 from ._candidates import Candidate, patterns_of, require_candidates, require_network
+from ._feasibility import require_feasible
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import SpectralWeight, spectral_weights
@@ -124,7 +125,8 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
 
     Raises:
         TypeError: an argument is of a wrong type.
-        ValueError: the network has no spectral layer and no ``spec`` is given, or see ``reparameterize``.
+        ValueError: the network has no spectral layer and no ``spec`` is given, or frames off their manifold,
+            or see ``reparameterize``.
     """
     require_network(network)
     skip = patterns_of(skip)
@@ -139,6 +141,7 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
         raise ValueError(
             f"network has no spectral layer: {type(network).__name__} is dense; pass spec= to count what it would have"
         )
+    require_feasible(weights)
     rows = [_row(name, weight.manifold, weight.fit_error) for name, weight in weights.items()]
     rows += [_row(candidate.names[0], candidate.manifold(spec)) for candidate in chosen if spec is not None]
     order = {name: place for place, (name, _) in enumerate(network.named_modules(remove_duplicate=False))}

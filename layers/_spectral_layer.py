@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..manifolds import described, require_instance, require_integer
+from ._evaluation_scope import evaluator_of
 from ._plan import Forward, Plan, Route
 from ._specification import Specification
 from ._spectral_weight import SpectralWeight
@@ -124,7 +125,7 @@ class SpectralLayer(nn.Module):
         Where the route that was asked for, or the cheapest, would make a tensor too large, it is another one, and the
         first time with a warning.
         """
-        evaluator = self.spectral.evaluator
+        evaluator = evaluator_of(self.spectral)
         formed = evaluator is not None and evaluator.keeps()
         wanted = self.plan.wanted(number, formed)
         if wanted.holds(number):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, Self, cast, final
+from typing import Any, NamedTuple, Self, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,12 @@ from ..manifolds import (
     train_product,
     without_autocast,
 )
+from ._evaluation_scope import evaluator_of
 from ._feasibility import refuse_infeasible
 from ._initialization import Initialization
 from ._manifold_parameters import has_lost_manifold, manifold_parameter, restore_manifold
 from ._plan import Route
+from ._watch import watch
 from ._weight_shape import WeightShape
 
 
@@ -36,22 +38,6 @@ class Factors(NamedTuple):
     left: Tensor
     values: Tensor
     right: Tensor
-
-
-class Evaluator(Protocol):
-    """What evaluates weights together while a network's forward or a ``shared_evaluation`` block runs."""
-
-    def frames(self, weight: SpectralWeight) -> list[Tensor]:
-        """Return :meth:`SpectralWeight.stored_frames`."""
-
-    def factors(self, weight: SpectralWeight) -> Factors:
-        """Return :meth:`SpectralWeight.factors`."""
-
-    def matrix(self, weight: SpectralWeight) -> Tensor:
-        """Return :meth:`SpectralWeight.matrix`."""
-
-    def keeps(self) -> bool:
-        """Return whether what is made serves many forwards."""
 
 
 @final
@@ -111,8 +97,6 @@ class SpectralWeight(nn.Module):
         self.register_load_state_dict_pre_hook(_rename_frames)
         self.register_load_state_dict_pre_hook(refuse_infeasible)
         self.register_load_state_dict_post_hook(_restore_manifolds)
-        # Set while a network's forward or a shared_evaluation block runs: what then evaluates equal trains together.
-        self.evaluator: Evaluator | None = None
 
     # --- the point ---
 
@@ -158,17 +142,17 @@ class SpectralWeight(nn.Module):
 
     def stored_frames(self) -> list[Tensor]:
         """Return the frames of the manifold's charts, in the parameters' own precision also under autocast."""
-        evaluator = self.evaluator
+        evaluator = evaluator_of(self)
         return evaluate_frames(self) if evaluator is None else evaluator.frames(self)
 
     def factors(self) -> Factors:
         """Return U, s and V, in the parameters' own precision also under autocast."""
-        evaluator = self.evaluator
+        evaluator = evaluator_of(self)
         return evaluate(self) if evaluator is None else evaluator.factors(self)
 
     def matrix(self) -> Tensor:
         """Return W as a matrix ``(rows, columns)``."""
-        evaluator = self.evaluator
+        evaluator = evaluator_of(self)
         return product_of(self.factors()) if evaluator is None else evaluator.matrix(self)
 
     def multiply(self, vectors: Tensor, route: Route) -> Tensor:
@@ -262,12 +246,10 @@ class SpectralWeight(nn.Module):
         self.restore_manifolds()
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "evaluator": None}
-
 
 def evaluate_frames(weight: SpectralWeight) -> list[Tensor]:
     """Return the frames of one weight, out of autocast's reach."""
+    watch([weight])
     point = weight.point
     with without_autocast(point.spectrum):
         return frames_of_charts(weight.manifold.charts, point.coordinates, point.signs)
@@ -275,6 +257,7 @@ def evaluate_frames(weight: SpectralWeight) -> list[Tensor]:
 
 def evaluate(weight: SpectralWeight) -> Factors:
     """Return the factors of one weight, out of autocast's reach."""
+    watch([weight])
     point = weight.point
     with without_autocast(point.spectrum):
         return Factors(*weight.manifold.factors(point))

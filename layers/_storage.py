@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
-from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast, final
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_model, save_model
-from torch import nn
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as tensors_of
+from safetensors.torch import save_model
+from torch import Tensor, nn
 
 from ..manifolds import (
-    QR,
-    Cayley,
-    Exponential,
-    Free,
-    Householder,
-    Identity,
-    Lipschitz,
-    Polar,
-    Riemannian,
     SpectralTensorTrain,
-    TrainShape,
+    from_description,
+    require_flag,
+    require_instance,
+    require_number,
+    to_description,
 )
 from ._atomic_write import write_atomically
-from ._candidates import candidates_named
+from ._candidates import Candidate, candidates_named
 from ._conversion import replace_layers
 from ._evaluation import attach
+from ._feasibility import require_feasible
 from ._plan import Forward, require_forward
 from ._repair import repair as project_frames
 from ._spectral_layer import SpectralLayer
@@ -39,10 +39,8 @@ TENSORS: Final = "model.safetensors"
 DESCRIPTION: Final = "sttp.json"
 FORMAT: Final = 1
 
-_KINDS: Final[dict[str, Callable[..., Any]]] = {
-    kind.__name__: kind
-    for kind in (QR, Polar, Cayley, Exponential, Riemannian, Householder, Free, Lipschitz, Identity, TrainShape)
-}
+# The length of a safetensors header, which the file begins with.
+_LENGTH: Final = 8
 
 
 def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
@@ -51,13 +49,19 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
     The tensors carry the description as well, so that a kill between the two files loses neither network.
 
     Raises:
-        ValueError: the network has no spectral layer, or uses a geometry that is not this toolkit's.
+        TypeError: ``network`` is no module.
+        ValueError: the network has no spectral layer, or frames off their manifold, or uses a retraction, geometry or
+            spectrum that is not registered.
+        OSError: the disk is full, or the folder cannot be written.
     """
+    require_instance("network", network, nn.Module, "a torch.nn.Module")
+    require_instance("directory", directory, str | os.PathLike, "a path")  # type: ignore[arg-type]
+    require_feasible(spectral_weights(network), exactly=True)
     layers = {
         name: {
-            "shape": _encode(weight.manifold.shape),
-            "geometry": _encode(weight.manifold.geometry),
-            "spectrum": _encode(weight.manifold.spectrum),
+            "shape": to_description(weight.manifold.shape),
+            "geometry": to_description(weight.manifold.geometry),
+            "spectrum": to_description(weight.manifold.spectrum),
             "fit_error": weight.fit_error,
             "forward": cast(SpectralLayer, network.get_submodule(name)).plan.forward,
         }
@@ -75,6 +79,9 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
 def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool = False) -> nn.Module:
     """Rebuild a saved network from the plain one, in place: its layers are replaced and all tensors read.
 
+    Nothing is changed before everything is read and checked: the same is done first to an outline of the network that
+    has no memory of its own.
+
     Args:
         network: the network as it was before :func:`~sttp.layers.reparameterize`, with any weights.
         directory: the folder that :func:`save` wrote.
@@ -84,84 +91,149 @@ def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool 
         The network.
 
     Raises:
+        TypeError: an argument is of another kind.
         FileNotFoundError: the folder or a file in it is missing.
         ValueError: the description cannot be read, or does not fit the network, or frames are off their manifold.
     """
-    tensors = Path(directory) / TENSORS
-    try:
-        saved = _layers((Path(directory) / DESCRIPTION).read_text(encoding="utf-8"))
-        with safe_open(tensors, "pt") as file:
-            own = (file.metadata() or {}).get(DESCRIPTION)
-        if own is not None:  # what the tensors say of themselves counts: see save
-            saved = _layers(own)
-    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise ValueError(
-            f"directory={str(directory)!r} has no description of a network in {DESCRIPTION}, or no tensors in "
-            f"{TENSORS} ({type(error).__name__}: {error}); pass a folder that save() wrote"
-        ) from None
-    found = candidates_named(network, saved)
-    for name, (manifold, _, _) in saved.items():
-        if name not in found:
-            raise ValueError(f"network has no layer {name!r} as the saved one has; pass the network it was made from")
-        shape = found[name].shape
-        if (shape.rows, shape.columns) != (manifold.shape.rows, manifold.shape.columns):
-            raise ValueError(
-                f"layer {name!r} has a {shape.rows} x {shape.columns} weight, the saved one "
-                f"{manifold.shape.rows} x {manifold.shape.columns}; pass the network it was made from"
-            )
-    for name, (manifold, fit_error, forward) in saved.items():
-        candidate = found[name]
-        weight = SpectralWeight(manifold, candidate.shape, candidate.weight.dtype, candidate.weight.device)
-        weight.fit_error = fit_error
-        weight.refuses_infeasible = not repair
-        weight.requires_grad_(candidate.weight.requires_grad)
-        network = replace_layers(network, candidate, weight, forward)
+    require_instance("network", network, nn.Module, "a torch.nn.Module")
+    require_instance("directory", directory, str | os.PathLike, "a path")  # type: ignore[arg-type]
+    require_flag("repair", repair)
+    saved = _Saved.read(Path(directory))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r".*copying from a non-meta parameter", UserWarning)
+        saved.fill(_outline(network), repair)
+    network = saved.fill(network, repair)
     attach(network)
-    try:
-        load_model(network, str(tensors))
-    except RuntimeError as error:
-        raise ValueError(f"network does not fit {str(tensors)!r}: {error}") from None
-    finally:
-        for weight in spectral_weights(network).values():
-            weight.refuses_infeasible = True
     if repair:
         project_frames(network)
     return network
 
 
-def _layers(text: str) -> dict[str, tuple[SpectralTensorTrain, float | None, Forward]]:
-    """Return manifold, fit error and way of forward of each layer that a description names."""
-    description = json.loads(text)
-    if description["format"] != FORMAT:
-        raise ValueError(f"format {description['format']!r}, where this version reads {FORMAT}")
-    return {
-        name: (
-            SpectralTensorTrain(*(_decode(layer[key]) for key in ("shape", "geometry", "spectrum"))),
-            layer["fit_error"],
-            _forward(layer.get("forward", "auto")),
-        )
-        for name, layer in description["layers"].items()
-    }
+@final
+@dataclass(frozen=True)
+class _Layer:
+    """What a description says of a layer."""
+
+    manifold: SpectralTensorTrain
+    fit_error: float | None
+    forward: Forward
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Read the plain values of a layer."""
+        fit_error, forward = values["fit_error"], values.get("forward", "auto")
+        if fit_error is not None:
+            require_number("fit_error", fit_error, least=0)
+        require_forward(forward)
+        manifold = SpectralTensorTrain(*(from_description(values[key]) for key in ("shape", "geometry", "spectrum")))
+        return cls(manifold, fit_error, forward)
 
 
-def _forward(name: Forward) -> Forward:
-    require_forward(name)
-    return name
+@final
+@dataclass(frozen=True)
+class _Saved:
+    """What a folder holds: layers by name, tensors, and the names of those that another one stands for."""
 
+    folder: Path
+    layers: dict[str, _Layer]
+    tensors: dict[str, Tensor]
+    aliases: dict[str, str]
 
-def _encode(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        kind = type(value).__name__
-        if kind not in _KINDS:
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Read a folder. The file of the tensors is opened once, so that a save beside it leaves the old or the new.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: one cannot be read.
+        """
+        data = (folder / TENSORS).read_bytes()
+        try:
+            tensors = tensors_of(data)
+            size = int.from_bytes(data[:_LENGTH], "little")
+            about = json.loads(data[_LENGTH : _LENGTH + size]).get("__metadata__") or {}
+            # What the tensors say of themselves counts: see save.
+            text = about.pop(DESCRIPTION, None) or (folder / DESCRIPTION).read_text(encoding="utf-8")
+            description = json.loads(text)
+            if description["format"] != FORMAT:
+                raise ValueError(f"format {description['format']!r}, where this version reads {FORMAT}")
+            layers = {name: _Layer.of(values) for name, values in description["layers"].items()}
+        except FileNotFoundError:
+            raise
+        except (
+            SafetensorError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            OverflowError,
+            RecursionError,
+            MemoryError,
+        ) as error:
             raise ValueError(
-                f"{value!r} cannot be saved: only this toolkit's own geometries, retractions and spectra can"
-            )
-        return {"kind": kind, **{field.name: _encode(getattr(value, field.name)) for field in fields(value)}}
-    return list(value) if isinstance(value, tuple) else value
+                f"directory={str(folder)!r} has no description of a network in {DESCRIPTION}, or no tensors in "
+                f"{TENSORS} ({type(error).__name__}: {error}); pass a folder that save() wrote"
+            ) from None
+        return cls(folder, layers, tensors, {name: kept for name, kept in about.items() if kept in tensors})
+
+    def fill(self, network: nn.Module, repair: bool) -> nn.Module:
+        """Replace a plain network's layers and read all tensors; return the network.
+
+        Raises:
+            ValueError: something does not fit.
+        """
+        for layer, candidate in self._candidates(network).values():
+            weight = SpectralWeight(layer.manifold, candidate.shape, candidate.weight.dtype, candidate.weight.device)
+            weight.fit_error = layer.fit_error
+            weight.refuses_infeasible = not repair
+            weight.requires_grad_(candidate.weight.requires_grad)
+            network = replace_layers(network, candidate, weight, layer.forward)
+        try:
+            found = network.load_state_dict(self.tensors, strict=False)
+            missing = [name for name in found.missing_keys if not self._is_alias(network, name)]
+            if missing or found.unexpected_keys:
+                raise RuntimeError(f"missing tensors {missing}, unexpected tensors {list(found.unexpected_keys)}")
+        except (RuntimeError, TypeError) as error:
+            raise ValueError(f"network does not fit {str(self.folder / TENSORS)!r}: {error}") from None
+        finally:
+            for weight in spectral_weights(network).values():
+                weight.refuses_infeasible = True
+        return network
+
+    def _candidates(self, network: nn.Module) -> dict[str, tuple[_Layer, Candidate]]:
+        """Return for each saved layer what it says, and the network's layers in its place."""
+        found = candidates_named(network, self.layers)
+        for name, layer in self.layers.items():
+            train = layer.manifold.shape
+            if name not in found:
+                raise ValueError(
+                    f"network has no layer {name!r} as the saved one has; pass the network it was made from"
+                )
+            shape = found[name].shape
+            if (shape.rows, shape.columns) != (train.rows, train.columns):
+                raise ValueError(
+                    f"layer {name!r} has a {shape.rows} x {shape.columns} weight, the saved one "
+                    f"{train.rows} x {train.columns}; pass the network it was made from"
+                )
+        return {name: (layer, found[name]) for name, layer in self.layers.items()}
+
+    def _is_alias(self, network: nn.Module, name: str) -> bool:
+        """Return whether a name that has no tensor is another name of one that has: the network shares it, too."""
+        kept = self.aliases.get(name)
+        if kept is None:
+            return False
+        tensors: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
+        tensors |= dict(network.named_buffers(remove_duplicate=False))
+        return name in tensors and tensors[name] is tensors.get(kept)
 
 
-def _decode(value: Any) -> Any:
-    if isinstance(value, dict):
-        arguments = {name: _decode(item) for name, item in value.items() if name != "kind"}
-        return _KINDS[value["kind"]](**arguments)
-    return tuple(value) if isinstance(value, list) else value
+def _outline(network: nn.Module) -> nn.Module:
+    """Return a copy of a network whose parameters and buffers have shapes and no memory."""
+    memo: dict[int, Any] = {}
+    for parameter in network.parameters():
+        if type(parameter) is nn.Parameter:
+            empty = torch.empty_like(parameter, device="meta")
+            memo[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
+    for buffer in network.buffers():
+        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
+    return copy.deepcopy(network, memo)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ._geodesics import Generators, geodesic, geodesic_rotation
 from ._matrices import haar_frame, identity_like, polar_factor
+from ._require import require_fitting, require_shape
 from ._retraction import Retraction, shortened
 from ._retractions import QR
 
@@ -61,7 +62,12 @@ class FrameManifold(geoopt.Manifold):
     # --- points ---
 
     def projx(self, x: Tensor) -> Tensor:
-        """Return the frame nearest to ``x`` in the Frobenius norm: its polar factor."""
+        """Return the frame nearest to ``x`` in the Frobenius norm: its polar factor.
+
+        Raises:
+            TypeError, ValueError: ``x`` is no stack of matrices ``(..., n, p)``, n ≥ p, in float32 or float64.
+        """
+        require_fitting(x)
         return polar_factor(x)
 
     def random(
@@ -96,10 +102,12 @@ class FrameManifold(geoopt.Manifold):
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the retraction of ``u`` at ``x``, cut down if it is longer than u^(−1/2)."""
+        require_fitting(x, u=u)
         return self.retraction.retract(self, x, shortened(u))
 
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Transport ``v`` from ``x`` to any ``y`` by projection to the tangent space at ``y``."""
+        require_fitting(x, y=y)
         return self.proju(y, v)
 
     def retr_transp(self, x: Tensor, u: Tensor, v: Tensor, *, short: bool = False) -> tuple[Tensor, Tensor]:
@@ -107,6 +115,7 @@ class FrameManifold(geoopt.Manifold):
 
         With ``short`` the caller vouches for ‖u‖_F ≤ :data:`~sttp.manifolds.SHORT`.
         """
+        require_fitting(x, u=u, v=v)
         retract = self.retraction.retract_short if short else self.retraction.retract
         u = u if short else shortened(u)
         end = retract(self, x, u)
@@ -122,6 +131,7 @@ class FrameManifold(geoopt.Manifold):
         Raises:
             NotImplementedError: the retraction is the exponential map of a metric whose logarithm is not known.
         """
+        require_fitting(x, y=y)
         return self.retraction.inverse(self, x, y)
 
     # --- geodesics ---
@@ -132,6 +142,7 @@ class FrameManifold(geoopt.Manifold):
 
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the exponential map of the manifold's metric."""
+        require_fitting(x, u=u)
         return geodesic(x, u, self.geodesic_generators(x, u))
 
     def expmap_transp(self, x: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,6 +151,7 @@ class FrameManifold(geoopt.Manifold):
         On the Grassmann manifold this is parallel transport. On the Stiefel manifold, where that has no closed form, it
         is the rotation that carries the frame along.
         """
+        require_fitting(x, u=u, v=v)
         end = self.expmap(x, u)
         return end, self.proju(end, geodesic_rotation(x, u, self.geodesic_generators(x, u), v))
 
@@ -149,9 +161,18 @@ class FrameManifold(geoopt.Manifold):
 
     # --- what geoopt asks of a manifold's checks ---
 
+    @staticmethod
+    def _sides(size: Sequence[int]) -> tuple[int, int]:
+        """Return n and p of ``size`` = (..., n, p)."""
+        n, p = require_shape("size", size, 2)[-2:]
+        if n < p:
+            raise ValueError(f"size must be (..., n, p) with n >= p, got {tuple(size)}; a frame is no wider than tall")
+        return n, p
+
     def _shape(self, size: Sequence[int | Sequence[int]]) -> torch.Size:
         # geoopt takes a shape as one sequence or number by number; a type checker cannot tell which one this is.
-        shape = torch.Size(size[0] if len(size) == 1 and not isinstance(size[0], int) else size)  # type: ignore[arg-type]
+        given = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
+        shape = torch.Size(require_shape("size", given))
         self._assert_check_shape(shape, "size")
         return shape
 

@@ -106,10 +106,24 @@ class Retraction(abc.ABC):
     ) -> Tensor:
         """Return dR_X(Ξ)[H], the derivative in the direction H of the end Y = R_X(Ξ) of a step Ξ.
 
-        Raises:
-            NotImplementedError: the retraction has none.
+        Unless a retraction has a closed form, which is cheaper, :meth:`retract` is differentiated: by forward-mode, or
+        by two backward passes where one of its operations has no forward-mode.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no differential")
+
+        def end_of(vector: Tensor) -> Tensor:
+            return self.retract(manifold, point.as_subclass(Tensor), vector)
+
+        step, direction = step.detach().as_subclass(Tensor), direction.as_subclass(Tensor)
+        try:
+            derivative: Tensor = torch.func.jvp(end_of, (step,), (direction,))[1]
+        except (NotImplementedError, RuntimeError):
+            with torch.enable_grad():
+                step = step.requires_grad_()
+                found = end_of(step)
+                covector = torch.zeros_like(found, requires_grad=True)
+                (adjoint,) = torch.autograd.grad(found, step, covector, create_graph=True)
+            (derivative,) = torch.autograd.grad(adjoint, covector, direction)  # the adjoint is linear in the covector
+        return derivative
 
     def rotated(self, manifold: FrameManifold, point: Tensor, step: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return the tangent vector under the rotation that carries X to R_X(Ξ).

@@ -14,6 +14,7 @@ from torch import Tensor
 from ._geodesics import geodesic_differential, geodesic_rotation
 from ._matrices import cholesky_qr, identity_like, newton_schulz_polish, symmetric_part
 from ._matrix_equations import lyapunov_solution, triangular_lyapunov_solution
+from ._require import require_integer
 from ._retraction import Retraction, Transport
 
 if TYPE_CHECKING:
@@ -115,6 +116,10 @@ class Cayley(Retraction):
 
     polishes: int = 3
     is_rotation: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_integer("polishes", self.polishes, least=0)
 
     def retract(self, manifold: FrameManifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return the Cayley transform of the step applied to X; see the base class."""

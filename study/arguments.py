@@ -89,6 +89,11 @@ def require_folder_name(argument: str, value: object) -> None:
         raise ValueError(f"{argument} must be the name of a folder without slashes, got {value!r}; write a word")
 
 
+def shown(text: object) -> str:
+    """Return a name from outside as text that does nothing to a terminal: what cannot be printed is escaped."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text))
+
+
 def require_distinct(argument: str, values: object) -> None:
     """Refuse all but tuples with at least one entry and no entry twice.
 

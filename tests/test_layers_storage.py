@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from trains import generator
 
@@ -170,8 +170,13 @@ def test_wrong_networks_are_refused(tmp_path):
 )
 def test_corrupted_descriptions_are_refused(text, tmp_path):
     save(built(), tmp_path)
+    tensors = load_file(tmp_path / "model.safetensors")
+    save_file(tensors, tmp_path / "model.safetensors")  # without a description of their own, or with one
     (tmp_path / "sttp.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     network = Network()
+    with pytest.raises(ValueError, match=r"directory='.*' has no description of a network in sttp\.json"):
+        load(network, tmp_path)
+    save_file(tensors, tmp_path / "model.safetensors", {"sttp.json": text.replace("\udcff", "{") or "{"})
     with pytest.raises(ValueError, match=r"directory='.*' has no description of a network in sttp\.json"):
         load(network, tmp_path)
     assert type(network.shared) is nn.Linear
