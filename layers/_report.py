@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..manifolds import SpectralTensorTrain, require_instance, require_number
-from ._candidates import Candidate, patterns_of, require_candidates, require_network
+from ._candidates import Candidate, patterns_of, require_candidates
 from ._feasibility import require_feasible
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer
-from ._spectral_weight import SpectralWeight, spectral_weights
+from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 
 
 @final
