@@ -87,7 +87,10 @@ class CompressionReport:
             "dense": self.dense,
             "kept": self.kept,
             "layers": [asdict(layer) for layer in self.layers],
-            "left_dense": [asdict(tensor) for tensor in self.left_dense],
+            "left_dense": [
+                {"name": tensor.name, "shape": tensor.shape and list(tensor.shape), "numel": tensor.numel}
+                for tensor in self.left_dense
+            ],
         }
 
     def __str__(self) -> str:
