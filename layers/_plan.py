@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final, Literal, final, get_args
 
-from ..manifolds import FrameShape, SpectralTensorTrain
+from ..manifolds import FrameShape, SpectralTensorTrain, require_choice
 from ._weight_shape import WeightShape
 from ._work import Affine, Blocks, Work, block_lookup, block_product, cheapest_blocks, contraction, matrix_product
 
@@ -100,9 +100,7 @@ def require_forward(forward: str) -> None:
     Raises:
         ValueError: it is none of the four.
     """
-    choices = ("auto", *get_args(Product))
-    if forward not in choices:
-        raise ValueError(f"forward must be one of {', '.join(choices)}, got {forward!r}")
+    require_choice("forward", forward, ("auto", *get_args(Product)))
 
 
 @lru_cache(maxsize=4096)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import abc
 import inspect
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final, Self
 
 import torch
@@ -72,8 +74,9 @@ class SpectralLayer(nn.Module):
     ) -> None:
         super().__init__()
         require_spec(spec, generator)
-        template = template_of(self.namesake, args, kwargs)
-        self._adopt(template, _fresh_weight(template, spec, generator), spec.forward)
+        with naming_arguments(self.namesake, args, kwargs):
+            template = self.namesake(*args, **kwargs)
+            self._adopt(template, _fresh_weight(template, spec, generator), spec.forward)
 
     @classmethod
     def of(cls, layer: nn.Module, spectral: SpectralWeight, forward: Forward = "auto") -> Self:
@@ -166,23 +169,26 @@ def require_spec(spec: object, generator: object) -> None:
         require_instance("generator", generator, torch.Generator, "a torch.Generator, or None for torch's global one")
 
 
-def template_of(namesake: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
-    """Return a torch.nn layer made of its own arguments.
+@contextmanager
+def naming_arguments(namesake: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
+    """Tell in each refusal of a block which arguments of a torch.nn layer it is about: torch itself often does not.
 
     Raises:
         TypeError: an argument is missing, unknown or of a wrong type.
-        ValueError: torch refuses the arguments in another way.
+        ValueError: the block refuses the arguments in another way.
     """
     given = inspect.signature(namesake).bind(*args, **kwargs).arguments
     for name, value in given.items():
         if name in _SIZES and value is not None:
             require_integer(name, value, least=1)
     try:
-        return namesake(*args, **kwargs)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, ValueError, RuntimeError, AssertionError, IndexError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         listed = ", ".join(f"{name}={described(value)}" for name, value in given.items())
-        raise kind(f"torch refuses {listed} for {namesake.__name__}: {error}") from error
+        raise kind(f"{namesake.__name__} with {listed} is refused: {error}") from error
 
 
 def _fresh_weight(layer: nn.Module, spec: Specification, generator: torch.Generator | None) -> SpectralWeight:

@@ -12,6 +12,7 @@ from ..manifolds import (
     MatrixFit,
     SpectralTensorTrain,
     TrainPoint,
+    described,
     frames_of_charts,
     left_factor_rows,
     mark_current,
@@ -19,6 +20,7 @@ from ..manifolds import (
     merge_frames,
     orthogonality_error,
     parameter_manifolds,
+    require_instance,
     require_precision,
     train_product,
     without_autocast,
@@ -74,8 +76,12 @@ class SpectralWeight(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
+        require_instance("manifold", manifold, SpectralTensorTrain, "a SpectralTensorTrain")
+        require_instance("weight_shape", weight_shape, WeightShape, "a WeightShape")
         dtype = torch.get_default_dtype() if dtype is None else dtype
-        require_precision(dtype, "the frames of a spectral weight")
+        require_instance("dtype", dtype, torch.dtype, "torch.float32 or torch.float64")
+        require_device(device)
+        require_precision(dtype, "dtype, that of the frames of a spectral weight,")
         self.manifold = manifold
         self.weight_shape = weight_shape
         self.fit_error: float | None = None
@@ -281,8 +287,39 @@ def _restore_manifolds(weight: SpectralWeight, _: object) -> None:
     weight.restore_manifolds()
 
 
+def require_device(device: object) -> None:
+    """Refuse what names no device.
+
+    Raises:
+        TypeError: it is neither a device nor a string nor None.
+        ValueError: torch knows no device of this name.
+    """
+    cure = "a torch.device, such as 'cpu' or 'cuda:0', or None"
+    if device is None:
+        return
+    require_instance("device", device, (torch.device, str), cure)
+    try:
+        torch.device(cast(str, device))
+    except RuntimeError:
+        raise ValueError(f"device must be {cure}, got {described(device)}") from None
+
+
+def require_network(network: object) -> None:
+    """Refuse what is no network.
+
+    Raises:
+        TypeError: it is no module.
+    """
+    require_instance("network", network, nn.Module, "a torch.nn.Module, an object and not a class")
+
+
 def spectral_weights(network: nn.Module) -> dict[str, SpectralWeight]:
-    """Return the spectral weights of a network by the name of the layer that owns each, shared ones once."""
+    """Return the spectral weights of a network by the name of the layer that owns each, shared ones once.
+
+    Raises:
+        TypeError: the network is no module.
+    """
+    require_network(network)
     return {
         name.rpartition(".")[0]: module
         for name, module in network.named_modules()
