@@ -25,7 +25,7 @@ class Linear(SpectralLayer):
         number = input.shape[:-1].numel()
         route = self.route(number)
         if route.product == "dense":
-            return F.linear(input, self.weight, self.bias)
+            return F.linear(input, self._weight(), self.bias)
         if route.product == "factors":
             left, values, right = self.spectral.factors()
             return F.linear(F.linear(input, right.mT), left * values, self.bias)
