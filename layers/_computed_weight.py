@@ -35,7 +35,7 @@ class ComputedWeight(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl
 
     @property
-    def T(self) -> Tensor:
+    def T(self) -> Tensor:  # noqa: N802 - its name in torch
         """The transpose, as it is in torch."""
         return computed(self.as_subclass(Tensor).T)
 
