@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Final, Self
 import torch
 from torch import Tensor, nn
 
-from ..manifolds import described, require_instance, require_integer
+from ..manifolds import described, require_instance, require_integer, require_tensor
+from ._computed_weight import ComputedWeight, computed
 from ._evaluation_scope import evaluator_of
 from ._plan import Forward, Plan, Route
 from ._specification import Specification
@@ -97,7 +98,7 @@ class SpectralLayer(nn.Module):
         nn.Module.__init__(layer)
         layer.__dict__.update(self._own_attributes())
         layer.weight = nn.Parameter(
-            self.weight.detach().clone(), requires_grad=self.spectral.coordinates[0].requires_grad
+            self._weight().detach().clone(), requires_grad=self.spectral.coordinates[0].requires_grad
         )
         bias = self.bias
         layer.register_parameter(
@@ -107,8 +108,41 @@ class SpectralLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """W in the shape of torch's weight, differentiable."""
+        """W in the shape of torch's weight, differentiable. It refuses to be written to.
+
+        A tensor that is assigned is fitted, as by :meth:`SpectralWeight.fit`, with a warning where the spectrum cannot
+        hold its scale; nothing keeps the tensor itself.
+        """
+        return computed(self._weight())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight":  # nn.Module would take a parameter for one that is to be registered
+            self._fit(value)
+        else:
+            super().__setattr__(name, value)
+
+    def _weight(self) -> Tensor:
+        """Return W as the forward takes it."""
         return self.spectral.weight()
+
+    def _fit(self, weight: Any) -> None:
+        require_tensor("weight", weight)
+        if isinstance(weight, ComputedWeight):
+            raise ValueError(
+                "weight is that of a spectral layer: to share it, assign layer.spectral = other.spectral; to fit it, "
+                "assign layer.weight = other.weight.detach()"
+            )
+        shape = self.spectral.weight_shape.shape
+        if weight.shape != shape:
+            raise ValueError(f"weight must have shape {shape}, got {tuple(weight.shape)}; reshape it")
+        scale = float(self.spectral.fit(weight).scale)
+        if scale != 1:
+            warnings.warn(
+                f"the spectrum {type(self.spectral.manifold.spectrum).__name__} cannot hold the scale {scale:.4g} of "
+                f"the weight, which is dropped; spectrum=Free() would keep it",
+                UserWarning,
+                stacklevel=3,
+            )
 
     @abc.abstractmethod
     def forward(self, input: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self, cast, final
+from typing import Any, Final, NamedTuple, Self, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,9 @@ from ._manifold_parameters import has_lost_manifold, manifold_parameter, restore
 from ._plan import Route
 from ._watch import watch
 from ._weight_shape import WeightShape
+
+# Versions of torch without this function give no way to ask.
+_is_exporting: Final[Callable[[], bool]] = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 class Factors(NamedTuple):
@@ -204,6 +207,8 @@ class SpectralWeight(nn.Module):
             RuntimeError: a tool or an assignment put something else in the place of a manifold parameter.
         """
         parameters = self.ordered_parameters()
+        if _is_exporting():  # torch puts plain tensors in the place of all parameters, and trains none of them
+            return parameters
         for parameter, manifold in zip(parameters, self.parameter_manifolds, strict=False):
             # torch marks the modules whose parameters FullyShardedDataParallel has made views of a flat one.
             sharded = "_is_fsdp_managed_module" in self.__dict__
