@@ -143,7 +143,7 @@ def dense_layer(module: SpectralLayer, weights: dict[int, nn.Parameter]) -> nn.M
     weight = layer._parameters["weight"]
     assert weight is not None
     shared = weights.setdefault(id(module.spectral), weight)
-    if torch.equal(shared, weight):
+    if shared is weight or weight.is_meta or torch.equal(shared, weight):
         layer.weight = shared
     if module.bias is not None:
         layer.bias = module.bias
