@@ -32,10 +32,10 @@ class ComputedWeight(Tensor):
     """
 
     # As nn.Parameter does: without it torch's fast paths of attention and encoders would not take the tensor.
-    __torch_function__ = torch._C._disabled_torch_function_impl
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
     @property
-    def T(self) -> Tensor:  # noqa: N802 - its name in torch
+    def T(self) -> Tensor:  # type: ignore[override]  # noqa: N802 - its name in torch
         """The transpose, as it is in torch."""
         return computed(self.as_subclass(Tensor).T)
 
@@ -49,7 +49,7 @@ class ComputedWeight(Tensor):
         raise _refusal("data = …")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        return self.as_subclass(Tensor).__deepcopy__(memo)  # type: ignore[no-any-return, no-untyped-call]
+        return self.as_subclass(Tensor).__deepcopy__(memo)
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         return self.as_subclass(Tensor).__reduce_ex__(protocol)
