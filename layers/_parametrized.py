@@ -6,9 +6,8 @@ import torch
 from torch import nn
 
 from ..manifolds import Householder, SpectralTensorTrain, mark_replaced
-from ._candidates import require_network
 from ._feasibility import require_feasible
-from ._spectral_weight import SpectralWeight, spectral_weights
+from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 
 
 def parametrized(network: nn.Module) -> nn.Module:
