@@ -59,7 +59,7 @@ def test_a_transport_that_does_not_return_is_not_called_reversible(kind, transpo
 @pytest.mark.parametrize("sampler", SAMPLERS)
 @pytest.mark.parametrize("manifold", REVERSIBLE, ids=str)
 def test_samplers_move_and_stay_feasible(manifold, sampler):
-    np.random.seed(0)  # geoopt draws whether a proposal is accepted from here
+    np.random.seed(0)  # noqa: NPY002 (geoopt draws from it whether a proposal is accepted)
     torch.manual_seed(0)
     point = parameter(manifold, 7, 3)
     before = point.detach().clone()
