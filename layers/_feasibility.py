@@ -114,7 +114,8 @@ def refuse_infeasible(
     worst = 0.0
     for index, frame in enumerate(weight.coordinates):
         incoming = state_dict.get(f"{prefix}coordinates.{index}")
-        if weight.parameter_manifolds[index] is None or not isinstance(incoming, Tensor):
+        manifold = weight.parameter_manifolds[index]
+        if manifold is None or not isinstance(incoming, Tensor):
             continue
         if assign and incoming.dtype not in (torch.float32, torch.float64):
             raise TypeError(
@@ -123,10 +124,17 @@ def refuse_infeasible(
             )
         if can_carry_manifold(frame) and incoming.shape == frame.shape and not incoming.is_meta:
             # NaN counts as the worst, which max alone would not see.
-            error = float(orthogonality_error(incoming).nan_to_num(nan=torch.inf))
-            worst = max(worst, error)
+            worst = max(worst, float(_error(manifold, incoming).nan_to_num(nan=torch.inf)))
     if worst > TOLERANCE and weight.refuses_infeasible:
         errors.append(
             f"layer {layer!r} has frames off their manifold, ‖XᵀX − I‖_F = {worst:.2g} > {TOLERANCE:g}, by an edit, a "
             f"low precision, or training with {CAUSE}; they are loaded: {CURE}; or load another checkpoint"
         )
+
+
+def _error(manifold: geoopt.Manifold, point: Tensor) -> Tensor:
+    """Return ‖XᵀX − I‖_F of a frame, and the distance to the nearest point of a manifold of another kind."""
+    if isinstance(manifold, FrameManifold | geoopt.Stiefel):
+        return orthogonality_error(point)
+    exact = point.detach().to(torch.float64)
+    return torch.linalg.vector_norm(manifold.projx(exact) - exact)
