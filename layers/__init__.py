@@ -2,7 +2,9 @@
 
 from ..manifolds import Embedded, Free, Householder, Identity, Lipschitz, Riemannian
 from ._atomic_write import write_atomically
-from ._conversion import SPECTRAL_LAYERS, candidates, decompress, reparameterize, require_candidates
+from ._attention import MultiheadAttention
+from ._candidates import SPECTRAL_LAYERS, candidates, require_candidates
+from ._conversion import decompress, reparameterize
 from ._convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ._embedding import Embedding
 from ._evaluation import shared_evaluation
@@ -12,7 +14,7 @@ from ._linear import Linear
 from ._manifold_parameters import manifold_parameter
 from ._parametrized import parametrized
 from ._repair import repair
-from ._report import CompressionReport, LayerReport, ranks_for, report
+from ._report import CompressionReport, DenseTensor, LayerReport, ranks_for, report
 from ._specification import STTP, SVDP, Specification
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import Factors, SpectralWeight, spectral_weights
@@ -31,6 +33,7 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "DenseTensor",
     "Embedded",
     "Embedding",
     "Factors",
@@ -42,6 +45,7 @@ __all__ = [
     "LayerReport",
     "Linear",
     "Lipschitz",
+    "MultiheadAttention",
     "NoisyIdentity",
     "OffManifoldWarning",
     "Riemannian",

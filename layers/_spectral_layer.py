@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import warnings
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
 
 import torch
 from torch import Tensor, nn
 
+from ..manifolds import described, require_instance, require_integer
 from ._evaluation_scope import evaluator_of
 from ._plan import Forward, Plan, Route
 from ._specification import Specification
@@ -16,7 +18,7 @@ from ._spectral_weight import SpectralWeight
 from ._weight_shape import WeightShape
 
 # What a torch.nn layer keeps in its __dict__ on behalf of nn.Module itself and not of its own call.
-_MODULE_STATE = frozenset(vars(nn.Module()))
+MODULE_STATE: Final = frozenset(vars(nn.Module()))
 # The hooks that a forward or backward runs; those of state dicts speak of the weight that is gone.
 _HOOKS = (
     "_forward_hooks",
@@ -29,12 +31,23 @@ _HOOKS = (
     "_is_full_backward_hook",
 )
 
+# Arguments of torch.nn layers that are sizes, of which torch itself says little where they are none.
+_SIZES: Final = frozenset(f"{side}_{kind}" for side in ("in", "out") for kind in ("features", "channels")) | {
+    "groups",
+    "num_embeddings",
+    "embedding_dim",
+    "embed_dim",
+    "num_heads",
+    "kdim",
+    "vdim",
+}
+
 
 class SpectralLayer(nn.Module):
     """Base of the layers: same call, attributes, bias and printed form as the torch.nn layer :attr:`namesake`.
 
-    The constructor takes the namesake's own arguments, which torch itself checks, and ``spec``. ``weight`` is a
-    property that makes W anew from the parameters in :attr:`spectral`, so that code which reads weights works.
+    The constructor takes the namesake's own arguments and ``spec``. ``weight`` is a property that makes W anew from the
+    parameters in :attr:`spectral`, so that code which reads weights works.
 
     Args:
         args: the namesake's arguments.
@@ -58,12 +71,9 @@ class SpectralLayer(nn.Module):
         self, *args: Any, spec: Specification, generator: torch.Generator | None = None, **kwargs: Any
     ) -> None:
         super().__init__()
-        template = self.namesake(*args, **kwargs)
-        shape = WeightShape.of(template)
-        weight = template.weight
-        assert isinstance(weight, Tensor)
-        spectral = SpectralWeight(spec.manifold(shape), shape, weight.dtype, weight.device)
-        self._adopt(template, spectral.initialize(spec.initialization, generator), spec.forward)
+        require_spec(spec, generator)
+        template = template_of(self.namesake, args, kwargs)
+        self._adopt(template, _fresh_weight(template, spec, generator), spec.forward)
 
     @classmethod
     def of(cls, layer: nn.Module, spectral: SpectralWeight, forward: Forward = "auto") -> Self:
@@ -72,6 +82,11 @@ class SpectralLayer(nn.Module):
         nn.Module.__init__(instance)
         instance._adopt(layer, spectral, forward)
         return instance
+
+    @classmethod
+    def fresh(cls, layer: nn.Module, spec: Specification, generator: torch.Generator | None = None) -> Self:
+        """Return the spectral form of a torch.nn layer with a fresh weight; see :meth:`of`."""
+        return cls.of(layer, _fresh_weight(layer, spec, generator), spec.forward)
 
     def dense(self) -> nn.Module:
         """Return a torch.nn layer with equal outputs, whose weight and bias are copies."""
@@ -127,7 +142,7 @@ class SpectralLayer(nn.Module):
         return route
 
     def _adopt(self, layer: nn.Module, spectral: SpectralWeight, forward: Forward) -> None:
-        self.__dict__.update({name: value for name, value in vars(layer).items() if name not in _MODULE_STATE})
+        self.__dict__.update({name: value for name, value in vars(layer).items() if name not in MODULE_STATE})
         share_hooks(layer, self)
         self.spectral = spectral
         bias = layer._parameters.get("bias")
@@ -137,7 +152,45 @@ class SpectralLayer(nn.Module):
 
     def _own_attributes(self) -> dict[str, Any]:
         kept = {"plan", "_has_fallen_back"}
-        return {name: value for name, value in vars(self).items() if name not in _MODULE_STATE | kept}
+        return {name: value for name, value in vars(self).items() if name not in MODULE_STATE | kept}
+
+
+def require_spec(spec: object, generator: object) -> None:
+    """Refuse what is no specification, and no generator or None.
+
+    Raises:
+        TypeError: one of them is something else.
+    """
+    require_instance("spec", spec, Specification, "STTP(...) or SVDP(...)")
+    if generator is not None:
+        require_instance("generator", generator, torch.Generator, "a torch.Generator, or None for torch's global one")
+
+
+def template_of(namesake: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
+    """Return a torch.nn layer made of its own arguments.
+
+    Raises:
+        TypeError: an argument is missing, unknown or of a wrong type.
+        ValueError: torch refuses the arguments in another way.
+    """
+    given = inspect.signature(namesake).bind(*args, **kwargs).arguments
+    for name, value in given.items():
+        if name in _SIZES and value is not None:
+            require_integer(name, value, least=1)
+    try:
+        return namesake(*args, **kwargs)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        listed = ", ".join(f"{name}={described(value)}" for name, value in given.items())
+        raise kind(f"torch refuses {listed} for {namesake.__name__}: {error}") from error
+
+
+def _fresh_weight(layer: nn.Module, spec: Specification, generator: torch.Generator | None) -> SpectralWeight:
+    shape = WeightShape.of(layer)
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    spectral = SpectralWeight(spec.manifold(shape), shape, weight.dtype, weight.device)
+    return spectral.initialize(spec.initialization, generator)
 
 
 def share_hooks(source: nn.Module, target: nn.Module) -> None:

@@ -6,9 +6,8 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from glob import escape
 from pathlib import Path
 from typing import Any, Final, Self, cast, final
 
@@ -27,7 +26,8 @@ from ..manifolds import (
     to_description,
 )
 from ._atomic_write import write_atomically
-from ._conversion import SPECTRAL_LAYERS, candidates, replace_layers
+from ._candidates import Candidate, candidates_named
+from ._conversion import replace_layers
 from ._evaluation import attach
 from ._feasibility import require_feasible
 from ._outline import outline_of
@@ -230,10 +230,9 @@ class _Saved:
     def _misfit(self, reason: str) -> ValueError:
         return ValueError(f"network does not fit {str(self.folder / TENSORS)!r}: {reason}")
 
-    def _candidates(self, network: nn.Module) -> dict[str, tuple[_Layer, Any]]:
+    def _candidates(self, network: nn.Module) -> dict[str, tuple[_Layer, Candidate]]:
         """Return for each saved layer what it says, and the network's layers in its place."""
-        skipped = _others(network, self.layers)
-        found = {name: candidate for candidate in candidates(network, skipped) for name in candidate.names}
+        found = candidates_named(network, self.layers)
         for name, layer in self.layers.items():
             train = layer.manifold.shape
             if name not in found:
@@ -280,14 +279,3 @@ def _separate_tensors(network: nn.Module) -> dict[str, Tensor]:
 def _kind(tensor: Tensor) -> tuple[bool, bool, bool]:
     """Return what a conversion of dtypes must not change: within floating-point numbers a file may be rounded."""
     return tensor.is_floating_point(), tensor.is_complex(), tensor.dtype == torch.bool
-
-
-def _others(network: nn.Module, saved: Iterable[str]) -> list[str]:
-    """Return the names of the layers that were not reparameterized, whatever their weights are tied to."""
-    modules = dict(network.named_modules(remove_duplicate=False))
-    weights = {id(modules[name]._parameters.get("weight")) for name in saved if name in modules}
-    return [
-        escape(name)
-        for name, module in modules.items()
-        if type(module) in SPECTRAL_LAYERS and id(module._parameters.get("weight")) not in weights
-    ]

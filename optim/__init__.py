@@ -3,6 +3,7 @@
 from ._cayley_adam import CayleyAdam
 from ._cayley_sgd import CayleySGD
 from ._frame_optimizer import FrameOptimizer
+from ._freed_memory import keep_freed_memory
 from ._gradient_clipping import clip_gradient_norm_, gradient_norm
 from ._landing import Landing
 from ._manifold_muon import ManifoldMuon
@@ -68,6 +69,7 @@ __all__ = [
     "d_optimal",
     "divergence",
     "gradient_norm",
+    "keep_freed_memory",
     "matrix_sign",
     "minimize",
 ]

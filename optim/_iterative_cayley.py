@@ -7,8 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ..manifolds import newton_schulz_polish
-from ._frame_optimizer import shortened
+from ..manifolds import newton_schulz_polish, require_integer
+from ._magnitudes import shortened
 
 # ½‖W‖₂ up to which a step is taken as it is: the source's q.
 CONTRACTION: Final = 0.5
@@ -47,9 +47,11 @@ def require_iterations(iterations: int) -> None:
     """Refuse a number of iterations out of range.
 
     Raises:
-        ValueError: it is.
+        TypeError: it is no integer.
+        ValueError: it is out of range.
     """
-    if iterations not in range(1, MOST_ITERATIONS + 1):
+    require_integer("iterations", iterations)
+    if not 1 <= iterations <= MOST_ITERATIONS:
         raise ValueError(
             f"iterations must be an integer from 1 to {MOST_ITERATIONS}, got {iterations}; for the exact transform use "
             f"RiemannianSGD or RiemannianAdam with Stiefel(retraction=Cayley())"

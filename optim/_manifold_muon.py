@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import FrameManifold, symmetric_part
+from ..manifolds import FrameManifold, require_integer, symmetric_part
 from ._frame_optimizer import FrameOptimizer
-from ._matrix_sign import matrix_sign
+from ._matrix_sign import matrix_sign, unit_scaled
 from ._plain_steps import begin_adam, step_adam
 from ._riemannian_optimizer import Parameters
 from ._spectral_steps import begin_momentum, polar_factor_between, require_spectral
@@ -52,6 +52,8 @@ class ManifoldMuon(FrameOptimizer):
         TypeError: a manifold parameter is no frame, is under the embedded metric, or has a precision below float32.
     """
 
+    normalizes: ClassVar[bool] = True
+
     def __init__(
         self,
         params: Parameters,
@@ -77,8 +79,7 @@ class ManifoldMuon(FrameOptimizer):
 
     def _require_valid(self, group: dict[str, Any]) -> None:
         require_spectral(group)
-        if group["dual_steps"] < 0:
-            raise ValueError(f"dual_steps must be at least 0, got {group['dual_steps']}")
+        require_integer("dual_steps", group["dual_steps"], least=0)
 
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
         (begin_momentum if isinstance(parameter, geoopt.ManifoldTensor) else begin_adam)(parameter, state)
@@ -117,6 +118,7 @@ def steepest_direction(manifold: FrameManifold, points: Tensor, vectors: Tensor,
     if manifold.is_quotient or rows == columns:
         # The sign of a horizontal Z is horizontal, and that of XΩ with a skew Ω is X times a skew matrix: tangent.
         dual_steps = 0
+    vectors = unit_scaled(vectors)
     size = torch.linalg.matrix_norm(vectors, keepdim=True) / columns**0.5
     shifted = vectors
     direction = matrix_sign(shifted)

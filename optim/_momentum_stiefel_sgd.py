@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ._frame_optimizer import FrameOptimizer
 from ._plain_steps import step_sgd
-from ._riemannian_optimizer import Parameters, require_nonnegative
+from ._riemannian_optimizer import Parameters
 from ._stiefel_momentum import advance, outside, split_gradient
 
 
@@ -64,9 +64,6 @@ class MomentumStiefelSGD(FrameOptimizer):
             "error_if_nonfinite": error_if_nonfinite,
         }
         super().__init__(params, defaults)
-
-    def _require_valid(self, group: dict[str, Any]) -> None:
-        require_nonnegative(**{name: group[name] for name in ("lr", "momentum", "weight_decay")})
 
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
         if isinstance(parameter, geoopt.ManifoldTensor):

@@ -8,13 +8,17 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import haar_frame, identity_like, newton_schulz_polish
+from ..manifolds import haar_frame, identity_like, newton_schulz_polish, require_choice, require_integer
 from ._frame_optimizer import FrameOptimizer
+from ._magnitudes import shortened
 from ._plain_steps import step_sgd
-from ._riemannian_optimizer import Parameters, require_nonnegative
+from ._riemannian_optimizer import Parameters
 
 # Steps after which rounding is taken out of all rows.
 _POLISH_EVERY: Final = 20
+# Frobenius norm of ¼ηΩ beyond which a step is cut down, for a turn of 2·arctan 4 = 152° if it is in one plane: longer
+# ones would only add the rounding of an ill-conditioned system.
+_LONGEST: Final = 4.0
 # Knuth's multiplier: neighbouring seeds and steps are to begin unrelated streams.
 _MIX: Final = 6364136223846793005
 
@@ -84,11 +88,8 @@ class RandomSubmanifoldDescent(FrameOptimizer):
                 state["step"] = state["step"].cpu()
 
     def _require_valid(self, group: dict[str, Any]) -> None:
-        require_nonnegative(**{name: group[name] for name in ("lr", "weight_decay")})
-        if group["size"] < 2:
-            raise ValueError(f"size must be at least 2, got {group['size']}; a single row cannot turn")
-        if group["sampling"] not in ("permutation", "haar"):
-            raise ValueError(f"sampling must be 'permutation' or 'haar', got {group['sampling']!r}")
+        require_integer("size", group["size"], least=2)  # a single row cannot turn
+        require_choice("sampling", group["sampling"], ("permutation", "haar"))
 
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
         if isinstance(parameter, geoopt.ManifoldTensor):
@@ -130,7 +131,7 @@ class RandomSubmanifoldDescent(FrameOptimizer):
 def _turn(part: Tensor, gradient: Tensor, rate: float | Tensor) -> Tensor:
     """Return YPX for ``(..., r, p)`` rows PX and PG."""
     ambient = gradient @ part.mT
-    half = (ambient - ambient.mT) * (rate / 4)
+    half = shortened((ambient - ambient.mT) * (rate / 4), _LONGEST)
     identity = identity_like(half, half.shape[-1], half.shape[-1])
     # I + a skew matrix is never singular: the check, which reads back from the device, has nothing to find.
     return torch.linalg.solve_ex(identity + half, part - half @ part)[0]

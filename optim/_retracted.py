@@ -9,8 +9,11 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import TrainMember, require_current, require_precision, without_autocast
-from ._riemannian_optimizer import Parameters, leave_out_nonfinite
+from ..manifolds import TrainMember, require_current, without_autocast
+from ._kinds import Kinds
+from ._magnitudes import largest_entry, limit_, longest_step
+from ._options import require_parameter
+from ._riemannian_optimizer import Parameters
 
 
 @final
@@ -124,7 +127,7 @@ class Retracted(torch.optim.Optimizer):
         try:
             for (manifold, members), points, gradients in zip(stacks, starts, euclidean, strict=True):
                 stacked = torch.stack([gradient for gradient in gradients if gradient is not None])
-                leave_out_nonfinite(stacked)
+                limit_(stacked, largest_entry(stacked.dtype))
                 with without_autocast(points):
                     tangent = manifold.egrad2rgrad(points, stacked)
                 for parameter, gradient in zip(members, tangent, strict=True):
@@ -136,13 +139,16 @@ class Retracted(torch.optim.Optimizer):
                     parameter.grad = kept
         for (manifold, members), points in zip(stacks, starts, strict=True):
             with without_autocast(points):
-                change = manifold.proju(points, torch.stack(list(members)) - points)
+                # A step of the optimizer that overflowed counts as none, and a retraction cuts down the longest.
+                change = torch.stack(list(members)) - points
+                limit_(change, longest_step(change.dtype))
+                change = manifold.proju(points, change)
                 torch._foreach_copy_(list(members), list(manifold.retr(points, change).unbind()))
         return loss
 
     def _collect(self) -> list[tuple[geoopt.Manifold, list[Tensor]]]:
         """Return the manifold parameters that have a gradient, by manifold, shape, dtype and device."""
-        stacks: dict[object, tuple[geoopt.Manifold, list[Tensor]]] = {}
+        present: list[Tensor] = []
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -153,15 +159,15 @@ class Retracted(torch.optim.Optimizer):
                             f"Retracted takes dense gradients for manifold parameters, got a sparse one of shape "
                             f"{tuple(parameter.shape)}; build the layer with sparse=False"
                         )
-                    key = (parameter.manifold, parameter.shape, parameter.dtype, parameter.device)
-                    stacks.setdefault(key, (parameter.manifold, []))[1].append(parameter)
-        return list(stacks.values())
+                    present.append(parameter)
+        _, batches = Kinds().sort(present)
+        return [(batch.manifold, [parameter for (parameter,) in batch.members]) for batch in batches]
 
     @staticmethod
     def _require_parameters(parameters: Iterable[Tensor]) -> None:
         for parameter in parameters:
             if isinstance(parameter, geoopt.ManifoldTensor):
-                require_precision(parameter.dtype, "manifold parameters")
+                require_parameter(parameter)
                 if isinstance(parameter.manifold, TrainMember):
                     raise TypeError(
                         "Retracted moves one parameter at a time, and metric='embedded' belongs to all parameters of a "

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..manifolds import FrameManifold, Stiefel, identity_like, newton_schulz_polish
+from ._magnitudes import shortened
 
 
 def split_gradient(manifold: FrameManifold, points: Tensor, gradients: Tensor) -> Tensor:
@@ -18,6 +19,11 @@ def split_gradient(manifold: FrameManifold, points: Tensor, gradients: Tensor) -
         return torch.zeros_like(inside)
     skew = inside - inside.mT
     return skew / 2 if isinstance(manifold, Stiefel) and manifold.metric == "euclidean" else skew
+
+
+def longest_turn(dtype: torch.dtype) -> float:
+    """Return the norm beyond which Y and V are cut down, u^(−1/4): 54 in float32."""
+    return float(torch.finfo(dtype).eps ** -0.25)
 
 
 def outside(points: Tensor, vectors: Tensor) -> Tensor:
@@ -33,7 +39,9 @@ def advance(
     The motion along V (both with h = 1) is the polar retraction (X + V)S, S = (I + VᵀV)^(−½), and K goes along under
     the rotation of Rⁿ that makes it, K − (XS + VB)VᵀK with B = S²(I + S)⁻¹: XᵀK = 0 and KᵀK are kept. For K = V this
     is (V − XVᵀV)S. The turn is the Cayley transform of Y. Under the Euclidean metric the geodesic has V' = −VY beside
-    X' = XY, so K turns back by the same rotation; under the canonical metric it has not, and K stays.
+    X' = XY, so K turns back by the same rotation; under the canonical metric it has not, and K stays. Y and V longer
+    than u^(−1/4) of the unit roundoff, 54 in float32, are cut down: they are turns of 178° already, and a step further
+    would cost the frame its digits.
 
     Args:
         manifold: Stiefel or Grassmann.
@@ -42,6 +50,7 @@ def advance(
         motion: V of shape ``(..., n, p)``, XᵀV = 0.
         momentum: K of the same shape, XᵀK = 0.
     """
+    turn, motion = (shortened(part, longest_turn(points.dtype)) for part in (turn, motion))
     identity = identity_like(turn, turn.shape[-1], turn.shape[-1])
     # I minus a skew matrix is never singular: the check, which reads back from the device, has nothing to find.
     rotation = torch.linalg.solve_ex(identity - turn / 2, identity + turn / 2)[0]
@@ -50,8 +59,8 @@ def advance(
         motion, momentum = motion @ rotation.mT, momentum @ rotation.mT
     moved = points + motion
     eigenvalues, eigenvectors = torch.linalg.eigh(moved.mT @ moved)
-    # The eigenvalues of I + VᵀV are at least 1; rounding of a long step may push them below.
-    cosines = eigenvalues.clamp(min=1.0).rsqrt().unsqueeze(-2)
+    # The eigenvalues of I + VᵀV are at least 1, but for what rounding leaves of XᵀV.
+    cosines = eigenvalues.clamp(min=0.25).rsqrt().unsqueeze(-2)
     root = (eigenvectors * cosines) @ eigenvectors.mT
     bend = (eigenvectors * (cosines.square() / (1 + cosines))) @ eigenvectors.mT
     along = motion.mT @ momentum

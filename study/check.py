@@ -1,17 +1,15 @@
-"""The command `sttp check`: the geometry of all manifolds of this package, of a user's own, and of geoopt's Stiefel."""
+"""What `sttp check` does: the geometry of all manifolds of this package, of a user's own, and of geoopt's Stiefel."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import fnmatch
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Final, final
+from typing import Final
 
 import torch
-import typer
 
 from ..manifolds.checks import CheckResult, Finding, Verdict
 from .check_entries import Entry, entries, own_entries
@@ -30,50 +28,42 @@ COLUMNS: Final = {
 }
 
 
-@final
-class Precision(enum.StrEnum):
-    """The precisions that the checks know."""
+def print_checks(
+    names: Iterable[str],
+    dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
+    as_json: bool = False,
+    plot: Path | None = None,
+    shape: str | None = None,
+) -> bool:
+    """Print what the checks of some rows find, and return whether all passed that are not there to compare with.
 
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
+    Args:
+        names: names or patterns of rows, or ``package.module:object`` for what the user brings; all of ours where there
+            are none.
+        dtype: precision.
+        device: where tensors are.
+        as_json: print JSON.
+        plot: a folder for plots.
+        shape: of the points of a user's manifolds, such as ``"5x5"``.
 
-
-def check_command(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="NAME",
-            help="Manifolds to check, as names or patterns, 'grassmann-*', or your own manifold, retraction or "
-            "geometry, as package.module:Class. All of this package's by default.",
-        ),
-    ] = None,
-    dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.FLOAT64,
-    device: Annotated[str, typer.Option(help="Device, such as cpu or cuda.")] = "cpu",
-    shape: Annotated[
-        str | None, typer.Option(metavar="NxP", help="Shape of the points of manifolds of your own, such as 5x5.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw the log-log plots and errors of each manifold to here.")
-    ] = None,
-) -> None:
-    """Check the geometry of every manifold, metric, retraction and transport, beside geoopt's Stiefel manifolds.
-
-    Exits with 1 if one of this package's fails, or of your own.
+    Raises:
+        ValueError: a name matches nothing or cannot be imported, the device is not there, the shape is none, or the
+            folder of the plots cannot be made.
     """
-    own = [name for name in names or () if ":" in name]
-    ours = [name for name in names or () if name not in own]
+    names = tuple(names)
+    own = [name for name in names if ":" in name]
+    ours = [name for name in names if name not in own]
     chosen = select(ours, entries()) if ours or not own else []
-    points = None if shape is None else _shape(shape)
-    if points is not None and not own:
+    if shape is not None and not own:
         raise ValueError(
             f"--shape is for manifolds of your own, got {shape!r} and no package.module:Class; leave it out"
         )
+    points = None if shape is None else _shape(shape)
     chosen += [entry for name in own for entry in own_entries(name, points)]
-    precision = {Precision.FLOAT32: torch.float32, Precision.FLOAT64: torch.float64}[dtype]
     _require_device(device)
     with _one_thread():
-        found = [(entry, entry.check(precision, device)) for entry in chosen]
+        found = [(entry, entry.check(dtype, device)) for entry in chosen]
     passed = all(result.passed for entry, results in found if entry.is_ours or entry.is_own for result in results)
     if plot is not None:
         _draw(found, plot)
@@ -83,11 +73,11 @@ def check_command(
             | {"checks": [result.to_dict() for result in results]}
             for entry, results in found
         ]
-        typer.echo(json.dumps({"dtype": str(dtype), "device": device, "passed": passed, "manifolds": rows}, indent=2))
+        precision = str(dtype).removeprefix("torch.")
+        print(json.dumps({"dtype": precision, "device": device, "passed": passed, "manifolds": rows}, indent=2))
     else:
-        _print(found, f"{dtype} on {device}")
-    if not passed:
-        raise typer.Exit(1)
+        _print(found, f"{str(dtype).removeprefix('torch.')} on {device}")
+    return passed
 
 
 def select(names: Iterable[str], rows: tuple[Entry, ...]) -> list[Entry]:

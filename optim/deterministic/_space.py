@@ -9,7 +9,8 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ...manifolds import EmbeddedTrain, FrameManifold, TrainMember, require_current, require_precision
+from ...manifolds import EmbeddedTrain, FrameManifold, require_current, require_precision
+from .._kinds import Kinds
 from ._blocks import Block, EuclideanBlock, FrameBlock, ManifoldBlock, TrainBlock
 
 
@@ -155,33 +156,23 @@ def _require_valid(parameters: list[Tensor]) -> None:
 
 def _blocks(parameters: list[Tensor]) -> list[tuple[Block, list[int]]]:
     """Return blocks, each with the indices of its parameters."""
-    plain: list[int] = []
-    stacks: dict[object, list[int]] = {}
-    trains: dict[EmbeddedTrain, list[int]] = {}
-    manifolds: list[Any] = [getattr(parameter, "manifold", None) for parameter in parameters]
-    for index, (parameter, manifold) in enumerate(zip(parameters, manifolds, strict=True)):
-        if isinstance(manifold, TrainMember):
-            trains.setdefault(manifold.whole, []).append(index)
-        elif manifold is None or isinstance(manifold, geoopt.Euclidean):
-            plain.append(index)
-        else:
-            # geoopt's own manifolds compare by identity: two objects of one kind make two blocks.
-            stacks.setdefault((manifold, parameter.shape), []).append(index)
+    place = {id(parameter): index for index, parameter in enumerate(parameters)}
+    plain, batches = Kinds().sort(parameters)
+    # geoopt's own manifolds compare by identity: two objects of one kind make two blocks.
+    stacks = [batch for batch in batches if not isinstance(batch.manifold, EmbeddedTrain | geoopt.Euclidean)]
+    flat = [batch for batch in batches if isinstance(batch.manifold, geoopt.Euclidean)]
+    trains = [batch for batch in batches if isinstance(batch.manifold, EmbeddedTrain)]
+    euclidean = sorted(place[id(p)] for p in (*plain, *(p for batch in flat for (p,) in batch.members)))
     result: list[tuple[Block, list[int]]] = []
-    if plain:
-        result.append((EuclideanBlock([parameters[index].shape for index in plain]), plain))
-    for indices in stacks.values():
-        manifold, shape = manifolds[indices[0]], parameters[indices[0]].shape
-        kind = FrameBlock if isinstance(manifold, FrameManifold) else ManifoldBlock
-        result.append((kind(manifold, shape, len(indices)), indices))
-    for whole, indices in trains.items():
-        indices.sort(key=lambda index: manifolds[index].position)
-        if len(indices) != len(whole.shapes):
-            raise ValueError(
-                f"metric='embedded' takes the {len(whole.shapes)} parameters of a weight together, got {len(indices)} "
-                f"of them in parameters; give all, or use metric='euclidean'"
-            )
-        result.append((TrainBlock(whole), indices))
+    if euclidean:
+        result.append((EuclideanBlock([parameters[index].shape for index in euclidean]), euclidean))
+    for batch in stacks:
+        indices = [place[id(parameter)] for (parameter,) in batch.members]
+        kind = FrameBlock if isinstance(batch.manifold, FrameManifold) else ManifoldBlock
+        result.append((kind(batch.manifold, parameters[indices[0]].shape, len(indices)), indices))
+    for member in (member for batch in trains for member in batch.members):
+        whole = member[0].manifold.whole  # type: ignore[attr-defined]
+        result.append((TrainBlock(whole), [place[id(parameter)] for parameter in member]))
     return result
 
 
