@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -123,8 +124,7 @@ def refuse_infeasible(
                 f"load without assign"
             )
         if can_carry_manifold(frame) and incoming.shape == frame.shape and not incoming.is_meta:
-            # NaN counts as the worst, which max alone would not see.
-            worst = max(worst, float(_error(manifold, incoming).nan_to_num(nan=torch.inf)))
+            worst = max(worst, error_of(manifold, incoming))
     if worst > TOLERANCE and weight.refuses_infeasible:
         errors.append(
             f"layer {layer!r} has frames off their manifold, ‖XᵀX − I‖_F = {worst:.2g} > {TOLERANCE:g}, by an edit, a "
@@ -132,9 +132,14 @@ def refuse_infeasible(
         )
 
 
-def _error(manifold: geoopt.Manifold, point: Tensor) -> Tensor:
-    """Return ‖XᵀX − I‖_F of a frame, and the distance to the nearest point of a manifold of another kind."""
+def error_of(manifold: geoopt.Manifold, point: Tensor) -> float:
+    """Return ‖XᵀX − I‖_F of a frame, and the distance to the nearest point of a manifold of another kind.
+
+    It is infinite where entries are no numbers.
+    """
+    if not point.isfinite().all():
+        return math.inf
     if isinstance(manifold, FrameManifold | geoopt.Stiefel):
-        return orthogonality_error(point)
+        return float(orthogonality_error(point))
     exact = point.detach().to(torch.float64)
-    return torch.linalg.vector_norm(manifold.projx(exact) - exact)
+    return float(torch.linalg.vector_norm(manifold.projx(exact) - exact))
