@@ -83,6 +83,7 @@ class Retracted(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copied or unpickled optimizer, whose groups and state are those of the one within."""
         self.__dict__.update(state)
+        self._kinds = Kinds()
         inner = self.optimizer
         super().__setstate__({"defaults": inner.defaults, "param_groups": inner.param_groups, "state": inner.state})
 
@@ -151,7 +152,7 @@ class Retracted(torch.optim.Optimizer):
         for (manifold, members), points in zip(stacks, starts, strict=True):
             with without_autocast(points):
                 # A step of the optimizer that overflowed counts as none, and a retraction cuts down the longest.
-                change = torch.stack(list(members)) - points
+                change = torch.stack(list(members)).sub_(points)
                 limit_(change, longest_step(change.dtype))
                 change = manifold.proju(points, change)
                 torch._foreach_copy_(list(members), list(manifold.retr(points, change).unbind()))
@@ -171,7 +172,7 @@ class Retracted(torch.optim.Optimizer):
                             f"{tuple(parameter.shape)}; build the layer with sparse=False"
                         )
                     present.append(parameter)
-        _, batches = Kinds().sort(present)
+        _, batches = self._kinds.sort(present)
         return [(batch.manifold, [parameter for (parameter,) in batch.members]) for batch in batches]
 
     @staticmethod
