@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..manifolds import SpectralTensorTrain, require_instance, require_number
-from ._candidates import Candidate, patterns_of, require_candidates, require_network
+from ._candidates import Candidate, patterns_of, require_candidates
 from ._feasibility import require_feasible
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer
-from ._spectral_weight import SpectralWeight, spectral_weights
+from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 
 
 @final
@@ -87,7 +87,10 @@ class CompressionReport:
             "dense": self.dense,
             "kept": self.kept,
             "layers": [asdict(layer) for layer in self.layers],
-            "left_dense": [asdict(tensor) for tensor in self.left_dense],
+            "left_dense": [
+                {"name": tensor.name, "shape": tensor.shape and list(tensor.shape), "numel": tensor.numel}
+                for tensor in self.left_dense
+            ],
         }
 
     def __str__(self) -> str:

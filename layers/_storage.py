@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import json
+import math
 import os
 import warnings
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from typing import Any, Final, Self, cast, final
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as tensors_of
-from safetensors.torch import save_model
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ..manifolds import (
@@ -30,6 +30,7 @@ from ._candidates import Candidate, candidates_named
 from ._conversion import replace_layers
 from ._evaluation import attach
 from ._feasibility import require_feasible
+from ._outline import outline_of
 from ._plan import Forward, require_forward
 from ._repair import repair as project_frames
 from ._spectral_layer import SpectralLayer
@@ -69,18 +70,18 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
     }
     if not layers:
         raise ValueError(f"network has no spectral layer to save: {type(network).__name__} is dense; use torch.save")
+    tensors = _separate_tensors(network)
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"format": FORMAT, "layers": layers}, indent=1)
-    write_atomically(folder / TENSORS, lambda path: save_model(network, str(path), {DESCRIPTION: text}))
+    write_atomically(folder / TENSORS, lambda path: save_file(tensors, path, {DESCRIPTION: text}))
     write_atomically(folder / DESCRIPTION, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool = False) -> nn.Module:
     """Rebuild a saved network from the plain one, in place: its layers are replaced and all tensors read.
 
-    Nothing is changed before everything is read and checked: the same is done first to an outline of the network that
-    has no memory of its own.
+    Nothing is changed before everything is read and checked: all is done to an outline of the network first.
 
     Args:
         network: the network as it was before :func:`~sttp.layers.reparameterize`, with any weights.
@@ -99,9 +100,7 @@ def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool 
     require_instance("directory", directory, str | os.PathLike, "a path")  # type: ignore[arg-type]
     require_flag("repair", repair)
     saved = _Saved.read(Path(directory))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r".*copying from a non-meta parameter", UserWarning)
-        saved.fill(_outline(network), repair)
+    saved.rehearse(network, repair)
     network = saved.fill(network, repair)
     attach(network)
     if repair:
@@ -132,12 +131,11 @@ class _Layer:
 @final
 @dataclass(frozen=True)
 class _Saved:
-    """What a folder holds: layers by name, tensors, and the names of those that another one stands for."""
+    """What a folder holds: layers and tensors, by name."""
 
     folder: Path
     layers: dict[str, _Layer]
     tensors: dict[str, Tensor]
-    aliases: dict[str, str]
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -153,7 +151,7 @@ class _Saved:
             size = int.from_bytes(data[:_LENGTH], "little")
             about = json.loads(data[_LENGTH : _LENGTH + size]).get("__metadata__") or {}
             # What the tensors say of themselves counts: see save.
-            text = about.pop(DESCRIPTION, None) or (folder / DESCRIPTION).read_text(encoding="utf-8")
+            text = about.get(DESCRIPTION) or (folder / DESCRIPTION).read_text(encoding="utf-8")
             description = json.loads(text)
             if description["format"] != FORMAT:
                 raise ValueError(f"format {description['format']!r}, where this version reads {FORMAT}")
@@ -174,31 +172,63 @@ class _Saved:
                 f"directory={str(folder)!r} has no description of a network in {DESCRIPTION}, or no tensors in "
                 f"{TENSORS} ({type(error).__name__}: {error}); pass a folder that save() wrote"
             ) from None
-        return cls(folder, layers, tensors, {name: kept for name, kept in about.items() if kept in tensors})
+        return cls(folder, layers, tensors)
 
-    def fill(self, network: nn.Module, repair: bool) -> nn.Module:
+    def rehearse(self, network: nn.Module, repair: bool) -> None:
+        """Do to an outline of a network what :meth:`fill` does to the network, and look at what comes of it.
+
+        Raises:
+            ValueError: something does not fit, or the spectral weights are none.
+        """
+        with warnings.catch_warnings():  # an outline takes no values
+            warnings.filterwarnings("ignore", r".*copying from a non-meta parameter", UserWarning)
+            outline = self.fill(outline_of(network), repair, "cpu")
+        for layer, weight in spectral_weights(outline).items():
+            for name, tensor in weight.state_dict().items():
+                if not tensor.isfinite().all():
+                    raise self._misfit(f"layer {layer!r} has entries in {name!r} that are NaN or infinite")
+                if name.startswith("signs_") and not (tensor.abs() == 1).all():
+                    raise self._misfit(f"layer {layer!r} has entries in {name!r} that are neither 1 nor -1")
+        if repair:
+            project_frames(outline)
+
+    def fill(self, network: nn.Module, repair: bool, device: str | None = None) -> nn.Module:
         """Replace a plain network's layers and read all tensors; return the network.
+
+        Args:
+            network: the network.
+            repair: take frames that are off their manifold.
+            device: where spectral weights lie, by default where the weights there are do.
 
         Raises:
             ValueError: something does not fit.
         """
         for layer, candidate in self._candidates(network).values():
-            weight = SpectralWeight(layer.manifold, candidate.shape, candidate.weight.dtype, candidate.weight.device)
+            dense = candidate.weight
+            weight = SpectralWeight(layer.manifold, candidate.shape, dense.dtype, device or dense.device)
             weight.fit_error = layer.fit_error
             weight.refuses_infeasible = not repair
-            weight.requires_grad_(candidate.weight.requires_grad)
+            weight.requires_grad_(dense.requires_grad)
             network = replace_layers(network, candidate, weight, layer.forward)
+        tensors = network.state_dict(keep_vars=True)
+        for name, tensor in self.tensors.items():
+            if name in tensors and _kind(tensor) != _kind(tensors[name]):
+                raise self._misfit(f"{name!r} has dtype {tensor.dtype}, and the network's {tensors[name].dtype}")
         try:
             found = network.load_state_dict(self.tensors, strict=False)
-            missing = [name for name in found.missing_keys if not self._is_alias(network, name)]
+            read = {id(tensor) for name, tensor in tensors.items() if name not in found.missing_keys}
+            missing = [name for name in found.missing_keys if id(tensors.get(name)) not in read]  # under no other name
             if missing or found.unexpected_keys:
                 raise RuntimeError(f"missing tensors {missing}, unexpected tensors {list(found.unexpected_keys)}")
         except (RuntimeError, TypeError) as error:
-            raise ValueError(f"network does not fit {str(self.folder / TENSORS)!r}: {error}") from None
+            raise self._misfit(str(error)) from None
         finally:
             for weight in spectral_weights(network).values():
                 weight.refuses_infeasible = True
         return network
+
+    def _misfit(self, reason: str) -> ValueError:
+        return ValueError(f"network does not fit {str(self.folder / TENSORS)!r}: {reason}")
 
     def _candidates(self, network: nn.Module) -> dict[str, tuple[_Layer, Candidate]]:
         """Return for each saved layer what it says, and the network's layers in its place."""
@@ -215,25 +245,37 @@ class _Saved:
                     f"layer {name!r} has a {shape.rows} x {shape.columns} weight, the saved one "
                     f"{train.rows} x {train.columns}; pass the network it was made from"
                 )
+            entries = sum(math.prod(chart.shape) for chart in layer.manifold.charts)
+            if entries > sum(tensor.numel() for tensor in self.tensors.values()):
+                raise self._misfit(f"layer {name!r} is described with {entries} entries, more than all tensors have")
         return {name: (layer, found[name]) for name, layer in self.layers.items()}
 
-    def _is_alias(self, network: nn.Module, name: str) -> bool:
-        """Return whether a name that has no tensor is another name of one that has: the network shares it, too."""
-        kept = self.aliases.get(name)
-        if kept is None:
-            return False
-        tensors: dict[str, Tensor] = dict(network.named_parameters(remove_duplicate=False))
-        tensors |= dict(network.named_buffers(remove_duplicate=False))
-        return name in tensors and tensors[name] is tensors.get(kept)
+
+def _separate_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Return all tensors of a network, each contiguous in memory of its own and under the first of its names.
+
+    Raises:
+        ValueError: a module keeps something else than tensors, or a tensor has no values.
+    """
+    result: dict[str, Tensor] = {}
+    tensors: set[int] = set()
+    memories: set[int] = set()
+    for name, tensor in network.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, Tensor):
+            raise ValueError(f"network keeps {type(tensor).__name__} as {name!r}, and only tensors can be saved")
+        if tensor.is_meta:
+            raise ValueError(
+                f"network has no values for {name!r}, which lies on the meta device; load or initialize it"
+            )
+        if id(tensor) not in tensors:
+            tensors.add(id(tensor))
+            contiguous = tensor.detach().contiguous()
+            memory = contiguous.untyped_storage().data_ptr()
+            result[name] = contiguous.clone() if memory in memories else contiguous
+            memories.add(memory)
+    return result
 
 
-def _outline(network: nn.Module) -> nn.Module:
-    """Return a copy of a network whose parameters and buffers have shapes and no memory."""
-    memo: dict[int, Any] = {}
-    for parameter in network.parameters():
-        if type(parameter) is nn.Parameter:
-            empty = torch.empty_like(parameter, device="meta")
-            memo[id(parameter)] = nn.Parameter(empty, requires_grad=parameter.requires_grad)
-    for buffer in network.buffers():
-        memo[id(buffer)] = torch.empty_like(buffer, device="meta")
-    return copy.deepcopy(network, memo)
+def _kind(tensor: Tensor) -> tuple[bool, bool, bool]:
+    """Return what a conversion of dtypes must not change: within floating-point numbers a file may be rounded."""
+    return tensor.is_floating_point(), tensor.is_complex(), tensor.dtype == torch.bool

@@ -133,7 +133,10 @@ def require_frames(name: str, value: Any) -> None:
     """
     require_tensor(name, value)
     if value.dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"{name} must be float32 or float64, got {described(value)}; cast it")
+        raise TypeError(
+            f"{name} must be float32 or float64, got {described(value)}; cast it, and leave what is to be faster to "
+            f"torch.autocast, which casts products alone"
+        )
     if value.dim() < 2 or value.shape[-2] < value.shape[-1]:
         raise ValueError(f"{name} must have shape (..., n, p) with n >= p, got {tuple(value.shape)}; transpose it")
 

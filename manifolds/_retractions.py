@@ -112,6 +112,9 @@ class Cayley(Retraction):
     Wen and Yin 2013, Sec. 2.2: with A = [PΞ, X] and B = [X, −PΞ] the n × n inverse becomes the 2p × 2p one in
     X + A(I − ½BᵀA)⁻¹BᵀX. The map keeps XᵀX as it finds it, rounding included; the polishes bring it back to I, three
     of them also where the system's condition, which grows as ‖Ξ‖₂², has cost all but the leading digits.
+
+    ``geoopt.optim.RiemannianLineSearch`` takes the transported step for the derivative of the curve t → R_X(tΞ). It is
+    that with ``Transport.DIFFERENTIAL`` alone; the other two transports differ from it, in the canonical metric too.
     """
 
     polishes: int = 3

@@ -140,11 +140,11 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     save(network, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def full(network, path, metadata=None):
+    def full(tensors, path, metadata=None):
         Path(path).write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(storage, "save_model", full)
+    monkeypatch.setattr(storage, "save_file", full)
     with pytest.raises(OSError, match="No space left"):
         save(built(seed=1), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
