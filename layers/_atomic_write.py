@@ -20,8 +20,8 @@ if sys.platform != "win32":
 # A full disk, a full quota, the largest file that the process or the disk allows; and a disk that fails.
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OF_THE_DISK: Final = (*_NO_ROOM, errno.EIO)
-# How safetensors, whose errors are of a class of its own, ends a message about what the system refused.
-_SYSTEM_REFUSAL: Final = re.compile(r"os error (\d+)")
+# How safetensors, new and old, whose errors are of a class of its own, ends a message about what the system refused.
+_SYSTEM_REFUSAL: Final = re.compile(r"(?:os error |Os \{ code: )(\d+)")
 # How torch.save's writer says, in a plain RuntimeError, that a file did not take what it was given.
 _TORCH_REFUSAL: Final = re.compile(r"PytorchStreamWriter failed|basic_ios::clear|inline_container\.cc.*unexpected pos")
 # Bytes that do not fit beside a file that a full disk has cut off.
