@@ -14,7 +14,7 @@ from torch.nn.utils import skip_init
 
 from ._linear import Linear
 from ._specification import Specification
-from ._spectral_layer import MODULE_STATE, require_spec, share_hooks, template_of
+from ._spectral_layer import MODULE_STATE, naming_arguments, require_spec, share_hooks
 
 _BIASES: Final = ("in_proj_bias", "bias_k", "bias_v")
 _JOINT: Final = "in_proj"
@@ -89,10 +89,10 @@ class MultiheadAttention(nn.Module):
     ) -> None:
         super().__init__()
         require_spec(spec, generator)
-        template = cast(nn.MultiheadAttention, template_of(self.namesake, args, kwargs))
-        self._adopt(template, spec.attention == "joint")
-        for name, layer in list(self.named_children()):
-            setattr(self, name, Linear.fresh(layer, spec, generator))
+        with naming_arguments(self.namesake, args, kwargs):
+            self._adopt(self.namesake(*args, **kwargs), spec.attention == "joint")
+            for name, layer in list(self.named_children()):
+                setattr(self, name, Linear.fresh(layer, spec, generator))
 
     @classmethod
     def of(cls, attention: nn.MultiheadAttention, joint: bool) -> MultiheadAttention:

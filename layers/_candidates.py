@@ -16,6 +16,7 @@ from ._embedding import Embedding
 from ._linear import Linear
 from ._specification import ATTENTION, Attention, Specification
 from ._spectral_layer import SpectralLayer
+from ._spectral_weight import require_network
 from ._weight_shape import WeightShape
 
 # The layers that have one weight. nn.MultiheadAttention, which has more, becomes MultiheadAttention, and
@@ -186,15 +187,6 @@ def patterns_of(skip: Iterable[str]) -> tuple[str, ...]:
     for pattern in patterns:
         require_instance("each pattern of skip", pattern, str, cure)
     return patterns
-
-
-def require_network(network: object) -> None:
-    """Refuse what is no network.
-
-    Raises:
-        TypeError: it is no module.
-    """
-    require_instance("network", network, nn.Module, "a torch.nn.Module, an object and not a class")
 
 
 def _places(network: nn.Module, is_joint: Callable[[nn.Module], bool]) -> Iterator[_Place]:

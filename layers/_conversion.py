@@ -12,13 +12,13 @@ from torch import nn
 
 from ..manifolds import described, require_flag
 from ._attention import MultiheadAttention
-from ._candidates import SPECTRAL_LAYERS, Candidate, patterns_of, require_candidates, require_network
+from ._candidates import SPECTRAL_LAYERS, Candidate, patterns_of, require_candidates
 from ._evaluation import attach, detach
 from ._feasibility import require_feasible
 from ._plan import Forward
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer, require_spec, share_hooks
-from ._spectral_weight import SpectralWeight, spectral_weights
+from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 
 
 def reparameterize(
@@ -55,7 +55,7 @@ def reparameterize(
     """
     require_network(network)
     require_spec(spec, generator)
-    if init not in (None, "weights"):
+    if init is not None and not (isinstance(init, str) and init == "weights"):
         raise ValueError(
             f"init must be None for fresh frames or 'weights' for the weights there are, got {described(init)}"
         )
@@ -143,7 +143,7 @@ def dense_layer(module: SpectralLayer, weights: dict[int, nn.Parameter]) -> nn.M
     weight = layer._parameters["weight"]
     assert weight is not None
     shared = weights.setdefault(id(module.spectral), weight)
-    if torch.equal(shared, weight):
+    if shared is weight or weight.is_meta or torch.equal(shared, weight):
         layer.weight = shared
     if module.bias is not None:
         layer.bias = module.bias

@@ -26,6 +26,7 @@ from ._spectral_weight import (
     evaluate,
     evaluate_frames,
     product_of,
+    require_network,
 )
 from ._watch import watch
 
@@ -185,6 +186,7 @@ def shared_evaluation(network: nn.Module) -> Iterator[None]:
     count, through ``parameter.data``, is not seen. With gradients, the forwards of a block between two changes share
     one graph: add their losses and go backward once.
     """
+    require_network(network)
     scope = _open_scope(network, None)
     try:
         yield

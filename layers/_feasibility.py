@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 TOLERANCE: Final = 1e-4
 
 CAUSE: Final = "an optimizer that knows no manifolds, such as torch.optim.AdamW"
-CURE: Final = (
-    "sttp.layers.repair(network) projects them; then train with sttp.optim.RiemannianAdam, with "
-    "Retracted(torch.optim.AdamW, network.parameters()), or with any optimizer after sttp.layers.parametrized(network)"
+OPTIMIZERS: Final = (
+    "train with sttp.optim.RiemannianAdam, with Retracted(torch.optim.AdamW, network.parameters()), or with any "
+    "optimizer after sttp.layers.parametrized(network)"
 )
+CURE: Final = f"sttp.layers.repair(network) projects them; then {OPTIMIZERS}"
 
 
 def require_feasible(weights: Mapping[str, SpectralWeight], *, exactly: bool = False) -> None:
@@ -128,7 +129,9 @@ def refuse_infeasible(
     if worst > TOLERANCE and weight.refuses_infeasible:
         errors.append(
             f"layer {layer!r} has frames off their manifold, ‖XᵀX − I‖_F = {worst:.2g} > {TOLERANCE:g}, by an edit, a "
-            f"low precision, or training with {CAUSE}; they are loaded: {CURE}; or load another checkpoint"
+            f"low precision, or training with {CAUSE}. Load another checkpoint, or project them, by "
+            f"sttp.layers.repair(network), which has them after load_state_dict, or by load(..., repair=True) from a "
+            f"folder; then {OPTIMIZERS}"
         )
 
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from ..manifolds import Householder, SpectralTensorTrain, mark_replaced
 from ._feasibility import require_feasible
-from ._spectral_weight import SpectralWeight, spectral_weights
+from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 
 
 def parametrized(network: nn.Module) -> nn.Module:
@@ -25,8 +25,10 @@ def parametrized(network: nn.Module) -> nn.Module:
         The network.
 
     Raises:
+        TypeError: the network is no module.
         ValueError: the network has no spectral layer, or frames off their manifold.
     """
+    require_network(network)
     weights = spectral_weights(network)
     if not weights:
         raise ValueError(f"network has no spectral layer: {type(network).__name__} is dense; reparameterize it first")
@@ -50,7 +52,8 @@ def _householder(weight: SpectralWeight) -> SpectralWeight:
     target = SpectralTensorTrain(source.shape, Householder(redundant=source.geometry.redundant), source.spectrum)
     reference = weight.coordinates[0]
     result = SpectralWeight(target, weight.weight_shape, reference.dtype, reference.device)
-    result.set_point(source.convert(point.to(torch.float64), target))
+    if not reference.is_meta:
+        result.set_point(source.convert(point.to(torch.float64), target))
     result.fit_error = weight.fit_error
     for new, old in zip(result.ordered_parameters(), weight.ordered_parameters(), strict=True):
         new.requires_grad_(old.requires_grad)

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..manifolds import SpectralTensorTrain, require_instance, require_number
-from ._candidates import Candidate, patterns_of, require_candidates, require_network
+from ._candidates import Candidate, patterns_of, require_candidates
 from ._feasibility import require_feasible
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer
-from ._spectral_weight import SpectralWeight, spectral_weights
+from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 
 
 @final
@@ -88,7 +88,7 @@ class CompressionReport:
             "kept": self.kept,
             "layers": [asdict(layer) for layer in self.layers],
             "left_dense": [
-                asdict(tensor) | {"shape": None if tensor.shape is None else list(tensor.shape)}
+                {"name": tensor.name, "shape": tensor.shape and list(tensor.shape), "numel": tensor.numel}
                 for tensor in self.left_dense
             ],
         }

@@ -5,12 +5,15 @@ from __future__ import annotations
 import abc
 import inspect
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar, Final, Self
 
 import torch
 from torch import Tensor, nn
 
-from ..manifolds import described, require_instance, require_integer
+from ..manifolds import described, require_instance, require_integer, require_tensor
+from ._computed_weight import ComputedWeight, computed
 from ._evaluation_scope import evaluator_of
 from ._plan import Forward, Plan, Route
 from ._specification import Specification
@@ -72,8 +75,9 @@ class SpectralLayer(nn.Module):
     ) -> None:
         super().__init__()
         require_spec(spec, generator)
-        template = template_of(self.namesake, args, kwargs)
-        self._adopt(template, _fresh_weight(template, spec, generator), spec.forward)
+        with naming_arguments(self.namesake, args, kwargs):
+            template = self.namesake(*args, **kwargs)
+            self._adopt(template, _fresh_weight(template, spec, generator), spec.forward)
 
     @classmethod
     def of(cls, layer: nn.Module, spectral: SpectralWeight, forward: Forward = "auto") -> Self:
@@ -94,7 +98,7 @@ class SpectralLayer(nn.Module):
         nn.Module.__init__(layer)
         layer.__dict__.update(self._own_attributes())
         layer.weight = nn.Parameter(
-            self.weight.detach().clone(), requires_grad=self.spectral.coordinates[0].requires_grad
+            self._weight().detach().clone(), requires_grad=self.spectral.coordinates[0].requires_grad
         )
         bias = self.bias
         layer.register_parameter(
@@ -104,8 +108,41 @@ class SpectralLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """W in the shape of torch's weight, differentiable."""
+        """W in the shape of torch's weight, differentiable. It refuses to be written to.
+
+        A tensor that is assigned is fitted, as by :meth:`SpectralWeight.fit`, with a warning where the spectrum cannot
+        hold its scale; nothing keeps the tensor itself.
+        """
+        return computed(self._weight())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight":  # nn.Module would take a parameter for one that is to be registered
+            self._fit(value)
+        else:
+            super().__setattr__(name, value)
+
+    def _weight(self) -> Tensor:
+        """Return W as the forward takes it."""
         return self.spectral.weight()
+
+    def _fit(self, weight: Any) -> None:
+        require_tensor("weight", weight)
+        if isinstance(weight, ComputedWeight):
+            raise ValueError(
+                "weight is that of a spectral layer: to share it, assign layer.spectral = other.spectral; to fit it, "
+                "assign layer.weight = other.weight.detach()"
+            )
+        shape = self.spectral.weight_shape.shape
+        if weight.shape != shape:
+            raise ValueError(f"weight must have shape {shape}, got {tuple(weight.shape)}; reshape it")
+        scale = float(self.spectral.fit(weight).scale)
+        if scale != 1:
+            warnings.warn(
+                f"the spectrum {type(self.spectral.manifold.spectrum).__name__} cannot hold the scale {scale:.4g} of "
+                f"the weight, which is dropped; spectrum=Free() would keep it",
+                UserWarning,
+                stacklevel=3,
+            )
 
     @abc.abstractmethod
     def forward(self, input: Tensor) -> Tensor:
@@ -166,23 +203,26 @@ def require_spec(spec: object, generator: object) -> None:
         require_instance("generator", generator, torch.Generator, "a torch.Generator, or None for torch's global one")
 
 
-def template_of(namesake: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> nn.Module:
-    """Return a torch.nn layer made of its own arguments.
+@contextmanager
+def naming_arguments(namesake: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
+    """Tell in each refusal of a block which arguments of a torch.nn layer it is about: torch itself often does not.
 
     Raises:
         TypeError: an argument is missing, unknown or of a wrong type.
-        ValueError: torch refuses the arguments in another way.
+        ValueError: the block refuses the arguments in another way.
     """
     given = inspect.signature(namesake).bind(*args, **kwargs).arguments
     for name, value in given.items():
         if name in _SIZES and value is not None:
             require_integer(name, value, least=1)
     try:
-        return namesake(*args, **kwargs)
-    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, ValueError, RuntimeError, AssertionError, IndexError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         listed = ", ".join(f"{name}={described(value)}" for name, value in given.items())
-        raise kind(f"torch refuses {listed} for {namesake.__name__}: {error}") from error
+        raise kind(f"{namesake.__name__} with {listed} is refused: {error}") from error
 
 
 def _fresh_weight(layer: nn.Module, spec: Specification, generator: torch.Generator | None) -> SpectralWeight:

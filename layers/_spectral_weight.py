@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self, cast, final
+from typing import Any, Final, NamedTuple, Self, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from ..manifolds import (
     MatrixFit,
     SpectralTensorTrain,
     TrainPoint,
+    described,
     frames_of_charts,
     left_factor_rows,
     mark_current,
@@ -19,6 +20,7 @@ from ..manifolds import (
     merge_frames,
     orthogonality_error,
     parameter_manifolds,
+    require_instance,
     require_precision,
     train_product,
     without_autocast,
@@ -30,6 +32,9 @@ from ._manifold_parameters import has_lost_manifold, manifold_parameter, restore
 from ._plan import Route
 from ._watch import watch
 from ._weight_shape import WeightShape
+
+# Versions of torch without this function give no way to ask.
+_is_exporting: Final[Callable[[], bool]] = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 class Factors(NamedTuple):
@@ -74,8 +79,12 @@ class SpectralWeight(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
+        require_instance("manifold", manifold, SpectralTensorTrain, "a SpectralTensorTrain")
+        require_instance("weight_shape", weight_shape, WeightShape, "a WeightShape")
         dtype = torch.get_default_dtype() if dtype is None else dtype
-        require_precision(dtype, "the frames of a spectral weight")
+        require_instance("dtype", dtype, torch.dtype, "torch.float32 or torch.float64")
+        require_device(device)
+        require_precision(dtype, "dtype, that of the frames of a spectral weight,")
         self.manifold = manifold
         self.weight_shape = weight_shape
         self.fit_error: float | None = None
@@ -198,6 +207,8 @@ class SpectralWeight(nn.Module):
             RuntimeError: a tool or an assignment put something else in the place of a manifold parameter.
         """
         parameters = self.ordered_parameters()
+        if _is_exporting():  # torch puts plain tensors in the place of all parameters, and trains none of them
+            return parameters
         for parameter, manifold in zip(parameters, self.parameter_manifolds, strict=False):
             # torch marks the modules whose parameters FullyShardedDataParallel has made views of a flat one.
             sharded = "_is_fsdp_managed_module" in self.__dict__
@@ -281,8 +292,39 @@ def _restore_manifolds(weight: SpectralWeight, _: object) -> None:
     weight.restore_manifolds()
 
 
+def require_device(device: object) -> None:
+    """Refuse what names no device.
+
+    Raises:
+        TypeError: it is neither a device nor a string nor None.
+        ValueError: torch knows no device of this name.
+    """
+    cure = "a torch.device, such as 'cpu' or 'cuda:0', or None"
+    if device is None:
+        return
+    require_instance("device", device, (torch.device, str), cure)
+    try:
+        torch.device(cast(str, device))
+    except RuntimeError:
+        raise ValueError(f"device must be {cure}, got {described(device)}") from None
+
+
+def require_network(network: object) -> None:
+    """Refuse what is no network.
+
+    Raises:
+        TypeError: it is no module.
+    """
+    require_instance("network", network, nn.Module, "a torch.nn.Module, an object and not a class")
+
+
 def spectral_weights(network: nn.Module) -> dict[str, SpectralWeight]:
-    """Return the spectral weights of a network by the name of the layer that owns each, shared ones once."""
+    """Return the spectral weights of a network by the name of the layer that owns each, shared ones once.
+
+    Raises:
+        TypeError: the network is no module.
+    """
+    require_network(network)
     return {
         name.rpartition(".")[0]: module
         for name, module in network.named_modules()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, final
 from weakref import ReferenceType, WeakKeyDictionary, WeakSet, ref
 
@@ -56,18 +57,20 @@ class _Watcher:
         self._look: _Look | None = None
 
     def pass_by(self, weights: Sequence[SpectralWeight]) -> None:
+        look = self._look  # which another thread may take as well: see _Look.warn
         self._remaining -= 1
         if self._remaining <= 0:
             self._remaining = _PERIOD
             self._look = _Look.at(weights)
-        elif self._look is not None and self._look.is_done():
-            look, self._look = self._look, None
+        elif look is not None and look.is_done():
+            self._look = None
             look.warn()
 
 
 # By the first of the weights, and apart from them: nothing of this is copied, saved, or keeps a network alive.
 _watchers: Final[WeakKeyDictionary[SpectralWeight, _Watcher]] = WeakKeyDictionary()
 _warned: Final[WeakSet[SpectralWeight]] = WeakSet()
+_telling: Final = Lock()
 
 
 class _Seen(NamedTuple):
@@ -120,11 +123,9 @@ class _Look:
         weights = {weight for seen in self._seen if (weight := seen.weight()) is not None}
         # Not NaN, which losses show.
         found = [pair for pair in zip(self._errors.tolist(), self._seen, strict=True) if pair[0] > pair[1].limit]
-        if not found:
-            _warned.difference_update(weights)
-            return
-        known = all(seen.weight() in _warned for _, seen in found)
-        _warned.update(weights)
+        with _telling:
+            known = all(seen.weight() in _warned for _, seen in found)
+            (_warned.update if found else _warned.difference_update)(weights)
         if known:
             return
         error, worst = max(found, key=lambda pair: pair[0])

@@ -12,7 +12,7 @@ from torch import Tensor
 from ._geodesics import Generators, geodesic, geodesic_rotation
 from ._matrices import haar_frame, identity_like, polar_factor
 from ._require import require_fitting, require_shape
-from ._retraction import Retraction, shortened
+from ._retraction import Retraction, Transport, shortened
 from ._retractions import QR
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ class FrameManifold(geoopt.Manifold):
     """
 
     ndim = 2
-    reversible = False
     is_quotient: ClassVar[bool] = False
 
     def __init__(self, retraction: Retraction | None = None) -> None:
@@ -50,6 +49,14 @@ class FrameManifold(geoopt.Manifold):
 
     def __hash__(self) -> int:
         return hash(self._key())
+
+    @property
+    def reversible(self) -> bool:
+        """Whether a step back along the transported step returns to the start: so it does by an isometric transport.
+
+        Samplers of geoopt ask for it. Steps beyond u^(−1/2), which :meth:`retr` cuts down, are excepted.
+        """
+        return self.retraction.transport is Transport.ISOMETRIC
 
     def extra_repr(self) -> str:
         """Return the retraction for the printed form."""
@@ -81,6 +88,15 @@ class FrameManifold(geoopt.Manifold):
         """Draw uniformly (Haar) distributed points of shape ``size`` = (..., n, p)."""
         shape = self._shape(size)
         return geoopt.ManifoldTensor(haar_frame(*shape, dtype=dtype, device=device, generator=generator), manifold=self)
+
+    def random_naive(
+        self,
+        *size: int | Sequence[int],
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> geoopt.ManifoldTensor:
+        """Draw as :meth:`random` does, uniformly; geoopt's Stiefel has this name for a draw that is not."""
+        return self.random(*size, dtype=dtype, device=device)
 
     def origin(
         self,

@@ -27,6 +27,9 @@ class Stiefel(FrameManifold):
     Tangent vectors at X are the Ξ with XᵀΞ + ΞᵀX = 0, stored as matrices of X's shape. Of the two metrics the
     Euclidean is ⟨Ξ, H⟩ = tr(ΞᵀH), and the canonical ⟨Ξ, H⟩ = tr(Ξᵀ(I − ½XXᵀ)H) (Edelman, Arias, Smith 1998, Eq. 2.39).
 
+    ``geoopt.Stiefel()`` is canonical, this one Euclidean unless told. geoopt's line search takes the transported step
+    for the derivative of the curve, which it is with ``Transport.DIFFERENTIAL``: see :class:`~sttp.manifolds.Cayley`.
+
     Args:
         metric: ``"euclidean"`` or ``"canonical"``.
         retraction: how :meth:`retr` moves: ``QR()`` (the default), ``Polar()``, ``Cayley()`` or ``Exponential()``.
