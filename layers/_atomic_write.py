@@ -20,7 +20,7 @@ if sys.platform != "win32":
 # A full disk, a full quota, the largest file that the process or the disk allows; and a disk that fails.
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _OF_THE_DISK: Final = (*_NO_ROOM, errno.EIO)
-# How safetensors, new and old, whose errors are of a class of its own, ends a message about what the system refused.
+# How safetensors, whose errors are of a class of its own, tells what the system refused: now, and before version 0.6.
 _SYSTEM_REFUSAL: Final = re.compile(r"(?:os error |Os \{ code: )(\d+)")
 # How torch.save's writer says, in a plain RuntimeError, that a file did not take what it was given.
 _TORCH_REFUSAL: Final = re.compile(r"PytorchStreamWriter failed|basic_ios::clear|inline_container\.cc.*unexpected pos")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -115,7 +116,8 @@ def refuse_infeasible(
     worst = 0.0
     for index, frame in enumerate(weight.coordinates):
         incoming = state_dict.get(f"{prefix}coordinates.{index}")
-        if weight.parameter_manifolds[index] is None or not isinstance(incoming, Tensor):
+        manifold = weight.parameter_manifolds[index]
+        if manifold is None or not isinstance(incoming, Tensor):
             continue
         if assign and incoming.dtype not in (torch.float32, torch.float64):
             raise TypeError(
@@ -123,9 +125,7 @@ def refuse_infeasible(
                 f"load without assign"
             )
         if can_carry_manifold(frame) and incoming.shape == frame.shape and not incoming.is_meta:
-            # NaN counts as the worst, which max alone would not see.
-            error = float(orthogonality_error(incoming).nan_to_num(nan=torch.inf))
-            worst = max(worst, error)
+            worst = max(worst, error_of(manifold, incoming))
     if worst > TOLERANCE and weight.refuses_infeasible:
         errors.append(
             f"layer {layer!r} has frames off their manifold, ‖XᵀX − I‖_F = {worst:.2g} > {TOLERANCE:g}, by an edit, a "
@@ -133,3 +133,16 @@ def refuse_infeasible(
             f"sttp.layers.repair(network), which has them after load_state_dict, or by load(..., repair=True) from a "
             f"folder; then {OPTIMIZERS}"
         )
+
+
+def error_of(manifold: geoopt.Manifold, point: Tensor) -> float:
+    """Return ‖XᵀX − I‖_F of a frame, and the distance to the nearest point of a manifold of another kind.
+
+    It is infinite where entries are no numbers.
+    """
+    if not point.isfinite().all():
+        return math.inf
+    if isinstance(manifold, FrameManifold | geoopt.Stiefel):
+        return float(orthogonality_error(point))
+    exact = point.detach().to(torch.float64)
+    return float(torch.linalg.vector_norm(manifold.projx(exact) - exact))

@@ -29,7 +29,7 @@ from ._atomic_write import write_atomically
 from ._candidates import Candidate, candidates_named
 from ._conversion import replace_layers
 from ._evaluation import attach
-from ._feasibility import require_feasible
+from ._feasibility import TOLERANCE, error_of, require_feasible
 from ._outline import outline_of
 from ._plan import Forward, require_forward
 from ._repair import repair as project_frames
@@ -101,7 +101,7 @@ def load(network: nn.Module, directory: str | os.PathLike[str], *, repair: bool 
     require_flag("repair", repair)
     saved = _Saved.read(Path(directory))
     saved.rehearse(network, repair)
-    network = saved.fill(network, repair)
+    network = saved.fill(network)
     attach(network)
     if repair:
         project_frames(network)
@@ -182,22 +182,28 @@ class _Saved:
         """
         with warnings.catch_warnings():  # an outline takes no values
             warnings.filterwarnings("ignore", r".*copying from a non-meta parameter", UserWarning)
-            outline = self.fill(outline_of(network), repair, "cpu")
+            outline = self.fill(outline_of(network), "cpu")
         for layer, weight in spectral_weights(outline).items():
             for name, tensor in weight.state_dict().items():
                 if not tensor.isfinite().all():
                     raise self._misfit(f"layer {layer!r} has entries in {name!r} that are NaN or infinite")
                 if name.startswith("signs_") and not (tensor.abs() == 1).all():
                     raise self._misfit(f"layer {layer!r} has entries in {name!r} that are neither 1 nor -1")
+            pairs = zip(weight.parameter_manifolds, weight.coordinates, strict=False)
+            error = max((error_of(manifold, point) for manifold, point in pairs if manifold is not None), default=0.0)
+            if error > TOLERANCE and not repair:
+                raise self._misfit(
+                    f"layer {layer!r} has frames off their manifold, ‖XᵀX − I‖_F = {error:.2g} > {TOLERANCE:g}, by an "
+                    f"edit or a low precision; repair=True projects them"
+                )
         if repair:
             project_frames(outline)
 
-    def fill(self, network: nn.Module, repair: bool, device: str | None = None) -> nn.Module:
+    def fill(self, network: nn.Module, device: str | None = None) -> nn.Module:
         """Replace a plain network's layers and read all tensors; return the network.
 
         Args:
             network: the network.
-            repair: take frames that are off their manifold.
             device: where spectral weights lie, by default where the weights there are do.
 
         Raises:
@@ -207,7 +213,7 @@ class _Saved:
             dense = candidate.weight
             weight = SpectralWeight(layer.manifold, candidate.shape, dense.dtype, device or dense.device)
             weight.fit_error = layer.fit_error
-            weight.refuses_infeasible = not repair
+            weight.refuses_infeasible = False  # looked at already
             weight.requires_grad_(dense.requires_grad)
             network = replace_layers(network, candidate, weight, layer.forward)
         tensors = network.state_dict(keep_vars=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import final
 
+import geoopt
 import torch
 from torch import Tensor
 
@@ -83,10 +85,15 @@ class SpectralTensorTrain:
 
     @property
     def dimension(self) -> int:
-        """Dimension of the product manifold: DOF(W), and R_k(R_k−1)/2 more for every bond that is left as gauge."""
-        frames = sum(
-            frame.degrees_of_freedom(self._is_gauge_fixed(position)) for position, frame in enumerate(self.shape.frames)
-        )
+        """Dimension of the product manifold: DOF(W), and R_k(R_k−1)/2 more for every bond that is left as gauge.
+
+        A chart of somebody else may have Euclidean coordinates that are more than its frame has degrees of freedom.
+        """
+        frames = 0
+        for position, chart in zip(self._positions, self.charts, strict=True):
+            is_flat = isinstance(chart.manifold, geoopt.Euclidean)
+            own = self.shape.frames[position].degrees_of_freedom(self._is_gauge_fixed(position))
+            frames += math.prod(chart.shape) if is_flat else own
         return frames + self.spectrum.size(self.shape.center_rank)
 
     # --- points and weights ---

@@ -241,7 +241,11 @@ class Precision(enum.StrEnum):
 def check_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Manifolds to check, as names or patterns: 'grassmann-*'. All of them."),
+        typer.Argument(
+            metavar="NAME",
+            help="Manifolds to check, as names or patterns, 'grassmann-*', or a manifold, retraction or geometry of "
+            "your own, as package.module:Class. By default all of this package's.",
+        ),
     ] = None,
     dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.FLOAT64,
     device: Annotated[str, typer.Option(help="Device, such as cpu or cuda.")] = "cpu",
@@ -249,17 +253,20 @@ def check_command(
     plot: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Draw the log-log plots and errors of each manifold to here.")
     ] = None,
+    shape: Annotated[
+        str | None, typer.Option(metavar="NxP", help="Shape of the points of a manifold of your own, such as 5x5.")
+    ] = None,
 ) -> None:
     """Check the geometry of every manifold, metric, retraction and transport, beside geoopt's Stiefel manifolds.
 
-    Exits with 1 if one of this package's own fails.
+    Exits with 1 if one of this package's fails, or of your own.
     """
     import torch
 
     from .check import print_checks
 
     precision = {Precision.FLOAT32: torch.float32, Precision.FLOAT64: torch.float64}[dtype]
-    if not print_checks(names or (), precision, device, as_json, plot):
+    if not print_checks(names or (), precision, device, as_json, plot, shape):
         raise typer.Exit(FAILURE)
 
 

@@ -77,8 +77,11 @@ def test_a_full_disk_is_told_with_the_file_and_the_cure_by_every_writer(process)
     [
         OSError(errno.ENOSPC, "No space left on device"),
         SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+        SafetensorError(
+            'Error while serializing: IoError(Os { code: 28, kind: StorageFull, message: "No space left" })'
+        ),
     ],
-    ids=["system", "safetensors"],
+    ids=["system", "safetensors", "safetensors of before"],
 )
 def test_the_old_file_is_left(raised, tmp_path):
     path = tmp_path / "results.csv"

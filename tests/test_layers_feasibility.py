@@ -149,11 +149,11 @@ def test_networks_that_take_turns_with_one_layer_are_both_noticed():
     first, second = (nn.Sequential(shared, nn.Linear(8, 8)) for _ in range(2))
     whole = reparameterize(nn.ModuleList([first, second]), spec, generator=generator())
     first, second = (reparameterize(nn.Sequential(*part, nn.Linear(8, 8)), spec) for part in whole)
-    sound = RiemannianAdam(first.parameters(), lr=1e-3)
-    foreign = torch.optim.AdamW(second[1].parameters(), lr=1e-3)  # in the second network alone
+    foreign = torch.optim.AdamW(first[1].parameters(), lr=1e-3)  # in the first network alone, whose turn is no look's
+    sound = RiemannianAdam(second.parameters(), lr=1e-3)
 
     def turns():
-        for network, optimizer in ((first, sound), (second, foreign)):
+        for network, optimizer in ((first, foreign), (second, sound)):
             optimizer.zero_grad()
             network(INPUT).square().mean().backward()
             optimizer.step()
