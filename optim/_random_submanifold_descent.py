@@ -37,7 +37,8 @@ class RandomSubmanifoldDescent(FrameOptimizer):
     a retraction of n × p. On Grassmann G is made horizontal first (two products of n × p with p × p).
 
     XᵀX is kept as it is, but for rounding, which a Newton–Schulz step on all rows takes out every 20 steps: below 1e-6
-    in float32. It departs from the source in that. Every draw is made from ``seed`` and the number of steps that a
+    in float32. It departs from the source in that, and from its official code, which turns by a QR decomposition, in
+    the Cayley step. Every draw is made from ``seed`` and the number of steps that a
     parameter has made, so that a loaded state goes on to the last bit; frames of one shape share the draw, each having
     the source's distribution. The metric plays no part: it is that of the rotations. With r rows a step descends about
     r(r − 1)/(n(n − 1)) of what all rows would. No momentum, as in the source: steps live in different submanifolds.
