@@ -60,7 +60,8 @@ def _padded_frames(sizes: tuple[tuple[int, int, bool], ...], coordinates: Sequen
     if torch.compiler.is_compiling():
         places = _places.__wrapped__(sizes, rows, columns)
     else:
-        places = _places(sizes, rows, columns)
+        with torch.inference_mode(False):  # what is kept serves trainings, too
+            places = _places(sizes, rows, columns)
     entries = free.new_zeros(*free.shape[:-1], len(sizes) * rows * columns)
     entries = entries.index_copy(-1, places.to(free.device), free)
     return householder_frames(entries.unflatten(-1, (len(sizes), rows, columns)))

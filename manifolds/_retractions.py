@@ -71,6 +71,10 @@ class Polar(Retraction):
 
     polishes: int = 3
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_integer("polishes", self.polishes, least=0)
+
     def retract(self, manifold: FrameManifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return the polar factor of X + Ξ; see the base class."""
         ambient = point + tangent_vector

@@ -415,3 +415,11 @@ def test_empty_batch(forward):
     network = built(forward=forward)
     assert network(INPUT[:0]).shape == (0, 4)
     network(INPUT[:0]).sum().backward()
+
+
+def test_training_after_a_first_forward_under_inference_mode():
+    network = reparameterize(torch.nn.Linear(10, 6), STTP(2, frames=Householder(redundant=True)))
+    with torch.inference_mode():
+        network(torch.ones(2, 10))
+    network(torch.ones(2, 10)).sum().backward()
+    assert all(parameter.grad is not None for parameter in network.parameters())

@@ -111,6 +111,7 @@ def test_edited_descriptions(content, tmp_path):
 
 
 def test_edited_tensors(content, tmp_path):
+    pytest.importorskip("safetensors", "0.7", reason="older ones cannot write complex tensors")
     _, tensors, metadata = content
     plain = Plain()
     changes = {

@@ -143,6 +143,7 @@ def test_right_arguments_are_taken():
         (lambda: Riemannian(redundant="no"), "redundant must be True or False"),
         (lambda: Householder(redundant=1), "redundant must be True or False"),
         (lambda: Cayley(polishes=-1), "polishes must be at least 0"),
+        (lambda: Polar(polishes=-1), "polishes must be at least 0"),
         (lambda: Embedded(damping=float("nan")), "damping must be finite"),
         (lambda: Stiefel().proju(frame(), frame().float()), "u must have the dtype of x"),
         (lambda: Stiefel().proju(frame(), haar_frame(3, 6, 3, dtype=torch.float64)), "leading dimensions"),
