@@ -93,14 +93,18 @@ def require_number(
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a number, got {described(value)}")
-    if math.isfinite(value) and least <= float(value) <= most and above < float(value) < below:
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond all floating-point numbers
+        number = math.inf
+    if math.isfinite(number) and least <= number <= most and above < number < below:
         return
     bounds = [
         f"{word} {bound:g}"
         for word, bound in (("at least", least), ("above", above), ("below", below), ("at most", most))
         if math.isfinite(bound)
     ]
-    raise ValueError(f"{name} must be {' and '.join(['finite', *bounds])}, got {value!r}")
+    raise ValueError(f"{name} must be {' and '.join(['finite', *bounds])}, got {described(value)}")
 
 
 def require_shape(name: str, shape: object, dimensions: int = 0) -> tuple[int, ...]:

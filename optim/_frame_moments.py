@@ -35,13 +35,13 @@ def mean_squares(gradients: Tensor) -> Tensor:
 
 
 def step_rates(second: Tensor, corrections: tuple[Tensor, Tensor], group: dict[str, Any]) -> Tensor:
-    """Return lr / ((1 − β₁ᵗ)(√v̂ + eps)), by which a first moment makes a step, finite whatever v is.
+    """Return −lr / ((1 − β₁ᵗ)(√v̂ + eps)), by which a first moment makes a step, finite whatever v is.
 
     A learning rate beyond :func:`~sttp.optim._magnitudes.longest_step` counts as that, an eps below the numbers whose
     squares vanish as about these.
     """
     first, last = corrections
-    return relative_rate(group, second.dtype) / (first * ((second / last).sqrt() + positive_eps(group, second.dtype)))
+    return -relative_rate(group, second.dtype) / (first * ((second / last).sqrt() + positive_eps(group, second.dtype)))
 
 
 def relative_rate(group: dict[str, Any], dtype: torch.dtype) -> float | Tensor:
@@ -56,7 +56,7 @@ def positive_eps(group: dict[str, Any], dtype: torch.dtype) -> float:
 
 
 def adaptive_steps(first: Tensor, rates: Tensor, betas: tuple[float, float]) -> Tensor:
-    """Return −rates · m for a first moment, finite whatever the gradients were.
+    """Return rates · m for a first moment and negative rates, finite whatever the gradients were.
 
     With β₁² < β₂ the quotient of the moments is bounded (see :func:`longest_quotient`). Else a second moment may have
     forgotten what the first one still holds, and the rates are cut down.
@@ -64,8 +64,8 @@ def adaptive_steps(first: Tensor, rates: Tensor, betas: tuple[float, float]) -> 
     if math.isinf(longest_quotient(betas)):
         dims = (-2, -1) if first.dim() > 2 else (-1,)
         length = torch.linalg.vector_norm(first, dim=dims, keepdim=True)
-        rates = torch.minimum(rates, 1 / (length * torch.finfo(first.dtype).eps))
-    return first * -rates
+        rates = torch.maximum(rates, -1 / (length * torch.finfo(first.dtype).eps))
+    return first * rates
 
 
 def longest_quotient(betas: tuple[float, float]) -> float:

@@ -26,7 +26,8 @@ class MomentumStiefelAdam(FrameOptimizer):
         Y ← β₁Y − (1 − β₁)Y_g,   V ← β₁V − (1 − β₁)V_g,   q ← β₂q + (1 − β₂)Y_g²,   w ← β₂w + (1 − β₂)V_g²,
         then the frame turns by lr·Ŷ/(√q̂ + eps) and moves by lr·(I − XXᵀ)V̂/(√ŵ + eps),
 
-    hats with Adam's bias correction. q is symmetric, so what is divided by its root stays skew. Entry by entry the
+    hats with Adam's bias correction, of V as well: the authors' code corrects Y, q and w alone, so that V moves a frame
+    by 1 − β₁ᵗ of this in its first steps. q is symmetric, so what is divided by its root stays skew. Entry by entry the
     method depends on the coordinates, as Adam does.
 
     XᵀX = I is kept to rounding: below 1e-6 in float32. Stiefel with both metrics; on Grassmann Y is zero. In a step: 17

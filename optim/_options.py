@@ -114,12 +114,22 @@ def listed_group(group: Any) -> dict[str, Any]:
     return {**group, "params": items}
 
 
-def require_state(state_dict: Any) -> None:
-    """Refuse what is no state of an optimizer.
+def require_function(name: str, value: object, cure: str) -> None:
+    """Refuse what cannot be called.
 
     Raises:
-        TypeError: it is no dictionary.
-        ValueError: it has no state or no parameter groups.
+        TypeError: it cannot.
+    """
+    if not callable(value):
+        raise TypeError(f"{name} must be {cure}, got {described(value)}")
+
+
+def require_state(state_dict: Any, groups: int) -> None:
+    """Refuse what is no state of an optimizer with some number of parameter groups.
+
+    Raises:
+        TypeError: it is no dictionary, or its parts are none.
+        ValueError: it has no state, or other numbers of parameter groups.
     """
     require_instance("state_dict", state_dict, dict, "a dictionary such as another optimizer's state_dict()")
     missing = [name for name in ("state", "param_groups") if name not in state_dict]
@@ -128,6 +138,12 @@ def require_state(state_dict: Any) -> None:
             f"state_dict must have 'state' and 'param_groups', got the keys {sorted(map(str, state_dict))}; give what "
             f"an optimizer's state_dict() returned"
         )
+    require_instance("the state of state_dict", state_dict["state"], dict, "a dictionary")
+    found = state_dict["param_groups"]
+    if not isinstance(found, list | tuple) or not all(isinstance(group, dict) for group in found):
+        raise TypeError(f"the param_groups of state_dict must be a list of dictionaries, got {described(found)}")
+    if len(found) != groups:
+        raise ValueError(f"state_dict must have {groups} parameter groups as the optimizer has, got {len(found)}")
 
 
 def require_parameter(parameter: Tensor) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, final
+from typing import Any, Final, final
 
 import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import TrainMember, require_current, without_autocast
+from ..manifolds import TrainMember, described, require_current, without_autocast
 from ._kinds import Kinds
 from ._magnitudes import largest_entry, limit_, longest_step
-from ._options import require_parameter
+from ._options import listed_group, listed_parameters, require_options, require_parameter, require_state
 from ._riemannian_optimizer import Parameters
+
+# Options that mean the same in every optimizer that has them; all others are left to the optimizer.
+_OPTIONS: Final = ("lr", "weight_decay", "momentum", "dampening", "nesterov", "amsgrad", "maximize", "capturable")
 
 
 @final
@@ -46,8 +49,9 @@ class Retracted(torch.optim.Optimizer):
 
     Raises:
         TypeError: the optimizer is none, or is LBFGS, which asks for the loss anew within a step; parameters are given
-            beside an optimizer, or none beside a class; a manifold parameter is under the embedded metric, or has a
-            precision below float32.
+            beside an optimizer, or none beside a class; a manifold parameter is under the embedded metric, is complex
+            or has a precision below float32.
+        ValueError: an option is out of range, or the optimizer refuses it.
     """
 
     def __init__(
@@ -59,9 +63,10 @@ class Retracted(torch.optim.Optimizer):
         if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
             if params is None:
                 raise TypeError(f"params must be given beside the class {optimizer.__name__}, got None")
-            optimizer = optimizer(params, **options)
+            require_options(options, _OPTIONS)
+            optimizer = self._made(optimizer, listed_parameters(params), options)
         elif not isinstance(optimizer, torch.optim.Optimizer):
-            raise TypeError(f"optimizer must be an optimizer of torch or its class, got {optimizer!r}")
+            raise TypeError(f"optimizer must be an optimizer of torch or its class, got {described(optimizer)}")
         elif params is not None or options:
             raise TypeError(
                 f"params and options belong to a class, got them beside a {type(optimizer).__name__} that has its own"
@@ -70,6 +75,7 @@ class Retracted(torch.optim.Optimizer):
             raise TypeError("optimizer must make one step from one gradient, got LBFGS; use sttp.optim.minimize")
         self.optimizer = optimizer
         for group in optimizer.param_groups:
+            require_options(group, _OPTIONS)
             self._require_parameters(group["params"])
         # What Optimizer.__init__ sets up, with the groups and the state of the optimizer within.
         self.__setstate__({})
@@ -77,6 +83,7 @@ class Retracted(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copied or unpickled optimizer, whose groups and state are those of the one within."""
         self.__dict__.update(state)
+        self._kinds = Kinds()
         inner = self.optimizer
         super().__setstate__({"defaults": inner.defaults, "param_groups": inner.param_groups, "state": inner.state})
 
@@ -92,21 +99,26 @@ class Retracted(torch.optim.Optimizer):
         """Add a group of parameters to the optimizer within.
 
         Raises:
-            TypeError: as the constructor.
+            TypeError, ValueError: as the constructor.
         """
+        param_group = listed_group(param_group)
+        require_options(param_group, _OPTIONS)
+        self._require_parameters(item[1] if isinstance(item, tuple) else item for item in param_group["params"])
         self.optimizer.add_param_group(param_group)
-        try:
-            self._require_parameters(self.optimizer.param_groups[-1]["params"])
-        except TypeError:
-            self.optimizer.param_groups.pop()  # a refused group leaves the optimizer as it was
-            raise
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the optimizer within."""
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state into the optimizer within."""
+        """Load a state into the optimizer within.
+
+        Raises:
+            TypeError, ValueError: it is none, or has an option that is out of range.
+        """
+        require_state(state_dict, len(self.param_groups))
+        for group in state_dict["param_groups"]:
+            require_options(group, _OPTIONS)
         self.optimizer.load_state_dict(state_dict)
         self.param_groups, self.state = self.optimizer.param_groups, self.optimizer.state
 
@@ -140,7 +152,7 @@ class Retracted(torch.optim.Optimizer):
         for (manifold, members), points in zip(stacks, starts, strict=True):
             with without_autocast(points):
                 # A step of the optimizer that overflowed counts as none, and a retraction cuts down the longest.
-                change = torch.stack(list(members)) - points
+                change = torch.stack(list(members)).sub_(points)
                 limit_(change, longest_step(change.dtype))
                 change = manifold.proju(points, change)
                 torch._foreach_copy_(list(members), list(manifold.retr(points, change).unbind()))
@@ -160,8 +172,20 @@ class Retracted(torch.optim.Optimizer):
                             f"{tuple(parameter.shape)}; build the layer with sparse=False"
                         )
                     present.append(parameter)
-        _, batches = Kinds().sort(present)
+        _, batches = self._kinds.sort(present)
         return [(batch.manifold, [parameter for (parameter,) in batch.members]) for batch in batches]
+
+    @staticmethod
+    def _made(kind: type[torch.optim.Optimizer], params: list[Any], options: dict[str, Any]) -> torch.optim.Optimizer:
+        """Return an optimizer of somebody else's class, whose refusals need not name an option."""
+        make: Callable[..., torch.optim.Optimizer] = kind
+        try:
+            return make(params, **options)
+        except Exception as error:
+            raise ValueError(
+                f"params and options must be such as {kind.__name__} takes, got {described(options)}, which it "
+                f"refuses: {error}"
+            ) from error
 
     @staticmethod
     def _require_parameters(parameters: Iterable[Tensor]) -> None:

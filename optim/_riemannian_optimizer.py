@@ -82,7 +82,7 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         Raises:
             ValueError, TypeError: it is none of such an optimizer, or has an option that is out of range.
         """
-        require_state(state_dict)
+        require_state(state_dict, len(self.param_groups))
         for group in state_dict["param_groups"]:
             self._require_options({**self.defaults, **group})
         super().load_state_dict(state_dict)

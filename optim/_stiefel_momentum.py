@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from ..manifolds import FrameManifold, Stiefel, identity_like, newton_schulz_polish
-from ._magnitudes import shortened
 
 
 def split_gradient(manifold: FrameManifold, points: Tensor, gradients: Tensor) -> Tensor:
@@ -22,7 +21,10 @@ def split_gradient(manifold: FrameManifold, points: Tensor, gradients: Tensor) -
 
 
 def longest_turn(dtype: torch.dtype) -> float:
-    """Return the norm beyond which Y and V are cut down, u^(−1/4): 54 in float32."""
+    """Return the norm beyond which Y and V are cut down, u^(−1/4) of the unit roundoff: 54 in float32.
+
+    They are turns by nearly 180° and 90° then, and longer ones would cost the frame its digits.
+    """
     return float(torch.finfo(dtype).eps ** -0.25)
 
 
@@ -39,18 +41,15 @@ def advance(
     The motion along V (both with h = 1) is the polar retraction (X + V)S, S = (I + VᵀV)^(−½), and K goes along under
     the rotation of Rⁿ that makes it, K − (XS + VB)VᵀK with B = S²(I + S)⁻¹: XᵀK = 0 and KᵀK are kept. For K = V this
     is (V − XVᵀV)S. The turn is the Cayley transform of Y. Under the Euclidean metric the geodesic has V' = −VY beside
-    X' = XY, so K turns back by the same rotation; under the canonical metric it has not, and K stays. Y and V longer
-    than u^(−1/4) of the unit roundoff, 54 in float32, are cut down: they are turns of 178° already, and a step further
-    would cost the frame its digits.
+    X' = XY, so K turns back by the same rotation; under the canonical metric it has not, and K stays.
 
     Args:
         manifold: Stiefel or Grassmann.
         points: frames X of shape ``(..., n, p)``.
-        turn: skew Y of shape ``(..., p, p)``.
-        motion: V of shape ``(..., n, p)``, XᵀV = 0.
+        turn: skew Y of shape ``(..., p, p)``, no longer than :func:`longest_turn`.
+        motion: V of shape ``(..., n, p)``, XᵀV = 0, no longer than that.
         momentum: K of the same shape, XᵀK = 0.
     """
-    turn, motion = (shortened(part, longest_turn(points.dtype)) for part in (turn, motion))
     identity = identity_like(turn, turn.shape[-1], turn.shape[-1])
     # I minus a skew matrix is never singular: the check, which reads back from the device, has nothing to find.
     rotation = torch.linalg.solve_ex(identity - turn / 2, identity + turn / 2)[0]

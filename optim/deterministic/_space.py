@@ -7,10 +7,11 @@ from typing import Any, final
 
 import geoopt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...manifolds import EmbeddedTrain, FrameManifold, require_current, require_precision
+from ...manifolds import EmbeddedTrain, FrameManifold, described, require_current, require_precision
 from .._kinds import Kinds
+from .._options import require_parameter
 from ._blocks import Block, EuclideanBlock, FrameBlock, ManifoldBlock, TrainBlock
 
 
@@ -36,6 +37,8 @@ class ParameterSpace:
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
+        if isinstance(parameters, Tensor | nn.Module) or not isinstance(parameters, Iterable):
+            raise TypeError(f"parameters must be a list of tensors, got {described(parameters)}; give it in a list")
         self.parameters = list(parameters)
         _require_valid(self.parameters)
         members: list[list[int]] = []
@@ -138,7 +141,8 @@ def _require_valid(parameters: list[Tensor]) -> None:
         raise ValueError("parameters must be at least one tensor, got none; an exhausted generator is empty too")
     for parameter in parameters:
         if not isinstance(parameter, Tensor):
-            raise TypeError(f"parameters must be tensors, got {type(parameter).__name__}; pass list(m.parameters())")
+            raise TypeError(f"parameters must be tensors, got {described(parameter)}; pass list(m.parameters())")
+        require_parameter(parameter)
         require_precision(parameter.dtype, "parameters")
         require_current(parameter)
         if not (parameter.is_leaf and parameter.requires_grad):
