@@ -99,9 +99,8 @@ def _locked_temporary(path: Path) -> Iterator[Path]:
 def _remove_leftovers(path: Path) -> None:
     """Remove the temporary files of a path that no living process has locked."""
     leftover = re.compile(re.escape(_prefix(path)) + r"[a-z0-9_]{8}\.tmp")
-    with suppress(
-        OSError
-    ):  # the folder is not there, or the file is another user's: the writer will say so, or need not
+    # The folder is not there, or the file is another user's: the writer will say so, or need not.
+    with suppress(OSError):
         for name in filter(leftover.fullmatch, os.listdir(path.parent)):
             with suppress(OSError):
                 handle = os.open(path.parent / name, os.O_RDWR)

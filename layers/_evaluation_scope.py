@@ -89,12 +89,6 @@ def evaluator_of(weight: SpectralWeight) -> Evaluator | None:
     return None if scope is None else scope.evaluator_of(weight)
 
 
-def is_in_forward() -> bool:
-    """Return whether this is called by the forward of a network that evaluates its weights together."""
-    scope = innermost()
-    return scope is not None and scope.call is not None
-
-
 def end_call(call: FrameType) -> None:
     """Close the scope of a call, unless it ended otherwise."""
     scope = innermost()

@@ -124,7 +124,8 @@ class _Layer:
         if fit_error is not None:
             require_number("fit_error", fit_error, least=0)
         require_forward(forward)
-        manifold = SpectralTensorTrain(*(from_description(values[key]) for key in ("shape", "geometry", "spectrum")))
+        geometry = _with_damping_in_metric(values["geometry"])
+        manifold = SpectralTensorTrain(*map(from_description, (values["shape"], geometry, values["spectrum"])))
         return cls(manifold, fit_error, forward)
 
 
@@ -239,6 +240,7 @@ class _Saved:
     def _candidates(self, network: nn.Module) -> dict[str, tuple[_Layer, Candidate]]:
         """Return for each saved layer what it says, and the network's layers in its place."""
         found = candidates_named(network, self.layers)
+        stored = sum(tensor.numel() for tensor in self.tensors.values())
         for name, layer in self.layers.items():
             train = layer.manifold.shape
             if name not in found:
@@ -252,9 +254,20 @@ class _Saved:
                     f"{train.rows} x {train.columns}; pass the network it was made from"
                 )
             entries = sum(math.prod(chart.shape) for chart in layer.manifold.charts)
-            if entries > sum(tensor.numel() for tensor in self.tensors.values()):
+            if entries > stored:
                 raise self._misfit(f"layer {name!r} is described with {entries} entries, more than all tensors have")
         return {name: (layer, found[name]) for name, layer in self.layers.items()}
+
+
+def _with_damping_in_metric(geometry: Any) -> Any:
+    """Return the description of a geometry with the damping in the metric; version 0.1 had it beside the metric."""
+    if not isinstance(geometry, dict) or geometry.get("kind") != "Riemannian" or "damping" not in geometry:
+        return geometry
+    now = dict(geometry)
+    damping = now.pop("damping")
+    if now.get("metric") == "embedded":
+        now["metric"] = {"kind": "Embedded", "damping": damping}
+    return now
 
 
 def _separate_tensors(network: nn.Module) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ from ._require import (
     require_shape,
     require_tensor,
 )
-from ._retraction import SHORT
+from ._retraction import SHORT, longest_step
 from ._retractions import QR, Cayley, Exponential, Polar, Retraction, Transport
 from ._spectra import Free, Identity, Lipschitz, Spectrum
 from ._spectral_tensor_train import SpectralTensorTrain
@@ -90,6 +90,7 @@ __all__ = [
     "householder_frames",
     "identity_like",
     "left_factor_rows",
+    "longest_step",
     "mark_current",
     "mark_replaced",
     "merge_frames",

@@ -177,14 +177,6 @@ class FrameManifold(geoopt.Manifold):
 
     # --- what geoopt asks of a manifold's checks ---
 
-    @staticmethod
-    def _sides(size: Sequence[int]) -> tuple[int, int]:
-        """Return n and p of ``size`` = (..., n, p)."""
-        n, p = require_shape("size", size, 2)[-2:]
-        if n < p:
-            raise ValueError(f"size must be (..., n, p) with n >= p, got {tuple(size)}; a frame is no wider than tall")
-        return n, p
-
     def _shape(self, size: Sequence[int | Sequence[int]]) -> torch.Size:
         # geoopt takes a shape as one sequence or number by number; a type checker cannot tell which one this is.
         given = size[0] if len(size) == 1 and not isinstance(size[0], int) else size

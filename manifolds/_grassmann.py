@@ -11,7 +11,7 @@ from ._frame_manifold import FrameManifold
 from ._geodesics import Generators
 from ._logarithms import grassmann_logarithm, principal_angles
 from ._matrices import polar_factor, subtract_product
-from ._require import require_fitting
+from ._require import require_fitting, require_frame_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,5 +69,5 @@ class Grassmann(FrameManifold):
 
     def dimension(self, size: Sequence[int]) -> int:
         """Return p(n − p) for ``size`` = (..., n, p)."""
-        n, p = self._sides(size)
+        n, p = require_frame_shape("size", size)
         return p * (n - p)

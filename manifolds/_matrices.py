@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ._require import require_shape
+from ._require import require_frame_shape
 
 # Size under which a triangular matrix is inverted by LAPACK: the fastest of 8, 16, 32, 64 on a CPU for 127 of size 64.
 _BLOCK: Final = 16
@@ -151,9 +151,7 @@ def haar_frame(
         TypeError: a size is no integer.
         ValueError: a size is negative, or n is below p.
     """
-    require_shape("shape", shape, 2)
-    if shape[-2] < shape[-1]:
-        raise ValueError(f"shape must be (..., n, p) with n >= p, got {shape}; a frame is no wider than tall")
+    require_frame_shape("shape", shape)
     return qr_positive(torch.randn(*shape, dtype=dtype, device=device, generator=generator))[0]
 
 

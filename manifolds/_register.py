@@ -95,9 +95,6 @@ def from_description(description: Any) -> Any:
             f"it{where}"
         )
     values = {key: from_description(value) for key, value in description.items() if key not in (KIND, ORIGIN)}
-    if kind is Riemannian and "damping" in values:  # of version 0.1, in which it did not belong to the metric
-        damping = values.pop("damping")
-        values["metric"] = Embedded(damping) if values.get("metric") == "embedded" else values.get("metric")
     try:
         return kind(**values)
     except Exception as error:  # whatever a class of somebody else has for values that are none of its own

@@ -128,6 +128,20 @@ def require_shape(name: str, shape: object, dimensions: int = 0) -> tuple[int, .
     return tuple(shape)
 
 
+def require_frame_shape(name: str, shape: object) -> tuple[int, int]:
+    """Return n and p of a shape ``(..., n, p)``.
+
+    Raises:
+        TypeError: it is no sequence of integers.
+        ValueError: a size is negative, there are fewer than two, or n is below p.
+    """
+    sizes = require_shape(name, shape, 2)
+    n, p = sizes[-2:]
+    if n < p:
+        raise ValueError(f"{name} must be (..., n, p) with n >= p, got {sizes}; a frame is no wider than tall")
+    return n, p
+
+
 def require_frames(name: str, value: Any) -> None:
     """Refuse what is no stack of real matrices ``(..., n, p)``, n ≥ p, in float32 or float64.
 

@@ -10,7 +10,7 @@ from ._frame_manifold import FrameManifold
 from ._geodesics import Generators
 from ._logarithms import UNREACHABLE, Unreachable, stiefel_logarithm
 from ._matrices import subtract_product
-from ._require import require_choice, require_fitting
+from ._require import require_choice, require_fitting, require_frame_shape
 from ._retraction import Retraction
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Stiefel(FrameManifold):
 
     def dimension(self, size: Sequence[int]) -> int:
         """Return np − p(p+1)/2 for ``size`` = (..., n, p)."""
-        n, p = self._sides(size)
+        n, p = require_frame_shape("size", size)
         return n * p - p * (p + 1) // 2
 
     def _require_canonical(self, method: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._magnitudes import longest_step
+from ..manifolds import longest_step
 
 
 def begin_moments(parameter: Tensor, state: dict[str, Any]) -> None:
@@ -37,7 +37,7 @@ def mean_squares(gradients: Tensor) -> Tensor:
 def step_rates(second: Tensor, corrections: tuple[Tensor, Tensor], group: dict[str, Any]) -> Tensor:
     """Return −lr / ((1 − β₁ᵗ)(√v̂ + eps)), by which a first moment makes a step, finite whatever v is.
 
-    A learning rate beyond :func:`~sttp.optim._magnitudes.longest_step` counts as that, an eps below the numbers whose
+    A learning rate beyond :func:`~sttp.manifolds.longest_step` counts as that, an eps below the numbers whose
     squares vanish as about these.
     """
     first, last = corrections

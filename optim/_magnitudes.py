@@ -20,11 +20,6 @@ def largest_entry(dtype: torch.dtype) -> float:
     return float(torch.finfo(dtype).max ** 0.375)
 
 
-def longest_step(dtype: torch.dtype) -> float:
-    """Return the length beyond which a step of a frame is cut down, u^(−1/2); a relative learning rate beyond, too."""
-    return float(torch.finfo(dtype).eps ** -0.5)
-
-
 def limit_(tensor: Tensor, most: float | Tensor) -> None:
     """Scale, in place, each matrix ``(n, p)`` of ``(..., n, p)``, or vector of ``(k, n)``, to entries up to ``most``.
 

@@ -9,9 +9,9 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import TrainMember, described, require_current, without_autocast
+from ..manifolds import TrainMember, described, longest_step, require_current, without_autocast
 from ._kinds import Kinds
-from ._magnitudes import largest_entry, limit_, longest_step
+from ._magnitudes import largest_entry, limit_
 from ._options import listed_group, listed_parameters, require_options, require_parameter, require_state
 from ._riemannian_optimizer import Parameters
 

@@ -11,9 +11,9 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import EmbeddedTrain, FrameManifold, declare_region, require_current, without_autocast
+from ..manifolds import EmbeddedTrain, FrameManifold, declare_region, longest_step, require_current, without_autocast
 from ._kinds import Batch, Kinds
-from ._magnitudes import largest_entry, limit_, longest_step
+from ._magnitudes import largest_entry, limit_
 from ._options import listed_group, listed_parameters, require_options, require_state
 from ._parameter_stack import Member, ParameterStack
 
