@@ -1,4 +1,4 @@
-"""The benchmarks' command line: ``python -m benchmarks frames|step|layer|network|scaling|feasibility|minimize``."""
+"""The benchmarks' command line: ``python -m benchmarks NAME``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Annotated
 
 import torch
 import typer
+
+from sttp.optim import keep_freed_memory
 
 
 class Benchmark(StrEnum):
@@ -19,6 +21,7 @@ class Benchmark(StrEnum):
     network = "network"
     scaling = "scaling"
     feasibility = "feasibility"
+    extremes = "extremes"
     minimize = "minimize"
 
 
@@ -33,6 +36,7 @@ def main(
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(0)
+    keep_freed_memory()
     importlib.import_module(f".{benchmark.value}", __package__).run(torch.device(device), json, quick)
 
 

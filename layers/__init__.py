@@ -1,8 +1,10 @@
 """Layers whose weights are products of frames times a spectrum, and conversion of whole networks."""
 
-from ..manifolds import Free, Householder, Identity, Lipschitz, Riemannian
+from ..manifolds import Embedded, Free, Householder, Identity, Lipschitz, Riemannian
 from ._atomic_write import write_atomically
-from ._conversion import SPECTRAL_LAYERS, candidates, decompress, reparameterize, require_candidates
+from ._attention import MultiheadAttention
+from ._candidates import SPECTRAL_LAYERS, candidates, require_candidates
+from ._conversion import decompress, reparameterize
 from ._convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ._embedding import Embedding
 from ._evaluation import shared_evaluation
@@ -10,12 +12,14 @@ from ._factorization import factorize
 from ._initialization import Haar, Initialization, NoisyIdentity, TruncatedIdentity
 from ._linear import Linear
 from ._manifold_parameters import manifold_parameter
+from ._parametrized import parametrized
 from ._repair import repair
-from ._report import CompressionReport, LayerReport, ranks_for, report
+from ._report import CompressionReport, DenseTensor, LayerReport, ranks_for, report
 from ._specification import STTP, SVDP, Specification
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import Factors, SpectralWeight, spectral_weights
 from ._storage import load, save
+from ._watch import OffManifoldWarning
 from ._weight_shape import WeightShape
 
 __all__ = [
@@ -29,6 +33,8 @@ __all__ = [
     "ConvTranspose1d",
     "ConvTranspose2d",
     "ConvTranspose3d",
+    "DenseTensor",
+    "Embedded",
     "Embedding",
     "Factors",
     "Free",
@@ -39,7 +45,9 @@ __all__ = [
     "LayerReport",
     "Linear",
     "Lipschitz",
+    "MultiheadAttention",
     "NoisyIdentity",
+    "OffManifoldWarning",
     "Riemannian",
     "Specification",
     "SpectralLayer",
@@ -51,6 +59,7 @@ __all__ = [
     "factorize",
     "load",
     "manifold_parameter",
+    "parametrized",
     "ranks_for",
     "repair",
     "reparameterize",

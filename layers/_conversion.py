@@ -5,106 +5,20 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from typing import Final, Literal, final
+from typing import Literal
 
 import torch
 from torch import nn
 
-from . import _convolution as convolution
-from ._embedding import Embedding
+from ..manifolds import described, require_flag
+from ._attention import MultiheadAttention
+from ._candidates import SPECTRAL_LAYERS, Candidate, patterns_of, require_candidates
 from ._evaluation import attach, detach
-from ._linear import Linear
+from ._feasibility import require_feasible
 from ._plan import Forward
 from ._specification import Specification
-from ._spectral_layer import SpectralLayer, share_hooks
-from ._spectral_weight import SpectralWeight
-from ._weight_shape import WeightShape
-
-# NonDynamicallyQuantizableLinear is the Linear in nn.MultiheadAttention.
-SPECTRAL_LAYERS: Final[dict[type[nn.Module], type[SpectralLayer]]] = {
-    nn.Linear: Linear,
-    nn.modules.linear.NonDynamicallyQuantizableLinear: Linear,
-    nn.Conv1d: convolution.Conv1d,
-    nn.Conv2d: convolution.Conv2d,
-    nn.Conv3d: convolution.Conv3d,
-    nn.ConvTranspose1d: convolution.ConvTranspose1d,
-    nn.ConvTranspose2d: convolution.ConvTranspose2d,
-    nn.ConvTranspose3d: convolution.ConvTranspose3d,
-    nn.Embedding: Embedding,
-}
-
-
-@final
-@dataclass(frozen=True)
-class Candidate:
-    """A weight that can be reparameterized: all names of all layers that share it."""
-
-    names: tuple[str, ...]
-    layers: tuple[nn.Module, ...]
-    weight: nn.Parameter
-    shape: WeightShape
-
-
-def candidates(network: nn.Module, skip: Iterable[str] = ()) -> list[Candidate]:
-    """Return the weights of a network that can be reparameterized, in its order, shared ones once.
-
-    Raises:
-        ValueError: a pattern in ``skip`` matches nothing, or a weight is shared with something that cannot follow.
-    """
-    left_alone = skipped_names(network, skip)
-    found: dict[int, list[tuple[str, nn.Module, nn.Parameter]]] = {}
-    for name, module in network.named_modules(remove_duplicate=False):
-        weight = module._parameters.get("weight")
-        if type(module) in SPECTRAL_LAYERS and weight is not None and name not in left_alone:
-            found.setdefault(id(weight), []).append((name, module, weight))
-    result = []
-    for entries in found.values():
-        names, layers, weights = zip(*entries, strict=True)
-        shapes = {WeightShape.of(layer) for layer in layers}
-        _require_whole_sharing(network, names, weights[0], shapes)
-        result.append(Candidate(names, layers, weights[0], shapes.pop()))
-    return result
-
-
-def skipped_names(network: nn.Module, skip: Iterable[str]) -> set[str]:
-    """Return the names of the modules that match a pattern or lie in one that does.
-
-    Raises:
-        ValueError: a pattern matches nothing.
-    """
-    patterns = (skip,) if isinstance(skip, str) else tuple(skip)
-    unused, names = set(patterns), set()
-    for name, _ in network.named_modules(remove_duplicate=False):
-        parts = name.split(".")
-        ancestors = [".".join(parts[: k + 1]) for k in range(len(parts))]
-        matches = {pattern for pattern in patterns if any(fnmatchcase(a, pattern) for a in ancestors)}
-        unused -= matches
-        if matches:
-            names.add(name)
-    if unused:
-        raise ValueError(
-            f"skip={sorted(unused)[0]!r} matches no module; give qualified names, such as "
-            f"{next((name for name, _ in network.named_modules() if name), 'conv1')!r}, or glob patterns, such as '*.0'"
-        )
-    return names
-
-
-def require_candidates(network: nn.Module, skip: Iterable[str] = ()) -> list[Candidate]:
-    """Return :func:`candidates`, of which there must be one.
-
-    Raises:
-        ValueError: there is none; or see there.
-    """
-    skip = (skip,) if isinstance(skip, str) else tuple(skip)
-    chosen = candidates(network, skip)
-    if not chosen:
-        raise ValueError(
-            f"network has nothing to reparameterize: {type(network).__name__} has no linear, convolution or embedding "
-            f"layer outside skip={skip!r}; pass another network or skip less"
-        )
-    return chosen
+from ._spectral_layer import SpectralLayer, require_spec, share_hooks
+from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 
 
 def reparameterize(
@@ -113,8 +27,10 @@ def reparameterize(
     skip: Iterable[str] = (),
     init: Literal["weights"] | None = None,
     generator: torch.Generator | None = None,
+    *,
+    inplace: bool = True,
 ) -> nn.Module:
-    """Give the linear, convolution and embedding layers of a network spectral weights, in place.
+    """Give the linear, convolution, embedding and attention layers of a network spectral weights, in place.
 
     Layers that share a weight share the spectral weight; biases stay the objects that they are. Layers that are already
     spectral are left alone, so that parts of a network can be given different specifications one after another.
@@ -127,20 +43,27 @@ def reparameterize(
         init: None for fresh frames, or ``"weights"`` to start from the weights there are by TT-SVD, whose relative
             error is kept in each ``layer.spectral.fit_error``.
         generator: draws fresh frames; torch's global one by default.
+        inplace: False to change a deep copy, and to leave the network as it is.
 
     Returns:
-        The network.
+        The network, or its copy.
 
     Raises:
-        TypeError: ``spec`` is no specification, or a weight is not float32 or float64.
+        TypeError: an argument is of a wrong type, or a weight is not float32 or float64.
         ValueError: nothing is there to reparameterize, or ``init`` is neither of the two; or see :func:`candidates`,
             :class:`~sttp.manifolds.TrainShape`, :class:`~sttp.manifolds.SpectralTensorTrain`.
     """
-    if not isinstance(spec, Specification):
-        raise TypeError(f"spec must be STTP(...) or SVDP(...), got {spec!r}")
-    if init not in (None, "weights"):
-        raise ValueError(f"init must be None for fresh frames or 'weights' for the weights there are, got {init!r}")
-    chosen = require_candidates(network, skip)
+    require_network(network)
+    require_spec(spec, generator)
+    if init is not None and not (isinstance(init, str) and init == "weights"):
+        raise ValueError(
+            f"init must be None for fresh frames or 'weights' for the weights there are, got {described(init)}"
+        )
+    require_flag("inplace", inplace)
+    skip = patterns_of(skip)
+    if not inplace:
+        network = copy.deepcopy(network)
+    chosen = require_candidates(network, skip, spec.attention)
     dropped: dict[str, float] = {}
     replacements: list[tuple[Candidate, SpectralWeight]] = []
     for candidate in chosen:  # everything that can be refused is, before anything is replaced
@@ -164,7 +87,8 @@ def decompress(network: nn.Module) -> nn.Module:
     row differs gets a weight of its own.
 
     Raises:
-        ValueError: the network has no spectral layer.
+        TypeError: the network is no module.
+        ValueError: the network has no spectral layer, or frames off their manifold.
     """
     network = copy_of_spectral(network)
     weights: dict[int, nn.Parameter] = {}
@@ -175,25 +99,36 @@ def copy_of_spectral(network: nn.Module) -> nn.Module:
     """Return a copy of a network with spectral layers, in which each of them computes for itself.
 
     Raises:
-        ValueError: it has none.
+        TypeError: it is no module.
+        ValueError: it has none, or frames off their manifold.
     """
+    require_network(network)
     if not any(isinstance(module, SpectralLayer) for module in network.modules()):
         raise ValueError(f"network has no spectral layer to decompress: {type(network).__name__} is dense already")
+    require_feasible(spectral_weights(network))
     network = copy.deepcopy(network)
     detach(network)
     return network
 
 
 def with_layers(network: nn.Module, make: Callable[[SpectralLayer], nn.Module]) -> nn.Module:
-    """Put what ``make`` returns in the places of the spectral layers of a network, one for each with its hooks."""
+    """Put what ``make`` returns in the places of the spectral layers of a network, one for each with its hooks.
+
+    Attention becomes torch's own around them, so that ``make`` must return a plain layer for each in it.
+    """
     made: dict[int, nn.Module] = {}
-    for name, module in list(network.named_modules(remove_duplicate=False)):
-        if not isinstance(module, SpectralLayer):
-            continue
-        if id(module) not in made:
-            made[id(module)] = make(module)
-            share_hooks(module, made[id(module)])
-        network = set_submodule(network, name, made[id(module)])
+    packed: dict[tuple[int, ...], nn.Parameter] = {}
+    for kind in (SpectralLayer, MultiheadAttention):
+        for name, module in list(network.named_modules(remove_duplicate=False)):
+            if not isinstance(module, kind):
+                continue
+            if id(module) not in made:
+                if isinstance(module, MultiheadAttention):
+                    made[id(module)] = module.dense(packed)
+                else:
+                    made[id(module)] = make(module)
+                    share_hooks(module, made[id(module)])
+            network = set_submodule(network, name, made[id(module)])
     return network
 
 
@@ -208,7 +143,7 @@ def dense_layer(module: SpectralLayer, weights: dict[int, nn.Parameter]) -> nn.M
     weight = layer._parameters["weight"]
     assert weight is not None
     shared = weights.setdefault(id(module.spectral), weight)
-    if torch.equal(shared, weight):
+    if shared is weight or weight.is_meta or torch.equal(shared, weight):
         layer.weight = shared
     if module.bias is not None:
         layer.bias = module.bias
@@ -221,9 +156,28 @@ def replace_layers(
     """Put the spectral forms of a candidate's layers, all with one weight, in the network's places."""
     made: dict[int, nn.Module] = {}
     for name, layer in zip(candidate.names, candidate.layers, strict=True):
+        if isinstance(layer, nn.MultiheadAttention):
+            network = _opened(network, name, layer)
         if id(layer) not in made:
-            made[id(layer)] = SPECTRAL_LAYERS[type(layer)].of(layer, spectral, forward)
+            plain = network.get_submodule(name)
+            made[id(layer)] = SPECTRAL_LAYERS[type(plain)].of(plain, spectral, forward)
         network = set_submodule(network, name, made[id(layer)])
+    return network
+
+
+def _opened(network: nn.Module, name: str, attention: nn.MultiheadAttention) -> nn.Module:
+    """Put the form of an attention layer that has layers in it in all its places, unless it is there by now.
+
+    Args:
+        network: where the layer is.
+        name: of one of the layers that are to be in it.
+        attention: torch's layer.
+    """
+    places = [place for place, module in network.named_modules(remove_duplicate=False) if module is attention]
+    opened = MultiheadAttention.of(attention, name.endswith("in_proj")) if places else None
+    for place in places:
+        assert opened is not None
+        network = set_submodule(network, place, opened)
     return network
 
 
@@ -237,27 +191,11 @@ def set_submodule(network: nn.Module, name: str, module: nn.Module) -> nn.Module
 
 
 def _empty(candidate: Candidate, spec: Specification) -> SpectralWeight:
-    weight = candidate.weight
+    weight, manifold = candidate.weight, candidate.manifold(spec)
     try:
-        return SpectralWeight(spec.manifold(candidate.shape), candidate.shape, weight.dtype, weight.device)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"layer {candidate.names[0]!r}: {error}") from None
-
-
-def _require_whole_sharing(
-    network: nn.Module, names: tuple[str, ...], weight: nn.Parameter, shapes: set[WeightShape]
-) -> None:
-    owners = {name for name, parameter in network.named_parameters(remove_duplicate=False) if parameter is weight}
-    others = sorted(owners - {f"{name}.weight".removeprefix(".") for name in names})
-    if others:
-        raise ValueError(
-            f"the weight of {names[0]!r} is also {others[0]!r}, which is not reparameterized; skip both, or untie them"
-        )
-    if len(shapes) > 1:
-        raise ValueError(
-            f"the layers {', '.join(map(repr, names))} share a weight but read it as different matrices; "
-            f"skip or untie them"
-        )
+        return SpectralWeight(manifold, candidate.shape, weight.dtype, weight.device)
+    except TypeError as error:
+        raise TypeError(f"layer {candidate.names[0]!r}: {error}") from None
 
 
 def _warn_of_dropped_scales(spec: Specification, dropped: dict[str, float]) -> None:

@@ -39,19 +39,20 @@ class Convolution(SpectralLayer):
             padding = (0,) * len(self.stride)
         convolve = type(self).convolve
         if self.route(input.numel() // (self.in_channels * math.prod(self.stride))).product == "dense":
-            return convolve(input, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
+            return convolve(input, self._weight(), self.bias, self.stride, padding, self.dilation, self.groups)
         left, values, right = self.spectral.factors()
         hidden = convolve(input, self.filters(right), None, self.stride, padding, self.dilation, self.groups)
         return convolve(hidden, self.pointwise_filters(left * values), self.bias, groups=self.groups)
 
     def filters(self, right: Tensor) -> Tensor:
         """Return V as the weight of a convolution to r channels for each group."""
-        filters = right.mT.unflatten(-1, self.spectral.weight_shape.shape[1:])
+        # Contiguous as torch's own weights are: its kernels take strides by chance those of channels_last for a choice.
+        filters = right.mT.unflatten(-1, self.spectral.weight_shape.shape[1:]).contiguous()
         return filters if self.groups == 1 else filters.repeat(self.groups, *(1,) * (filters.dim() - 1))
 
     def pointwise_filters(self, left: Tensor) -> Tensor:
         """Return U as the weight of a 1 × … × 1 convolution from r channels for each group."""
-        return left.reshape(*left.shape, *(1,) * len(self.stride))
+        return left.reshape(*left.shape, *(1,) * len(self.stride)).contiguous()
 
     def _plan(self, forward: Forward) -> Plan:
         return convolution_plan(self.spectral.manifold, forward, self.spectral.weight_shape)
@@ -87,7 +88,7 @@ class TransposedConvolution(SpectralLayer):
         options = (self.stride, self.padding, output_padding, self.groups, self.dilation)
         convolve, pointwise = type(self).convolve, type(self).pointwise
         if self.route(input.numel() // self.in_channels).product == "dense":
-            return convolve(input, self.weight, self.bias, *options)
+            return convolve(input, self._weight(), self.bias, *options)
         left, values, right = self.spectral.factors()
         hidden = convolve(input, self.filters(right), None, *options)
         return pointwise(hidden, self.pointwise_filters(left * values), self.bias, groups=self.groups)
@@ -97,12 +98,12 @@ class TransposedConvolution(SpectralLayer):
         shape = self.spectral.weight_shape
         # (C_in/groups · k, r) becomes torch's (C_in/groups, r, k), the same for each group.
         filters = right.reshape(shape.column_channels, shape.filter_size, -1).transpose(1, 2)
-        filters = filters.unflatten(-1, shape.kernel)
+        filters = filters.unflatten(-1, shape.kernel).contiguous()
         return filters if self.groups == 1 else filters.repeat(self.groups, *(1,) * (filters.dim() - 1))
 
     def pointwise_filters(self, left: Tensor) -> Tensor:
         """Return U as the weight of a 1 × … × 1 convolution from r channels for each group."""
-        return left.reshape(*left.shape, *(1,) * len(self.stride))
+        return left.reshape(*left.shape, *(1,) * len(self.stride)).contiguous()
 
     @property
     def outputs(self) -> int:

@@ -41,7 +41,7 @@ class Embedding(SpectralLayer):
         """Return vectors of shape ``(*input.shape, embedding_dim)`` for indices of any shape."""
         route = self.route(input.numel())
         if self.scale_grad_by_freq or route.product == "dense":
-            output = F.embedding(input, self.weight, self.padding_idx, scale_grad_by_freq=self.scale_grad_by_freq)
+            output = F.embedding(input, self._weight(), self.padding_idx, scale_grad_by_freq=self.scale_grad_by_freq)
         else:
             if route.product == "factors":
                 left, values, right = self.spectral.factors()
@@ -58,14 +58,18 @@ class Embedding(SpectralLayer):
             output = output * torch.where(norm > self.max_norm, self.max_norm / (norm + 1e-7), 1.0).to(output.dtype)
         return output
 
-    @property
-    def weight(self) -> Tensor:
-        """W of shape ``(num_embeddings, embedding_dim)``, with the padding vector in its row."""
+    def _weight(self) -> Tensor:
+        """Return W of shape ``(num_embeddings, embedding_dim)``, with the padding vector in its row."""
         weight = self.spectral.weight()
         if self.padding_vector is None or self.padding_idx is None:
             return weight
         is_padding = torch.arange(self.num_embeddings, device=weight.device).eq(self.padding_idx)
         return torch.where(is_padding.unsqueeze(-1), self.padding_vector.to(weight.dtype), weight)
+
+    def _fit(self, weight: Any) -> None:
+        super()._fit(weight)
+        if self.padding_vector is not None and self.padding_idx is not None:
+            self.padding_vector.copy_(weight.detach()[self.padding_idx])
 
     def _plan(self, forward: Forward) -> Plan:
         return embedding_plan(self.spectral.manifold, forward)

@@ -1,21 +1,24 @@
 """Evaluate together what has one shape: all frames and all equal trains in batches, while a network's forward runs.
 
-A network that went through :func:`~sttp.layers.reparameterize` carries two hooks. Before the forward they give every
-spectral weight an evaluator; the first weight that is asked for its frames has all frames evaluated in a few batches,
-and the first that is asked for its factors those of all equal trains, and each takes its slice. After the forward,
-also one that raised, the slices are gone. A layer that is called alone computes for itself.
+A network that went through :func:`~sttp.layers.reparameterize` carries two hooks. The one before the forward opens a
+scope with an evaluator of all its spectral weights; the first weight that is asked for its frames has all frames
+evaluated in a few batches, and the first that is asked for its factors those of all equal trains, and each takes its
+slice. After the forward, also one that raised, the slices are gone. A layer that is called alone computes for itself.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Any, Final, TypeVar, final
 
 import torch
 from torch import Tensor, nn
 
 from ..manifolds import frames_of_charts, without_autocast
+from ._evaluation_scope import Scope, end_call, innermost
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import (
     Factors,
@@ -23,7 +26,9 @@ from ._spectral_weight import (
     evaluate,
     evaluate_frames,
     product_of,
+    require_network,
 )
+from ._watch import watch
 
 T = TypeVar("T")
 
@@ -39,11 +44,16 @@ class _Evaluator:
 
     def __init__(self, weights: list[SpectralWeight], lasting: bool) -> None:
         self._weights: Final = weights
+        self._ids: Final = frozenset(map(id, weights))
         self._lasting: Final = lasting
         self._surroundings = _surroundings()
         self._frames: _Kept[list[Tensor]] = {}
         self._factors: _Kept[Factors] = {}
         self._matrices: _Kept[Tensor] = {}
+
+    def serves(self, weight: SpectralWeight) -> bool:
+        """Return whether a weight is among them."""
+        return id(weight) in self._ids
 
     def keeps(self) -> bool:
         """Return whether what is made serves many forwards."""
@@ -109,10 +119,16 @@ class _State:
         return (torch.is_grad_enabled(), torch.is_inference_mode_enabled(), versions)
 
 
+# Which backward runs, and which hooks catch tensors saved for one. Torch has no public names for these.
+_backward: Final = getattr(torch._C, "_current_graph_task_id", None)
+_saving_hooks: Final = getattr(getattr(torch._C, "_autograd", None), "_top_saved_tensors_default_hooks", None)
+
+
 def _surroundings() -> object:
-    """Return which backward runs, and which hooks catch tensors saved for one; torch has no public names for these."""
-    hooks = getattr(torch._C._autograd, "_top_saved_tensors_default_hooks", None)
-    return torch._C._current_graph_task_id(), None if hooks is None else hooks(True)
+    """Return what is another in a checkpoint. Where torch does not tell, with gradients it might always be another."""
+    if _backward is None or _saving_hooks is None:
+        return object() if torch.is_grad_enabled() else None
+    return _backward(), _saving_hooks(True)
 
 
 _Kept = dict[int, tuple[_State, T]]
@@ -141,6 +157,7 @@ def _place(weight: SpectralWeight) -> object:
 
 def _frames_together(weights: list[SpectralWeight]) -> list[list[Tensor]]:
     """Return the frames of each weight, made in one batch for each shape, whatever their trains."""
+    watch(weights)
     points = [weight.point for weight in weights]
     charts = [chart for weight in weights for chart in weight.manifold.charts]
     coordinates = [frame for point in points for frame in point.coordinates]
@@ -150,19 +167,15 @@ def _frames_together(weights: list[SpectralWeight]) -> list[list[Tensor]]:
     return [[next(frames) for _ in weight.manifold.charts] for weight in weights]
 
 
-def _begin(network: nn.Module, lasting: bool) -> list[SpectralWeight]:
-    """Give an evaluator to all weights that have none, and return them."""
-    weights = [m for m in network.modules() if isinstance(m, SpectralWeight) and m.evaluator is None]
-    if weights:
-        evaluator = _Evaluator(weights, lasting)
-        for weight in weights:
-            weight.evaluator = evaluator
-    return weights
-
-
-def _end(weights: list[SpectralWeight]) -> None:
-    for weight in weights:
-        weight.evaluator = None
+def _open_scope(network: nn.Module, call: FrameType | None) -> Scope:
+    """Let all weights of a network that are not evaluated together yet be so, in a call of it or in a block."""
+    outer = innermost()
+    weights = [
+        module
+        for module in network.modules()
+        if isinstance(module, SpectralWeight) and (outer is None or outer.evaluator_of(module) is None)
+    ]
+    return Scope(_Evaluator(weights, lasting=call is None) if weights else None, call, outer)
 
 
 @contextmanager
@@ -173,11 +186,12 @@ def shared_evaluation(network: nn.Module) -> Iterator[None]:
     count, through ``parameter.data``, is not seen. With gradients, the forwards of a block between two changes share
     one graph: add their losses and go backward once.
     """
-    weights = _begin(network, lasting=True)
+    require_network(network)
+    scope = _open_scope(network, None)
     try:
         yield
     finally:
-        _end(weights)
+        scope.close()
 
 
 def attach(network: nn.Module) -> None:
@@ -201,9 +215,9 @@ def detach(network: nn.Module) -> None:
 
 def _before_forward(network: nn.Module, _: Any) -> None:
     if not torch.compiler.is_compiling():  # a compiler batches for itself, and need not trace this
-        _after_forward(network)  # what a KeyboardInterrupt left behind, after which torch runs no hooks
-        network.__dict__["_sttp_evaluated"] = _begin(network, lasting=False)
+        _open_scope(network, sys._getframe(1))
 
 
-def _after_forward(network: nn.Module, *_: Any) -> None:
-    _end(network.__dict__.pop("_sttp_evaluated", []))
+def _after_forward(*_: Any) -> None:
+    if not torch.compiler.is_compiling():
+        end_call(sys._getframe(1))

@@ -9,14 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from ._conversion import copy_of_spectral, dense_layer, skipped_names, with_layers
+from ._attention import MultiheadAttention
+from ._candidates import skipped_names
+from ._conversion import copy_of_spectral, dense_layer, with_layers
 from ._convolution import Convolution, TransposedConvolution
 from ._embedding import Embedding
 from ._linear import Linear
 from ._spectral_layer import SpectralLayer
 
 # These read the weights of their children, which two layers do not have.
-_READERS: Final = (nn.MultiheadAttention, nn.TransformerEncoderLayer)
+_READERS: Final = (nn.MultiheadAttention, MultiheadAttention, nn.TransformerEncoderLayer)
 _POINTWISE: Final = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 
 
@@ -41,7 +43,8 @@ def factorize(network: nn.Module, skip: Iterable[str] = ()) -> nn.Module:
         skip: names of modules, or glob patterns for them, that are to become one layer.
 
     Raises:
-        ValueError: the network has no spectral layer, or a pattern in ``skip`` matches nothing.
+        ValueError: the network has no spectral layer, or frames off their manifold, or a pattern in ``skip`` matches
+            nothing.
     """
     names = skipped_names(network, skip)
     network = copy_of_spectral(network)

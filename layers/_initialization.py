@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import Tensor
 
-from ..manifolds import haar_frame, qr_positive
+from ..manifolds import haar_frame, qr_positive, require_instance, require_integer, require_number
+
+# Of the sizes that torch takes at all; a frame of so many rows fits no memory.
+_LARGEST: Final = 2**31 - 1
 
 
 class Initialization(abc.ABC):
@@ -17,7 +20,12 @@ class Initialization(abc.ABC):
 
     @abc.abstractmethod
     def frame(self, rows: int, columns: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return a float64 frame of shape ``(rows, columns)``."""
+        """Return a float64 frame of shape ``(rows, columns)``.
+
+        Raises:
+            TypeError: a size is no integer, or the generator is none.
+            ValueError: there are not at least as many rows as columns, and a column.
+        """
 
 
 @final
@@ -27,9 +35,12 @@ class NoisyIdentity(Initialization):
 
     scale: float = 1e-4
 
+    def __post_init__(self) -> None:
+        require_number("scale", self.scale, least=0)
+
     def frame(self, rows: int, columns: int, generator: torch.Generator | None = None) -> Tensor:
         """Return a frame near the truncated identity."""
-        device = None if generator is None else generator.device
+        device = _device(rows, columns, generator)
         noise = torch.randn(rows, columns, dtype=torch.float64, device=device, generator=generator).clamp(-1, 1)
         return qr_positive(torch.eye(rows, columns, dtype=torch.float64, device=device) + self.scale * noise)[0]
 
@@ -41,7 +52,7 @@ class Haar(Initialization):
 
     def frame(self, rows: int, columns: int, generator: torch.Generator | None = None) -> Tensor:
         """Return a uniformly distributed frame."""
-        device = None if generator is None else generator.device
+        device = _device(rows, columns, generator)
         return haar_frame(rows, columns, dtype=torch.float64, device=device, generator=generator)
 
 
@@ -52,4 +63,18 @@ class TruncatedIdentity(Initialization):
 
     def frame(self, rows: int, columns: int, generator: torch.Generator | None = None) -> Tensor:
         """Return the truncated identity."""
-        return torch.eye(rows, columns, dtype=torch.float64, device=None if generator is None else generator.device)
+        return torch.eye(rows, columns, dtype=torch.float64, device=_device(rows, columns, generator))
+
+
+def _device(rows: int, columns: int, generator: torch.Generator | None) -> torch.device | None:
+    """Return where a frame is drawn, after a look at what it is drawn from."""
+    for name, size in (("rows", rows), ("columns", columns)):
+        require_integer(name, size, least=1)
+        if size > _LARGEST:
+            raise ValueError(f"{name} must be at most {_LARGEST}, got {size}")
+    if columns > rows:
+        raise ValueError(f"columns must be at most the {rows} rows of a frame, got {columns}")
+    if generator is None:
+        return None
+    require_instance("generator", generator, torch.Generator, "a torch.Generator, or None for torch's global one")
+    return generator.device

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import torch.nn.functional as F
@@ -22,10 +23,10 @@ class Linear(SpectralLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return y of shape ``(..., out_features)`` for x of shape ``(..., in_features)``."""
-        number = input.shape[:-1].numel()
+        number = math.prod(input.shape[:-1])  # which, unlike numel(), lets an exported size vary
         route = self.route(number)
         if route.product == "dense":
-            return F.linear(input, self.weight, self.bias)
+            return F.linear(input, self._weight(), self.bias)
         if route.product == "factors":
             left, values, right = self.spectral.factors()
             return F.linear(F.linear(input, right.mT), left * values, self.bias)

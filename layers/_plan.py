@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Final, Literal, final, get_args
 
-from ..manifolds import FrameShape, SpectralTensorTrain
+import torch
+
+from ..manifolds import FrameShape, SpectralTensorTrain, require_choice
 from ._weight_shape import WeightShape
 from ._work import Affine, Blocks, Work, block_lookup, block_product, cheapest_blocks, contraction, matrix_product
 
@@ -54,8 +56,8 @@ class Route:
         return max(self.fixed.largest, number * self.each.largest)
 
     def holds(self, number: int) -> bool:
-        """Return whether it makes no tensor above :data:`LARGEST`."""
-        return self.largest(number) <= LARGEST
+        """Return whether it makes no tensor above :data:`LARGEST`, as far as a compiler knows the number."""
+        return not _is_certain(self.largest(number) > LARGEST)
 
 
 @final
@@ -89,9 +91,31 @@ class Plan:
 def _cheapest(routes: Sequence[Route], number: int, formed: bool) -> Route:
     best = routes[0]  # torch.compile cannot trace min with a key
     for route in routes[1:]:
-        if route.score(number, formed) < best.score(number, formed):
+        if _is_cheaper(route, best, number, formed):
             best = route
     return best
+
+
+def _is_cheaper(route: Route, other: Route, number: int, formed: bool) -> bool:
+    score, other_score = route.score(number, formed), other.score(number, formed)
+    if _is_certain(score < other_score):
+        return True
+    if _is_certain(score >= other_score):
+        return False
+    return route.each.score < other.each.score  # as for large numbers, where it matters most
+
+
+def _is_certain(condition: bool) -> bool:
+    """Return whether a condition holds; while torch compiles or exports, whether it does for every size there may be.
+
+    To ask more of a size that varies would bind the compiled code to the sizes with the same answer, and so compile
+    again for others.
+    """
+    if not torch.compiler.is_compiling():
+        return condition
+    from torch.fx.experimental.symbolic_shapes import statically_known_true  # takes long to import
+
+    return statically_known_true(condition)
 
 
 def require_forward(forward: str) -> None:
@@ -100,9 +124,7 @@ def require_forward(forward: str) -> None:
     Raises:
         ValueError: it is none of the four.
     """
-    choices = ("auto", *get_args(Product))
-    if forward not in choices:
-        raise ValueError(f"forward must be one of {', '.join(choices)}, got {forward!r}")
+    require_choice("forward", forward, ("auto", *get_args(Product)))
 
 
 @lru_cache(maxsize=4096)

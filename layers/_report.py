@@ -8,12 +8,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, final
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from ..manifolds import SpectralTensorTrain
-from ._conversion import require_candidates
+from ..manifolds import SpectralTensorTrain, require_instance, require_number
+from ._candidates import Candidate, patterns_of, require_candidates
+from ._feasibility import require_feasible
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer
-from ._spectral_weight import SpectralWeight, spectral_weights
+from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 
 
 @final
@@ -35,16 +37,32 @@ class LayerReport:
 
 @final
 @dataclass(frozen=True)
+class DenseTensor:
+    """A parameter of two or more dimensions that is not reparameterized.
+
+    ``shape`` is None and ``numel`` 0 for the parameter of a lazy layer that has not seen an input.
+    """
+
+    name: str
+    shape: tuple[int, ...] | None
+    numel: int
+
+
+@final
+@dataclass(frozen=True)
 class CompressionReport:
     """What a network's reparameterization saves (Obukhov et al. 2021, Eq. 11). Printed, it is a table.
 
     Attributes:
         layers: the reparameterized weights, shared ones once, in the network's order.
         kept: number of all other parameters and running statistics.
+        left_dense: those of the other parameters that have two or more dimensions: weights that were skipped, or that
+            :func:`~sttp.layers.reparameterize` does not know, such as those of recurrent layers.
     """
 
     layers: tuple[LayerReport, ...]
     kept: int
+    left_dense: tuple[DenseTensor, ...] = ()
 
     @property
     def dof(self) -> int:
@@ -62,26 +80,42 @@ class CompressionReport:
         return 100 * (self.dof + self.kept) / (self.dense + self.kept)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return z, dof, dense, kept and the layers as plain values, for JSON."""
-        layers = [asdict(layer) for layer in self.layers]
-        return {"z": self.z, "dof": self.dof, "dense": self.dense, "kept": self.kept, "layers": layers}
+        """Return z, dof, dense, kept, the layers and what is left dense as plain values, for JSON."""
+        return {
+            "z": self.z,
+            "dof": self.dof,
+            "dense": self.dense,
+            "kept": self.kept,
+            "layers": [asdict(layer) for layer in self.layers],
+            "left_dense": [
+                {"name": tensor.name, "shape": tensor.shape and list(tensor.shape), "numel": tensor.numel}
+                for tensor in self.left_dense
+            ],
+        }
 
     def __str__(self) -> str:
-        width = max([len(layer.name) for layer in self.layers] + [len("all with the rest")])
-        lines = [f"{'layer':<{width}}  {'matrix':>13}  {'rank':>4}  {'freedom':>11}  {'dense':>11}  {'%':>7}"]
+        fitted = any(layer.fit_error is not None for layer in self.layers)
+        rows = [("layer", "matrix", "rank", "freedom", "dense", "%", "fit error")]
         for layer in self.layers:
+            error = "" if layer.fit_error is None else f"{layer.fit_error:.4g}"
             size = f"{layer.rows} x {layer.columns}"
-            share = 100 * layer.dof / layer.dense
-            counts = f"{layer.dof:>11,}  {layer.dense:>11,}  {share:>7.3f}"
-            lines.append(f"{layer.name:<{width}}  {size:>13}  {layer.rank:>4}  {counts}")
-        for title, dof, dense in (
-            ("all weights", self.dof, self.dense),
-            ("the rest", self.kept, self.kept),
-            ("all with the rest", self.dof + self.kept, self.dense + self.kept),
-        ):
-            share = 100 * dof / dense if dense else 100.0
-            lines.append(f"{title:<{width}}  {'':>13}  {'':>4}  {dof:>11,}  {dense:>11,}  {share:>7.3f}")
-        return "\n".join(lines)
+            rows.append((layer.name, size, str(layer.rank), *_counts(layer.dof, layer.dense), error))
+        rows.append(("all weights", "", "", *_counts(self.dof, self.dense), ""))
+        rows.append(("the rest", "", "", *_counts(self.kept, self.kept), ""))
+        for tensor in self.left_dense:
+            size = "not known yet" if tensor.shape is None else " x ".join(map(str, tensor.shape))
+            rows.append((f"  left dense: {tensor.name}", size, "", *_counts(tensor.numel, tensor.numel), ""))
+        total = _counts(self.dof + self.kept, self.dense + self.kept)
+        rows.append(("all with the rest", "", "", *total, ""))
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        columns = len(widths) if fitted else len(widths) - 1
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if index == 0 else cell.rjust(width)
+                for index, (cell, width) in enumerate(zip(row[:columns], widths[:columns], strict=True))
+            )
+            for row in rows
+        )
 
 
 def report(network: nn.Module, spec: Specification | None = None, skip: Iterable[str] = ()) -> CompressionReport:
@@ -93,19 +127,33 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
         skip: as there.
 
     Raises:
-        ValueError: the network has no spectral layer and no ``spec`` is given, or see ``reparameterize``.
+        TypeError: an argument is of a wrong type.
+        ValueError: the network has no spectral layer and no ``spec`` is given, or frames off their manifold,
+            or see ``reparameterize``.
     """
-    if spec is not None:
-        chosen = require_candidates(network, skip)
-        rows = [_row(c.names[0], spec.manifold(c.shape)) for c in chosen]
-        return CompressionReport(tuple(rows), _numel(network) - sum(c.weight.numel() for c in chosen))
+    require_network(network)
+    skip = patterns_of(skip)
     weights = spectral_weights(network)
-    if not weights:
+    chosen: list[Candidate] = []
+    if spec is not None:
+        require_instance("spec", spec, Specification, "STTP(...) or SVDP(...), or None for what the network has")
+        chosen = require_candidates(network, skip, spec.attention)
+    elif skip:
+        raise ValueError(f"skip must be left out where no spec= is given, got {skip!r}: all spectral layers count")
+    elif not weights:
         raise ValueError(
             f"network has no spectral layer: {type(network).__name__} is dense; pass spec= to count what it would have"
         )
+    require_feasible(weights)
     rows = [_row(name, weight.manifold, weight.fit_error) for name, weight in weights.items()]
-    return CompressionReport(tuple(rows), _numel(network))
+    rows += [_row(candidate.names[0], candidate.manifold(spec)) for candidate in chosen if spec is not None]
+    order = {name: place for place, (name, _) in enumerate(network.named_modules(remove_duplicate=False))}
+    # A weight of attention has the place of its layer, which is where the network has none of that name.
+    rows.sort(key=lambda row: order.get(row.name, order.get(row.name.rpartition(".")[0], 0)))
+    replaced = {id(layer._parameters[name]) for c in chosen for layer, name in zip(c.layers, c.parameters, strict=True)}
+    left = [(name, p) for name, p in _parameters(network).items() if id(p) not in replaced]
+    dense = tuple(_dense_tensor(name, parameter) for name, parameter in left if _is_weight(parameter))
+    return CompressionReport(tuple(rows), sum(_size(p) for _, p in left) + _statistics(network), dense)
 
 
 def ranks_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[str] = ()) -> int:
@@ -118,18 +166,26 @@ def ranks_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[
         skip: as in :func:`~sttp.layers.reparameterize`.
 
     Raises:
+        TypeError: an argument is of a wrong type.
         ValueError: no rank fits the budget, or the network has nothing to reparameterize.
     """
-    shapes = [candidate.shape for candidate in require_candidates(network, skip)]
-    dense = sum(shape.rows * shape.columns for shape in shapes)
-    kept = report(network, spec, skip).kept
+    require_number("z", z, above=0)
+    require_instance("spec", spec, Specification, "STTP(...) or SVDP(...)")
+    skip = patterns_of(skip)
+    chosen = require_candidates(network, skip, spec.attention)
+    shapes = [candidate.shape for candidate in chosen]
+    counted = report(network, spec, skip)
+    # All that does not depend on the rank: what is kept, and layers that are spectral already.
+    names = {candidate.names[0] for candidate in chosen}
+    kept = counted.kept + sum(layer.dof for layer in counted.layers if layer.name not in names)
+    total = counted.dense + counted.kept
     lowest = math.inf
     # Beyond the smaller side of its matrix no layer gains from a higher rank. Downwards one by one: with an identity
     # spectrum the degrees of freedom can fall where the rank grows, so that no bisection would do.
     for rank in range(max(min(shape.rows, shape.columns) for shape in shapes), 0, -1):
         ranked = replace(spec, rank=rank)
         dof = sum(ranked.shape(shape).degrees_of_freedom(spec.spectrum.is_identity) for shape in shapes)
-        lowest = min(lowest, 100 * (dof + kept) / (dense + kept))
+        lowest = min(lowest, 100 * (dof + kept) / total)
         if lowest <= z:
             return rank
     raise ValueError(f"z must be at least {lowest:.4f} for this network, its lowest Z, got {z}; raise it")
@@ -143,15 +199,33 @@ def _row(name: str, manifold: SpectralTensorTrain, fit_error: float | None = Non
     )
 
 
-def _numel(network: nn.Module) -> int:
-    """Count parameters and running statistics outside spectral weights, shared ones once."""
+def _counts(dof: int, dense: int) -> tuple[str, str, str]:
+    return f"{dof:,}", f"{dense:,}", f"{100 * dof / dense if dense else 100.0:.3f}"
+
+
+def _parameters(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters outside spectral weights, shared ones once."""
+    inside = {id(p) for weight in spectral_weights(network).values() for p in weight.parameters()}
+    return {name: parameter for name, parameter in network.named_parameters() if id(parameter) not in inside}
+
+
+def _statistics(network: nn.Module) -> int:
+    """Count the running statistics, shared ones once."""
     tensors: dict[int, Tensor] = {}
     for module in network.modules():
-        if isinstance(module, SpectralWeight):
-            continue
-        tensors.update({id(p): p for p in module._parameters.values() if p is not None})
-        if not isinstance(module, SpectralLayer):  # whose only buffer stands for a row of its weight
+        if not isinstance(module, SpectralWeight | SpectralLayer):  # whose only buffer stands for a row of its weight
             buffers = {name: b for name, b in module._buffers.items() if b is not None and b.is_floating_point()}
             tensors.update({id(b): b for name, b in buffers.items() if name not in module._non_persistent_buffers_set})
-    inside = {id(p) for weight in spectral_weights(network).values() for p in weight.parameters()}
-    return sum(tensor.numel() for key, tensor in tensors.items() if key not in inside)
+    return sum(map(_size, tensors.values()))
+
+
+def _size(tensor: Tensor) -> int:
+    return 0 if is_lazy(tensor) else tensor.numel()
+
+
+def _is_weight(parameter: nn.Parameter) -> bool:
+    return is_lazy(parameter) or parameter.dim() > 1
+
+
+def _dense_tensor(name: str, parameter: nn.Parameter) -> DenseTensor:
+    return DenseTensor(name, None if is_lazy(parameter) else tuple(parameter.shape), _size(parameter))

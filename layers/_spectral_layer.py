@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import warnings
-from typing import Any, ClassVar, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Final, Self
 
 import torch
 from torch import Tensor, nn
 
+from ..manifolds import described, require_instance, require_integer, require_tensor
+from ._computed_weight import ComputedWeight, computed
+from ._evaluation_scope import evaluator_of
 from ._plan import Forward, Plan, Route
 from ._specification import Specification
 from ._spectral_weight import SpectralWeight
 from ._weight_shape import WeightShape
 
 # What a torch.nn layer keeps in its __dict__ on behalf of nn.Module itself and not of its own call.
-_MODULE_STATE = frozenset(vars(nn.Module()))
+MODULE_STATE: Final = frozenset(vars(nn.Module()))
 # The hooks that a forward or backward runs; those of state dicts speak of the weight that is gone.
 _HOOKS = (
     "_forward_hooks",
@@ -28,12 +34,23 @@ _HOOKS = (
     "_is_full_backward_hook",
 )
 
+# Arguments of torch.nn layers that are sizes, of which torch itself says little where they are none.
+_SIZES: Final = frozenset(f"{side}_{kind}" for side in ("in", "out") for kind in ("features", "channels")) | {
+    "groups",
+    "num_embeddings",
+    "embedding_dim",
+    "embed_dim",
+    "num_heads",
+    "kdim",
+    "vdim",
+}
+
 
 class SpectralLayer(nn.Module):
     """Base of the layers: same call, attributes, bias and printed form as the torch.nn layer :attr:`namesake`.
 
-    The constructor takes the namesake's own arguments, which torch itself checks, and ``spec``. ``weight`` is a
-    property that makes W anew from the parameters in :attr:`spectral`, so that code which reads weights works.
+    The constructor takes the namesake's own arguments and ``spec``. ``weight`` is a property that makes W anew from the
+    parameters in :attr:`spectral`, so that code which reads weights works.
 
     Args:
         args: the namesake's arguments.
@@ -57,12 +74,10 @@ class SpectralLayer(nn.Module):
         self, *args: Any, spec: Specification, generator: torch.Generator | None = None, **kwargs: Any
     ) -> None:
         super().__init__()
-        template = self.namesake(*args, **kwargs)
-        shape = WeightShape.of(template)
-        weight = template.weight
-        assert isinstance(weight, Tensor)
-        spectral = SpectralWeight(spec.manifold(shape), shape, weight.dtype, weight.device)
-        self._adopt(template, spectral.initialize(spec.initialization, generator), spec.forward)
+        require_spec(spec, generator)
+        with naming_arguments(self.namesake, args, kwargs):
+            template = self.namesake(*args, **kwargs)
+            self._adopt(template, _fresh_weight(template, spec, generator), spec.forward)
 
     @classmethod
     def of(cls, layer: nn.Module, spectral: SpectralWeight, forward: Forward = "auto") -> Self:
@@ -72,13 +87,18 @@ class SpectralLayer(nn.Module):
         instance._adopt(layer, spectral, forward)
         return instance
 
+    @classmethod
+    def fresh(cls, layer: nn.Module, spec: Specification, generator: torch.Generator | None = None) -> Self:
+        """Return the spectral form of a torch.nn layer with a fresh weight; see :meth:`of`."""
+        return cls.of(layer, _fresh_weight(layer, spec, generator), spec.forward)
+
     def dense(self) -> nn.Module:
         """Return a torch.nn layer with equal outputs, whose weight and bias are copies."""
         layer = self.namesake.__new__(self.namesake)
         nn.Module.__init__(layer)
         layer.__dict__.update(self._own_attributes())
         layer.weight = nn.Parameter(
-            self.weight.detach().clone(), requires_grad=self.spectral.coordinates[0].requires_grad
+            self._weight().detach().clone(), requires_grad=self.spectral.coordinates[0].requires_grad
         )
         bias = self.bias
         layer.register_parameter(
@@ -88,8 +108,41 @@ class SpectralLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """W in the shape of torch's weight, differentiable."""
+        """W in the shape of torch's weight, differentiable. It refuses to be written to.
+
+        A tensor that is assigned is fitted, as by :meth:`SpectralWeight.fit`, with a warning where the spectrum cannot
+        hold its scale; nothing keeps the tensor itself.
+        """
+        return computed(self._weight())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "weight":  # nn.Module would take a parameter for one that is to be registered
+            self._fit(value)
+        else:
+            super().__setattr__(name, value)
+
+    def _weight(self) -> Tensor:
+        """Return W as the forward takes it."""
         return self.spectral.weight()
+
+    def _fit(self, weight: Any) -> None:
+        require_tensor("weight", weight)
+        if isinstance(weight, ComputedWeight):
+            raise ValueError(
+                "weight is that of a spectral layer: to share it, assign layer.spectral = other.spectral; to fit it, "
+                "assign layer.weight = other.weight.detach()"
+            )
+        shape = self.spectral.weight_shape.shape
+        if weight.shape != shape:
+            raise ValueError(f"weight must have shape {shape}, got {tuple(weight.shape)}; reshape it")
+        scale = float(self.spectral.fit(weight).scale)
+        if scale != 1:
+            warnings.warn(
+                f"the spectrum {type(self.spectral.manifold.spectrum).__name__} cannot hold the scale {scale:.4g} of "
+                f"the weight, which is dropped; spectrum=Free() would keep it",
+                UserWarning,
+                stacklevel=3,
+            )
 
     @abc.abstractmethod
     def forward(self, input: Tensor) -> Tensor:
@@ -109,7 +162,7 @@ class SpectralLayer(nn.Module):
         Where the route that was asked for, or the cheapest, would make a tensor too large, it is another one, and the
         first time with a warning.
         """
-        evaluator = self.spectral.evaluator
+        evaluator = evaluator_of(self.spectral)
         formed = evaluator is not None and evaluator.keeps()
         wanted = self.plan.wanted(number, formed)
         if wanted.holds(number):
@@ -126,7 +179,7 @@ class SpectralLayer(nn.Module):
         return route
 
     def _adopt(self, layer: nn.Module, spectral: SpectralWeight, forward: Forward) -> None:
-        self.__dict__.update({name: value for name, value in vars(layer).items() if name not in _MODULE_STATE})
+        self.__dict__.update({name: value for name, value in vars(layer).items() if name not in MODULE_STATE})
         share_hooks(layer, self)
         self.spectral = spectral
         bias = layer._parameters.get("bias")
@@ -136,7 +189,48 @@ class SpectralLayer(nn.Module):
 
     def _own_attributes(self) -> dict[str, Any]:
         kept = {"plan", "_has_fallen_back"}
-        return {name: value for name, value in vars(self).items() if name not in _MODULE_STATE | kept}
+        return {name: value for name, value in vars(self).items() if name not in MODULE_STATE | kept}
+
+
+def require_spec(spec: object, generator: object) -> None:
+    """Refuse what is no specification, and no generator or None.
+
+    Raises:
+        TypeError: one of them is something else.
+    """
+    require_instance("spec", spec, Specification, "STTP(...) or SVDP(...)")
+    if generator is not None:
+        require_instance("generator", generator, torch.Generator, "a torch.Generator, or None for torch's global one")
+
+
+@contextmanager
+def naming_arguments(namesake: type[nn.Module], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
+    """Tell in each refusal of a block which arguments of a torch.nn layer it is about: torch itself often does not.
+
+    Raises:
+        TypeError: an argument is missing, unknown or of a wrong type.
+        ValueError: the block refuses the arguments in another way.
+    """
+    given = inspect.signature(namesake).bind(*args, **kwargs).arguments
+    for name, value in given.items():
+        if name in _SIZES and value is not None:
+            require_integer(name, value, least=1)
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, ValueError, RuntimeError, AssertionError, IndexError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        listed = ", ".join(f"{name}={described(value)}" for name, value in given.items())
+        raise kind(f"{namesake.__name__} with {listed} is refused: {error}") from error
+
+
+def _fresh_weight(layer: nn.Module, spec: Specification, generator: torch.Generator | None) -> SpectralWeight:
+    shape = WeightShape.of(layer)
+    weight = layer.weight
+    assert isinstance(weight, Tensor)
+    spectral = SpectralWeight(spec.manifold(shape), shape, weight.dtype, weight.device)
+    return spectral.initialize(spec.initialization, generator)
 
 
 def share_hooks(source: nn.Module, target: nn.Module) -> None:

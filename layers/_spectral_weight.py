@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, Self, cast, final
+from typing import Any, Final, NamedTuple, Self, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from ..manifolds import (
     MatrixFit,
     SpectralTensorTrain,
     TrainPoint,
+    described,
     frames_of_charts,
     left_factor_rows,
     mark_current,
@@ -19,15 +20,21 @@ from ..manifolds import (
     merge_frames,
     orthogonality_error,
     parameter_manifolds,
+    require_instance,
     require_precision,
     train_product,
     without_autocast,
 )
+from ._evaluation_scope import evaluator_of
 from ._feasibility import refuse_infeasible
 from ._initialization import Initialization
 from ._manifold_parameters import has_lost_manifold, manifold_parameter, restore_manifold
 from ._plan import Route
+from ._watch import watch
 from ._weight_shape import WeightShape
+
+# Versions of torch without this function give no way to ask.
+_is_exporting: Final[Callable[[], bool]] = getattr(torch.compiler, "is_exporting", lambda: False)
 
 
 class Factors(NamedTuple):
@@ -36,22 +43,6 @@ class Factors(NamedTuple):
     left: Tensor
     values: Tensor
     right: Tensor
-
-
-class Evaluator(Protocol):
-    """What evaluates weights together while a network's forward or a ``shared_evaluation`` block runs."""
-
-    def frames(self, weight: SpectralWeight) -> list[Tensor]:
-        """Return :meth:`SpectralWeight.stored_frames`."""
-
-    def factors(self, weight: SpectralWeight) -> Factors:
-        """Return :meth:`SpectralWeight.factors`."""
-
-    def matrix(self, weight: SpectralWeight) -> Tensor:
-        """Return :meth:`SpectralWeight.matrix`."""
-
-    def keeps(self) -> bool:
-        """Return whether what is made serves many forwards."""
 
 
 @final
@@ -88,8 +79,12 @@ class SpectralWeight(nn.Module):
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
+        require_instance("manifold", manifold, SpectralTensorTrain, "a SpectralTensorTrain")
+        require_instance("weight_shape", weight_shape, WeightShape, "a WeightShape")
         dtype = torch.get_default_dtype() if dtype is None else dtype
-        require_precision(dtype, "the frames of a spectral weight")
+        require_instance("dtype", dtype, torch.dtype, "torch.float32 or torch.float64")
+        require_device(device)
+        require_precision(dtype, "dtype, that of the frames of a spectral weight,")
         self.manifold = manifold
         self.weight_shape = weight_shape
         self.fit_error: float | None = None
@@ -111,8 +106,6 @@ class SpectralWeight(nn.Module):
         self.register_load_state_dict_pre_hook(_rename_frames)
         self.register_load_state_dict_pre_hook(refuse_infeasible)
         self.register_load_state_dict_post_hook(_restore_manifolds)
-        # Set while a network's forward or a shared_evaluation block runs: what then evaluates equal trains together.
-        self.evaluator: Evaluator | None = None
 
     # --- the point ---
 
@@ -158,17 +151,17 @@ class SpectralWeight(nn.Module):
 
     def stored_frames(self) -> list[Tensor]:
         """Return the frames of the manifold's charts, in the parameters' own precision also under autocast."""
-        evaluator = self.evaluator
+        evaluator = evaluator_of(self)
         return evaluate_frames(self) if evaluator is None else evaluator.frames(self)
 
     def factors(self) -> Factors:
         """Return U, s and V, in the parameters' own precision also under autocast."""
-        evaluator = self.evaluator
+        evaluator = evaluator_of(self)
         return evaluate(self) if evaluator is None else evaluator.factors(self)
 
     def matrix(self) -> Tensor:
         """Return W as a matrix ``(rows, columns)``."""
-        evaluator = self.evaluator
+        evaluator = evaluator_of(self)
         return product_of(self.factors()) if evaluator is None else evaluator.matrix(self)
 
     def multiply(self, vectors: Tensor, route: Route) -> Tensor:
@@ -214,6 +207,8 @@ class SpectralWeight(nn.Module):
             RuntimeError: a tool or an assignment put something else in the place of a manifold parameter.
         """
         parameters = self.ordered_parameters()
+        if _is_exporting():  # torch puts plain tensors in the place of all parameters, and trains none of them
+            return parameters
         for parameter, manifold in zip(parameters, self.parameter_manifolds, strict=False):
             # torch marks the modules whose parameters FullyShardedDataParallel has made views of a flat one.
             sharded = "_is_fsdp_managed_module" in self.__dict__
@@ -262,12 +257,10 @@ class SpectralWeight(nn.Module):
         self.restore_manifolds()
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "evaluator": None}
-
 
 def evaluate_frames(weight: SpectralWeight) -> list[Tensor]:
     """Return the frames of one weight, out of autocast's reach."""
+    watch([weight])
     point = weight.point
     with without_autocast(point.spectrum):
         return frames_of_charts(weight.manifold.charts, point.coordinates, point.signs)
@@ -275,6 +268,7 @@ def evaluate_frames(weight: SpectralWeight) -> list[Tensor]:
 
 def evaluate(weight: SpectralWeight) -> Factors:
     """Return the factors of one weight, out of autocast's reach."""
+    watch([weight])
     point = weight.point
     with without_autocast(point.spectrum):
         return Factors(*weight.manifold.factors(point))
@@ -298,8 +292,39 @@ def _restore_manifolds(weight: SpectralWeight, _: object) -> None:
     weight.restore_manifolds()
 
 
+def require_device(device: object) -> None:
+    """Refuse what names no device.
+
+    Raises:
+        TypeError: it is neither a device nor a string nor None.
+        ValueError: torch knows no device of this name.
+    """
+    cure = "a torch.device, such as 'cpu' or 'cuda:0', or None"
+    if device is None:
+        return
+    require_instance("device", device, (torch.device, str), cure)
+    try:
+        torch.device(cast(str, device))
+    except RuntimeError:
+        raise ValueError(f"device must be {cure}, got {described(device)}") from None
+
+
+def require_network(network: object) -> None:
+    """Refuse what is no network.
+
+    Raises:
+        TypeError: it is no module.
+    """
+    require_instance("network", network, nn.Module, "a torch.nn.Module, an object and not a class")
+
+
 def spectral_weights(network: nn.Module) -> dict[str, SpectralWeight]:
-    """Return the spectral weights of a network by the name of the layer that owns each, shared ones once."""
+    """Return the spectral weights of a network by the name of the layer that owns each, shared ones once.
+
+    Raises:
+        TypeError: the network is no module.
+    """
+    require_network(network)
     return {
         name.rpartition(".")[0]: module
         for name, module in network.named_modules()

@@ -8,6 +8,8 @@ from typing import final
 
 from torch import Tensor, nn
 
+from ..manifolds import require_flag, require_instance, require_integer, require_shape
+
 
 @final
 @dataclass(frozen=True)
@@ -22,16 +24,34 @@ class WeightShape:
         shape: the shape of torch's weight.
         groups: number of groups of a convolution.
         transposed: whether the convolution is a transposed one.
+
+    Raises:
+        TypeError: the shape is no tuple of integers, the groups no integer, or ``transposed`` neither True nor False.
+        ValueError: there are fewer than two dimensions, or the groups do not divide the channels.
     """
 
     shape: tuple[int, ...]
     groups: int = 1
     transposed: bool = False
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shape", require_shape("shape", self.shape, 2))
+        require_integer("groups", self.groups, least=1)
+        require_flag("transposed", self.transposed)
+        if self.shape[0] % self.groups:
+            raise ValueError(f"groups must divide the {self.shape[0]} channels of shape, got {self.groups}")
+
     @staticmethod
     def of(module: nn.Module) -> WeightShape:
-        """Return the weight shape of a torch.nn layer."""
-        weight = module.weight
+        """Return the weight shape of a torch.nn layer.
+
+        Raises:
+            TypeError: it has no weight.
+        """
+        weight = getattr(module, "weight", None)
+        require_instance(
+            "the weight of module", weight, Tensor, "a tensor: give a linear, convolution or embedding layer"
+        )
         assert isinstance(weight, Tensor)
         return WeightShape(tuple(weight.shape), getattr(module, "groups", 1), getattr(module, "transposed", False))
 

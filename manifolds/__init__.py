@@ -4,7 +4,7 @@ from ._autocast import without_autocast
 from ._embedded_train import EmbeddedTrain, parameter_manifolds
 from ._frame_batches import frames_of_charts
 from ._frame_manifold import FrameManifold
-from ._geometry import Chart, Geometry, Householder, HouseholderChart, Riemannian
+from ._geometry import Chart, Embedded, Geometry, Householder, HouseholderChart, Riemannian
 from ._grassmann import Grassmann
 from ._householder import entries_of_free, householder_entries, householder_frames, require_precision
 from ._matrices import (
@@ -17,17 +17,28 @@ from ._matrices import (
     symmetric_part,
 )
 from ._protocols import SpectrumOwner, TrainMember
+from ._region import declare_region, declared_region
+from ._register import (
+    from_description,
+    register_geometry,
+    register_retraction,
+    register_spectrum,
+    to_description,
+)
 from ._replacement import mark_current, mark_replaced, require_current
 from ._require import (
     described,
     require_choice,
+    require_fitting,
     require_flag,
+    require_frames,
     require_instance,
     require_integer,
     require_number,
+    require_shape,
     require_tensor,
 )
-from ._retraction import SHORT
+from ._retraction import SHORT, longest_step
 from ._retractions import QR, Cayley, Exponential, Polar, Retraction, Transport
 from ._spectra import Free, Identity, Lipschitz, Spectrum
 from ._spectral_tensor_train import SpectralTensorTrain
@@ -42,6 +53,7 @@ __all__ = [
     "SHORT",
     "Cayley",
     "Chart",
+    "Embedded",
     "EmbeddedTrain",
     "Exponential",
     "FrameManifold",
@@ -67,14 +79,18 @@ __all__ = [
     "TrainShape",
     "TrainTangent",
     "Transport",
+    "declare_region",
+    "declared_region",
     "described",
     "entries_of_free",
     "frames_of_charts",
+    "from_description",
     "haar_frame",
     "householder_entries",
     "householder_frames",
     "identity_like",
     "left_factor_rows",
+    "longest_step",
     "mark_current",
     "mark_replaced",
     "merge_frames",
@@ -83,17 +99,24 @@ __all__ = [
     "parameter_manifolds",
     "prime_modes",
     "qr_positive",
+    "register_geometry",
+    "register_retraction",
+    "register_spectrum",
     "require_choice",
     "require_current",
+    "require_fitting",
     "require_flag",
+    "require_frames",
     "require_instance",
     "require_integer",
     "require_number",
     "require_precision",
     "require_rank",
+    "require_shape",
     "require_tensor",
     "rq_positive",
     "symmetric_part",
+    "to_description",
     "train_product",
     "without_autocast",
 ]

@@ -167,7 +167,7 @@ def parameter_manifolds(train: SpectralTensorTrain) -> list[geoopt.Manifold | No
     None stands for a plain parameter. Under the embedded metric all name one new :class:`EmbeddedTrain`.
     """
     geometry = train.geometry
-    if isinstance(geometry, Riemannian) and geometry.metric == "embedded":
+    if isinstance(geometry, Riemannian) and geometry.embedded is not None:
         whole = EmbeddedTrain(train)
         frames = (EmbeddedFrame(whole, position, chart.manifold) for position, chart in enumerate(train.charts))
         return [*frames, EmbeddedSpectrum(whole)]

@@ -60,7 +60,8 @@ def _padded_frames(sizes: tuple[tuple[int, int, bool], ...], coordinates: Sequen
     if torch.compiler.is_compiling():
         places = _places.__wrapped__(sizes, rows, columns)
     else:
-        places = _places(sizes, rows, columns)
+        with torch.inference_mode(False):  # what is kept serves trainings, too
+            places = _places(sizes, rows, columns)
     entries = free.new_zeros(*free.shape[:-1], len(sizes) * rows * columns)
     entries = entries.index_copy(-1, places.to(free.device), free)
     return householder_frames(entries.unflatten(-1, (len(sizes), rows, columns)))
@@ -69,10 +70,14 @@ def _padded_frames(sizes: tuple[tuple[int, int, bool], ...], coordinates: Sequen
 @lru_cache(maxsize=256)
 def _places(sizes: tuple[tuple[int, int, bool], ...], rows: int, columns: int) -> Tensor:
     """Return where in the padded batch each free entry goes, in the order of :func:`free_entries`."""
+    # Without a mask: how many entries one selects is nothing that a compiler knows.
     places = []
     for number, (own_rows, own_columns, reduced) in enumerate(sizes):
-        row, column = torch.meshgrid(torch.arange(own_rows), torch.arange(own_columns), indexing="ij")
-        # The strict lower triangle of the top block row by row and then the rows below are one row-major order.
-        free = (row >= own_columns) if reduced else (row > column)
-        places.append((number * rows * columns + row * columns + column)[free])
+        if reduced:
+            below = torch.arange(own_columns, own_rows).unsqueeze(-1) * columns + torch.arange(own_columns)
+            places.append(number * rows * columns + below.flatten())
+        else:
+            # The strict lower triangle of the top block row by row and then the rows below are one row-major order.
+            row, column = torch.tril_indices(own_rows, own_columns, -1)
+            places.append(number * rows * columns + row * columns + column)
     return torch.cat(places)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ._geodesics import Generators, geodesic, geodesic_rotation
 from ._matrices import haar_frame, identity_like, polar_factor
-from ._retraction import Retraction, shortened
+from ._require import require_fitting, require_shape
+from ._retraction import Retraction, Transport, shortened
 from ._retractions import QR
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ class FrameManifold(geoopt.Manifold):
     """
 
     ndim = 2
-    reversible = False
     is_quotient: ClassVar[bool] = False
 
     def __init__(self, retraction: Retraction | None = None) -> None:
@@ -50,6 +50,14 @@ class FrameManifold(geoopt.Manifold):
     def __hash__(self) -> int:
         return hash(self._key())
 
+    @property
+    def reversible(self) -> bool:
+        """Whether a step back along the transported step returns to the start: so it does by an isometric transport.
+
+        Samplers of geoopt ask for it. Steps beyond u^(−1/2), which :meth:`retr` cuts down, are excepted.
+        """
+        return self.retraction.transport is Transport.ISOMETRIC
+
     def extra_repr(self) -> str:
         """Return the retraction for the printed form."""
         return f"retraction={self.retraction}"
@@ -61,7 +69,12 @@ class FrameManifold(geoopt.Manifold):
     # --- points ---
 
     def projx(self, x: Tensor) -> Tensor:
-        """Return the frame nearest to ``x`` in the Frobenius norm: its polar factor."""
+        """Return the frame nearest to ``x`` in the Frobenius norm: its polar factor.
+
+        Raises:
+            TypeError, ValueError: ``x`` is no stack of matrices ``(..., n, p)``, n ≥ p, in float32 or float64.
+        """
+        require_fitting(x)
         return polar_factor(x)
 
     def random(
@@ -75,6 +88,15 @@ class FrameManifold(geoopt.Manifold):
         """Draw uniformly (Haar) distributed points of shape ``size`` = (..., n, p)."""
         shape = self._shape(size)
         return geoopt.ManifoldTensor(haar_frame(*shape, dtype=dtype, device=device, generator=generator), manifold=self)
+
+    def random_naive(
+        self,
+        *size: int | Sequence[int],
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> geoopt.ManifoldTensor:
+        """Draw as :meth:`random` does, uniformly; geoopt's Stiefel has this name for a draw that is not."""
+        return self.random(*size, dtype=dtype, device=device)
 
     def origin(
         self,
@@ -96,10 +118,12 @@ class FrameManifold(geoopt.Manifold):
 
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the retraction of ``u`` at ``x``, cut down if it is longer than u^(−1/2)."""
+        require_fitting(x, u=u)
         return self.retraction.retract(self, x, shortened(u))
 
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Transport ``v`` from ``x`` to any ``y`` by projection to the tangent space at ``y``."""
+        require_fitting(x, y=y)
         return self.proju(y, v)
 
     def retr_transp(self, x: Tensor, u: Tensor, v: Tensor, *, short: bool = False) -> tuple[Tensor, Tensor]:
@@ -107,6 +131,7 @@ class FrameManifold(geoopt.Manifold):
 
         With ``short`` the caller vouches for ‖u‖_F ≤ :data:`~sttp.manifolds.SHORT`.
         """
+        require_fitting(x, u=u, v=v)
         retract = self.retraction.retract_short if short else self.retraction.retract
         u = u if short else shortened(u)
         end = retract(self, x, u)
@@ -122,6 +147,7 @@ class FrameManifold(geoopt.Manifold):
         Raises:
             NotImplementedError: the retraction is the exponential map of a metric whose logarithm is not known.
         """
+        require_fitting(x, y=y)
         return self.retraction.inverse(self, x, y)
 
     # --- geodesics ---
@@ -132,6 +158,7 @@ class FrameManifold(geoopt.Manifold):
 
     def expmap(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the exponential map of the manifold's metric."""
+        require_fitting(x, u=u)
         return geodesic(x, u, self.geodesic_generators(x, u))
 
     def expmap_transp(self, x: Tensor, u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,6 +167,7 @@ class FrameManifold(geoopt.Manifold):
         On the Grassmann manifold this is parallel transport. On the Stiefel manifold, where that has no closed form, it
         is the rotation that carries the frame along.
         """
+        require_fitting(x, u=u, v=v)
         end = self.expmap(x, u)
         return end, self.proju(end, geodesic_rotation(x, u, self.geodesic_generators(x, u), v))
 
@@ -151,7 +179,8 @@ class FrameManifold(geoopt.Manifold):
 
     def _shape(self, size: Sequence[int | Sequence[int]]) -> torch.Size:
         # geoopt takes a shape as one sequence or number by number; a type checker cannot tell which one this is.
-        shape = torch.Size(size[0] if len(size) == 1 and not isinstance(size[0], int) else size)  # type: ignore[arg-type]
+        given = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
+        shape = torch.Size(require_shape("size", given))
         self._assert_check_shape(shape, "size")
         return shape
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._matrices import newton_schulz_polish
+from ._matrices import matrix_exponential, newton_schulz_polish
 
 Generators = tuple[Tensor, Tensor | None]
 """The corner C of the exponent on the left, and T, which is None where it vanishes."""
@@ -26,9 +26,9 @@ def geodesic(x: Tensor, u: Tensor, generators: Generators) -> Tensor:
     """
     corner, right = generators
     basis = _basis(x, u)
-    end = basis @ torch.linalg.matrix_exp(_exponent(basis, u, corner))[..., : x.shape[-1]]
+    end = basis @ matrix_exponential(_exponent(basis, u, corner))[..., : x.shape[-1]]
     if right is not None:
-        end = end @ torch.linalg.matrix_exp(-right)
+        end = end @ matrix_exponential(-right)
     # The exponential of a skew matrix is orthogonal but for rounding, and [X Q] is as orthonormal as X was.
     return newton_schulz_polish(newton_schulz_polish(end))
 
@@ -38,8 +38,8 @@ def geodesic_rotation(x: Tensor, u: Tensor, generators: Generators, v: Tensor) -
     corner, right = generators
     basis = _basis(x, u)
     inside = basis.mT @ v
-    moved = v + basis @ (torch.linalg.matrix_exp(_exponent(basis, u, corner)) @ inside - inside)
-    return moved if right is None else moved @ torch.linalg.matrix_exp(-right)
+    moved = v + basis @ (matrix_exponential(_exponent(basis, u, corner)) @ inside - inside)
+    return moved if right is None else moved @ matrix_exponential(-right)
 
 
 def geodesic_differential(x: Tensor, u: Tensor, h: Tensor, along: Generators, across: Generators) -> Tensor:
@@ -92,5 +92,5 @@ def _exponential_and_derivative(matrix: Tensor, direction: Tensor) -> tuple[Tens
     size = matrix.shape[-1]
     upper = torch.cat((matrix, direction), dim=-1)
     lower = torch.cat((torch.zeros_like(matrix), matrix), dim=-1)
-    exponential = torch.linalg.matrix_exp(torch.cat((upper, lower), dim=-2))
+    exponential = matrix_exponential(torch.cat((upper, lower), dim=-2))
     return exponential[..., :size, :size], exponential[..., :size, size:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, final
 
@@ -14,8 +13,9 @@ from torch import Tensor
 from ._grassmann import Grassmann
 from ._householder import entries_of_free, free_entries, householder_entries, householder_frames
 from ._matrices import identity_like
+from ._require import described, require_flag, require_number
 from ._retractions import QR, Retraction
-from ._stiefel import Metric, Stiefel
+from ._stiefel import METRICS, Metric, Stiefel
 
 if TYPE_CHECKING:
     from ._train_shape import FrameShape
@@ -133,37 +133,65 @@ class Geometry(abc.ABC):
 
 @final
 @dataclass(frozen=True)
+class Embedded:
+    """The metric that the space of matrices induces on a gauge-fixed train; it belongs to all its parameters together.
+
+    Attributes:
+        damping: added to the metric, which is degenerate where singular values agree: this times max s² times the
+            Euclidean metric of the frames. 0 takes the pseudo-inverse.
+
+    Raises:
+        TypeError: the damping is no number.
+        ValueError: it is negative or not finite.
+    """
+
+    damping: float = 1e-3
+
+    def __post_init__(self) -> None:
+        require_number("damping", self.damping, least=0)
+
+
+@final
+@dataclass(frozen=True)
 class Riemannian(Geometry):
     """Frames as points: on Stiefel, and where the basis is gauge and the geometry is not redundant, on Grassmann.
 
     Attributes:
         redundant: keep every frame on Stiefel (`stiefel`), or fix the gauge (`grassmann`).
-        metric: the metric of the Stiefel frames, ``"euclidean"`` or ``"canonical"``; or ``"embedded"``, the metric that
-            the space of matrices induces on a gauge-fixed train, which belongs to all its parameters together.
+        metric: the metric of the Stiefel frames, ``"euclidean"`` or ``"canonical"``; or :class:`Embedded`, of which
+            ``"embedded"`` is a short form.
         retraction: ``QR()``, ``Polar()``, ``Cayley()`` or ``Exponential()``.
-        damping: added to the embedded metric, which is degenerate where singular values agree: this times max s² times
-            the Euclidean metric of the frames.
 
     Raises:
-        ValueError: the metric is none of these, or embedded and the geometry redundant, or the damping negative.
-        TypeError: the retraction is no retraction.
+        ValueError: the metric is none of these, or embedded and the geometry redundant.
+        TypeError: ``redundant`` is neither True nor False, or the retraction is no retraction.
     """
 
     redundant: bool = True
-    metric: Metric | Literal["embedded"] = "euclidean"
+    metric: Metric | Embedded | Literal["embedded"] = "euclidean"
     retraction: Retraction = field(default_factory=QR)
-    damping: float = 1e-3
 
     def __post_init__(self) -> None:
-        self._stiefel()  # refuses a wrong metric or retraction where it is given
-        if self.metric == "embedded" and self.redundant:
+        require_flag("redundant", self.redundant)
+        if self.metric == "embedded":
+            object.__setattr__(self, "metric", Embedded())
+        if isinstance(self.metric, Embedded) and self.redundant:
             raise ValueError("metric='embedded' wants a fixed gauge: pass redundant=False")
-        if not 0 <= self.damping < math.inf:
-            raise ValueError(f"damping must be at least 0 and finite, got {self.damping}")
+        self._stiefel()  # refuses a wrong metric or retraction where it is given
+
+    @property
+    def embedded(self) -> Embedded | None:
+        """The embedded metric; None where the metric is another one."""
+        return self.metric if isinstance(self.metric, Embedded) else None
 
     def _stiefel(self) -> Stiefel:
         """Return the manifold of a frame; under the embedded metric it serves for projections alone."""
-        return Stiefel("euclidean" if self.metric == "embedded" else self.metric, self.retraction)
+        if isinstance(self.metric, Embedded):
+            return Stiefel("euclidean", self.retraction)
+        if self.metric not in METRICS:
+            choices, given = ", ".join(map(repr, METRICS)), described(self.metric)
+            raise ValueError(f"metric must be one of {choices}, 'embedded' or Embedded(...), got {given}")
+        return Stiefel(self.metric, self.retraction)
 
     @property
     def name(self) -> str:
@@ -187,6 +215,9 @@ class Householder(Geometry):
     """
 
     redundant: bool = False
+
+    def __post_init__(self) -> None:
+        require_flag("redundant", self.redundant)
 
     @property
     def name(self) -> str:

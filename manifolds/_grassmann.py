@@ -11,6 +11,7 @@ from ._frame_manifold import FrameManifold
 from ._geodesics import Generators
 from ._logarithms import grassmann_logarithm, principal_angles
 from ._matrices import polar_factor, subtract_product
+from ._require import require_fitting, require_frame_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,7 @@ class Grassmann(FrameManifold):
 
     def proju(self, x: Tensor, u: Tensor) -> Tensor:
         """Return (I − XXᵀ)U, the orthogonal projection of ``u`` to the horizontal space at ``x``."""
+        require_fitting(x, u=u)
         return subtract_product(u, x, x.mT @ u)
 
     def egrad2rgrad(self, x: Tensor, u: Tensor) -> Tensor:
@@ -41,7 +43,9 @@ class Grassmann(FrameManifold):
 
     def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> Tensor:
         """Return tr(uᵀv), of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``; ``v`` is ``u`` by default."""
-        return (u * (u if v is None else v)).sum(dim=(-2, -1), keepdim=keepdim)
+        v = u if v is None else v
+        require_fitting(x, u=u, v=v)
+        return (u * v).sum(dim=(-2, -1), keepdim=keepdim)
 
     def geodesic_generators(self, x: Tensor, u: Tensor) -> Generators:
         """Return no corner and nothing on the right: the canonical Stiefel geodesic of a horizontal vector."""
@@ -49,18 +53,21 @@ class Grassmann(FrameManifold):
 
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the horizontal vector at ``x`` whose geodesic ends in the subspace of ``y``; at right angles, one."""
+        require_fitting(x, y=y)
         return grassmann_logarithm(x, y)
 
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Return ‖θ‖ of the principal angles, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``."""
+        require_fitting(x, y=y)
         distance = torch.linalg.vector_norm(principal_angles(x, y)[0], dim=-1)
         return distance[..., None, None] if keepdim else distance
 
     def representative(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the frame of ``y``'s subspace that is nearest to ``x``: XᵀY is then symmetric."""
+        require_fitting(x, y=y)
         return y @ polar_factor(y.mT @ x)
 
     def dimension(self, size: Sequence[int]) -> int:
         """Return p(n − p) for ``size`` = (..., n, p)."""
-        n, p = size[-2:]
+        n, p = require_frame_shape("size", size)
         return p * (n - p)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ._matrices import identity_like, inverse_triangular
+from ._require import require_flag, require_frames
 
 
 def householder_frames(entries: Tensor, reduced: bool = False) -> Tensor:
@@ -35,9 +36,8 @@ def householder_frames(entries: Tensor, reduced: bool = False) -> Tensor:
         ValueError: the entries are wider than tall or no matrices.
         TypeError: the entries have a precision below float32.
     """
-    if entries.dim() < 2 or entries.shape[-2] < entries.shape[-1]:
-        raise ValueError(f"entries must have shape (..., d, r) with d >= r, got {tuple(entries.shape)}; transpose them")
-    require_precision(entries.dtype, "entries")
+    require_frames("entries", entries)
+    require_flag("reduced", reduced)
     if reduced:
         return reduced_frames(free_entries(entries, reduced=True))
     frames, _ = _CompactFrames.apply(entries.reshape(-1, *entries.shape[-2:]))
@@ -65,7 +65,11 @@ def householder_entries(frame: Tensor) -> tuple[Tensor, Tensor]:
 
     Returns:
         Entries of shape ``(..., d, r)``, zero on and above the diagonal, and signs of shape ``(..., r)``.
+
+    Raises:
+        TypeError, ValueError: as :func:`householder_frames`.
     """
+    require_frames("frame", frame)
     entries = torch.geqrf(frame)[0].tril(-1)
     agreement = (householder_frames(entries) * frame).sum(dim=-2)
     return entries, torch.where(agreement < 0, -torch.ones_like(agreement), torch.ones_like(agreement))

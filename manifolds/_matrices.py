@@ -5,6 +5,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from ._require import require_frame_shape
+
 # Size under which a triangular matrix is inverted by LAPACK: the fastest of 8, 16, 32, 64 on a CPU for 127 of size 64.
 _BLOCK: Final = 16
 # Size and number of entries under which a whole batch goes to LAPACK: a few matrices are not worth more kernels.
@@ -121,6 +123,20 @@ def polar_factor(matrix: Tensor) -> Tensor:
     return left @ right
 
 
+def matrix_exponential(matrix: Tensor) -> Tensor:
+    """Return exp(A) of matrices ``(..., m, m)``; differentiable any number of times, in both modes.
+
+    ``torch.linalg.matrix_exp`` takes fewer terms for a single matrix than for a batch, too few where the 1-norm lies
+    between 0.005 and 0.05: 2e-11 off in float64 where a batch is right to rounding. So a single matrix goes as a batch
+    of two, and so do the products of which its derivatives are made.
+    """
+    batch = matrix.reshape(matrix.shape[:-2].numel(), *matrix.shape[-2:])
+    if len(batch) == 1:
+        batch = batch.expand(2, -1, -1)
+    exponential: Tensor = torch.linalg.matrix_exp(batch)
+    return exponential[: matrix.shape[:-2].numel()].reshape(matrix.shape)
+
+
 def haar_frame(
     *shape: int,
     dtype: torch.dtype | None = None,
@@ -130,7 +146,12 @@ def haar_frame(
     """Draw frames of shape ``(..., n, p)`` from the uniform (Haar) distribution on the Stiefel manifold.
 
     The orthogonal factor of a Gaussian matrix is Haar distributed once R's diagonal is positive (Mezzadri 2007).
+
+    Raises:
+        TypeError: a size is no integer.
+        ValueError: a size is negative, or n is below p.
     """
+    require_frame_shape("shape", shape)
     return qr_positive(torch.randn(*shape, dtype=dtype, device=device, generator=generator))[0]
 
 

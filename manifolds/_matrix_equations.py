@@ -60,7 +60,8 @@ def rotation_logarithm(rotation: Tensor) -> Tensor:
     size = rotation.shape[-1]
     identity = identity_like(rotation, size, size)
     root = polar_factor(identity + rotation)
-    cayley = torch.linalg.solve(root + identity, root - identity)
+    # At an angle of π the root may have the eigenvalue −1: what comes out then is no logarithm, but finite.
+    cayley = torch.linalg.solve_ex(root + identity, root - identity)[0].nan_to_num(0.0, 0.0, 0.0)
     tangents, vectors = torch.linalg.eigh(0.5j * (cayley - cayley.mT))
     logarithm = (vectors * (-4j * tangents.atan()).unsqueeze(-2)) @ vectors.mH
     return (logarithm.real - logarithm.real.mT) / 2

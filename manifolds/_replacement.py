@@ -34,6 +34,7 @@ def require_current(parameter: Tensor) -> None:
     if _MARK in parameter.__dict__:
         raise RuntimeError(
             f"the optimizer holds a parameter of shape {tuple(parameter.shape)} that its network has replaced since, "
-            f"as load_state_dict(assign=True), to_empty() and moves to or from the meta device do; build the optimizer "
-            f"anew from network.parameters(), and give it the old one's state_dict() to go on"
+            f"as load_state_dict(assign=True), to_empty(), moves to or from the meta device and "
+            f"sttp.layers.parametrized do; build the optimizer anew from network.parameters() and, but for the last of "
+            f"these, give it the old one's state_dict() to go on"
         )

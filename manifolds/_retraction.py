@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 SHORT: Final = 4.0
 
 
-def shortened(tangent_vector: Tensor) -> Tensor:
-    """Return tangent vectors ``(..., n, p)``, those of a Frobenius norm above u^(−1/2) cut down to it.
+def longest_step(dtype: torch.dtype) -> float:
+    """Return u^(−1/2), u the distance from 1 to the next number: 2.9e3 in float32, 6.7e7 in float64.
 
-    u is the distance from 1 to the next number, and the bound 2.9e3 in float32, 6.7e7 in float64. Beyond it the Gram
-    matrix of X + Ξ no longer sees X, and a step that long is a divergence: it is kept feasible, and finite.
+    Beyond this Frobenius norm of Ξ the Gram matrix of X + Ξ no longer sees X, and a step that long is a divergence.
     """
-    bound = torch.finfo(tangent_vector.dtype).eps ** -0.5
+    return float(torch.finfo(dtype).eps ** -0.5)
+
+
+def shortened(tangent_vector: Tensor) -> Tensor:
+    """Return tangent vectors ``(..., n, p)``, those beyond :func:`longest_step` cut down to it, and so feasible."""
+    bound = longest_step(tangent_vector.dtype)
     length = torch.linalg.vector_norm(tangent_vector, dim=(-2, -1), keepdim=True)
     return tangent_vector * (bound / length.clamp(min=bound))
 
@@ -106,10 +110,24 @@ class Retraction(abc.ABC):
     ) -> Tensor:
         """Return dR_X(Ξ)[H], the derivative in the direction H of the end Y = R_X(Ξ) of a step Ξ.
 
-        Raises:
-            NotImplementedError: the retraction has none.
+        Unless a retraction has a closed form, which is cheaper, :meth:`retract` is differentiated: by forward-mode, or
+        by two backward passes where one of its operations has no forward-mode.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no differential")
+
+        def end_of(vector: Tensor) -> Tensor:
+            return self.retract(manifold, point.as_subclass(Tensor), vector)
+
+        step, direction = step.detach().as_subclass(Tensor), direction.as_subclass(Tensor)
+        try:
+            derivative: Tensor = torch.func.jvp(end_of, (step,), (direction,))[1]
+        except (NotImplementedError, RuntimeError):
+            with torch.enable_grad():
+                step = step.requires_grad_()
+                found = end_of(step)
+                covector = torch.zeros_like(found, requires_grad=True)
+                (adjoint,) = torch.autograd.grad(found, step, covector, create_graph=True)
+            (derivative,) = torch.autograd.grad(adjoint, covector, direction)  # the adjoint is linear in the covector
+        return derivative
 
     def rotated(self, manifold: FrameManifold, point: Tensor, step: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return the tangent vector under the rotation that carries X to R_X(Ξ).

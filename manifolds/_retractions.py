@@ -14,6 +14,7 @@ from torch import Tensor
 from ._geodesics import geodesic_differential, geodesic_rotation
 from ._matrices import cholesky_qr, identity_like, newton_schulz_polish, symmetric_part
 from ._matrix_equations import lyapunov_solution, triangular_lyapunov_solution
+from ._require import require_integer
 from ._retraction import Retraction, Transport
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ class Polar(Retraction):
 
     polishes: int = 3
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_integer("polishes", self.polishes, least=0)
+
     def retract(self, manifold: FrameManifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return the polar factor of X + Ξ; see the base class."""
         ambient = point + tangent_vector
@@ -111,10 +116,17 @@ class Cayley(Retraction):
     Wen and Yin 2013, Sec. 2.2: with A = [PΞ, X] and B = [X, −PΞ] the n × n inverse becomes the 2p × 2p one in
     X + A(I − ½BᵀA)⁻¹BᵀX. The map keeps XᵀX as it finds it, rounding included; the polishes bring it back to I, three
     of them also where the system's condition, which grows as ‖Ξ‖₂², has cost all but the leading digits.
+
+    ``geoopt.optim.RiemannianLineSearch`` takes the transported step for the derivative of the curve t → R_X(tΞ). It is
+    that with ``Transport.DIFFERENTIAL`` alone; the other two transports differ from it, in the canonical metric too.
     """
 
     polishes: int = 3
     is_rotation: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_integer("polishes", self.polishes, least=0)
 
     def retract(self, manifold: FrameManifold, point: Tensor, tangent_vector: Tensor) -> Tensor:
         """Return the Cayley transform of the step applied to X; see the base class."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, Final, final
 
 import torch
 from torch import Tensor
+
+# Below this the largest singular value is not divided by: the scale that is left would be rounding.
+SMALLEST_SCALE: Final = 1e-8
 
 
 class Spectrum(abc.ABC):
@@ -55,8 +58,8 @@ class Lipschitz(Spectrum):
     """s / max|s|, the paper's flavour L: the matrix has Lipschitz constant 1. The scale of s does nothing."""
 
     def values(self, parameter: Tensor, rank: int) -> Tensor:
-        """Return s / max|s|."""
-        return parameter / parameter.abs().amax(dim=-1, keepdim=True)
+        """Return s / max|s|, the largest magnitude clamped below at 1e-8 as in the paper's code."""
+        return parameter / parameter.abs().amax(dim=-1, keepdim=True).clamp(min=SMALLEST_SCALE)
 
     def fit(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values divided by the largest magnitude, and that magnitude."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import final
 
+import geoopt
 import torch
 from torch import Tensor
 
@@ -12,9 +14,10 @@ from ._contraction import contract_left, contract_right, tensor_train_svd, witho
 from ._embedded_metric import EmbeddedMetric
 from ._frame_batches import frames_of_charts
 from ._gauge import fix_gauge, order_center
-from ._geometry import Chart, Geometry, Riemannian
+from ._geometry import Chart, Embedded, Geometry, Riemannian
 from ._householder import require_precision
 from ._matrices import haar_frame, identity_like
+from ._require import require_instance, require_tensor
 from ._spectra import Free, Lipschitz, Spectrum
 from ._train_point import MatrixFit, TrainPoint, TrainTangent
 from ._train_shape import FrameShape, TrainShape
@@ -47,7 +50,10 @@ class SpectralTensorTrain:
         self.shape = shape
         self.geometry = Riemannian() if geometry is None else geometry
         self.spectrum = Free() if spectrum is None else spectrum
-        if isinstance(self.spectrum, Lipschitz) and getattr(self.geometry, "metric", None) == "embedded":
+        require_instance("shape", self.shape, TrainShape, "a TrainShape")
+        require_instance("geometry", self.geometry, Geometry, "an object such as Riemannian() or Householder()")
+        require_instance("spectrum", self.spectrum, Spectrum, "an object such as Free(), Lipschitz() or Identity()")
+        if isinstance(self.spectrum, Lipschitz) and getattr(self.geometry, "embedded", None) is not None:
             raise ValueError("metric='embedded' wants Free() or Identity(), got Lipschitz(), whose scale is degenerate")
         charts: list[Chart] = []
         positions: list[int] = []
@@ -79,10 +85,15 @@ class SpectralTensorTrain:
 
     @property
     def dimension(self) -> int:
-        """Dimension of the product manifold: DOF(W), and R_k(R_k−1)/2 more for every bond that is left as gauge."""
-        frames = sum(
-            frame.degrees_of_freedom(self._is_gauge_fixed(position)) for position, frame in enumerate(self.shape.frames)
-        )
+        """Dimension of the product manifold: DOF(W), and R_k(R_k−1)/2 more for every bond that is left as gauge.
+
+        A chart of somebody else may have Euclidean coordinates that are more than its frame has degrees of freedom.
+        """
+        frames = 0
+        for position, chart in zip(self._positions, self.charts, strict=True):
+            is_flat = isinstance(chart.manifold, geoopt.Euclidean)
+            own = self.shape.frames[position].degrees_of_freedom(self._is_gauge_fixed(position))
+            frames += math.prod(chart.shape) if is_flat else own
         return frames + self.spectrum.size(self.shape.center_rank)
 
     # --- points and weights ---
@@ -144,6 +155,7 @@ class SpectralTensorTrain:
             ValueError: the matrix has another shape than the train, or entries that are not finite.
         """
         shape = self.shape
+        require_tensor("matrix", matrix)
         require_precision(matrix.dtype, "matrix")
         if matrix.shape[-2:] != (shape.rows, shape.columns):
             raise ValueError(
@@ -153,12 +165,16 @@ class SpectralTensorTrain:
             raise ValueError("matrix has entries that are NaN or infinite; mend the weights before fitting them")
         exact = matrix.detach().to(torch.float64)
         padding = (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows)
+        # A power of two, which costs no digit, keeps the squares of very large and very small entries in range.
+        largest = exact.abs().amax(dim=(-2, -1), keepdim=True) if exact.numel() else exact.new_ones(())
+        unit = torch.exp2(torch.frexp(largest)[1].clamp(-1020, 1020).to(exact.dtype))
+        exact = exact / unit
         frames, values = tensor_train_svd(torch.nn.functional.pad(exact, padding), shape)
         free = SpectralTensorTrain(shape)
         approximation = free.to_matrix(free.from_frames(frames, values))
         norm = torch.linalg.matrix_norm(exact)
         error = torch.linalg.matrix_norm(exact - approximation) / torch.where(norm > 0, norm, 1.0)
-        parameter, scale = self.spectrum.fit(values)
+        parameter, scale = self.spectrum.fit(values * unit.squeeze(-1))
         point = self.from_frames(frames, parameter).to(matrix.dtype)
         return MatrixFit(point, error.to(matrix.dtype), scale.to(matrix.dtype))
 
@@ -170,6 +186,7 @@ class SpectralTensorTrain:
         Raises:
             ValueError: the number of frames is another one.
         """
+        require_instance("frames", frames, Sequence, "a sequence of tensors")
         if len(frames) != len(self.shape.frames):
             raise ValueError(f"frames must be {len(self.shape.frames)} tensors, got {len(frames)}")
         frames = list(frames) if self.geometry.redundant else fix_gauge(frames, self.shape, self.spectrum.is_identity)
@@ -179,6 +196,7 @@ class SpectralTensorTrain:
 
     def to_frames(self, point: TrainPoint) -> list[Tensor]:
         """Return all frames of a point, also those that are not stored: the inverse of :meth:`from_frames`."""
+        require_instance("point", point, TrainPoint, "a TrainPoint")
         batch = point.spectrum.shape[:-1]
         frames: list[Tensor] = [
             identity_like(point.spectrum, frame.rows, frame.columns).expand(*batch, frame.rows, frame.columns)
@@ -194,6 +212,7 @@ class SpectralTensorTrain:
         Raises:
             ValueError: the target has another shape or spectrum.
         """
+        require_instance("target", target, SpectralTensorTrain, "a SpectralTensorTrain")
         if (self.shape, self.spectrum) != (target.shape, target.spectrum):
             raise ValueError(
                 f"target must have this train's shape and spectrum, {self.shape} and {self.spectrum}, "
@@ -293,7 +312,7 @@ class SpectralTensorTrain:
         expected = (*point.spectrum.shape[:-1], self.shape.rows, self.shape.columns)
         if tuple(matrix.shape) != expected:
             raise ValueError(f"matrix must have the shape {expected} of the point's W, got {tuple(matrix.shape)}")
-        train = SpectralTensorTrain(self.shape, Riemannian(redundant=False, metric="embedded", damping=0.0))
+        train = SpectralTensorTrain(self.shape, Riemannian(redundant=False, metric=Embedded(damping=0.0)))
         fixed = train.from_frames(self.to_frames(point), point.spectrum)
         metric = train._embedded_metric(fixed)
         assert metric is not None
@@ -311,10 +330,10 @@ class SpectralTensorTrain:
 
     def _embedded_metric(self, point: TrainPoint) -> EmbeddedMetric | None:
         geometry = self.geometry
-        if not isinstance(geometry, Riemannian) or geometry.metric != "embedded":
+        if not isinstance(geometry, Riemannian) or geometry.embedded is None:
             return None
         values, identity = self.singular_values(point), self.spectrum.is_identity
-        return EmbeddedMetric.at(self.shape, self.to_frames(point), values, identity, geometry.damping)
+        return EmbeddedMetric.at(self.shape, self.to_frames(point), values, identity, geometry.embedded.damping)
 
     def _all_frames(self, tangent: TrainTangent) -> list[Tensor]:
         """Return the tangent's frames with zeros where none is stored."""

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from ._frame_manifold import FrameManifold
 from ._geodesics import Generators
-from ._logarithms import stiefel_logarithm
+from ._logarithms import UNREACHABLE, Unreachable, stiefel_logarithm
 from ._matrices import subtract_product
+from ._require import require_choice, require_fitting, require_frame_shape
 from ._retraction import Retraction
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Stiefel(FrameManifold):
     Tangent vectors at X are the Ξ with XᵀΞ + ΞᵀX = 0, stored as matrices of X's shape. Of the two metrics the
     Euclidean is ⟨Ξ, H⟩ = tr(ΞᵀH), and the canonical ⟨Ξ, H⟩ = tr(Ξᵀ(I − ½XXᵀ)H) (Edelman, Arias, Smith 1998, Eq. 2.39).
 
+    ``geoopt.Stiefel()`` is canonical, this one Euclidean unless told. geoopt's line search takes the transported step
+    for the derivative of the curve, which it is with ``Transport.DIFFERENTIAL``: see :class:`~sttp.manifolds.Cayley`.
+
     Args:
         metric: ``"euclidean"`` or ``"canonical"``.
         retraction: how :meth:`retr` moves: ``QR()`` (the default), ``Polar()``, ``Cayley()`` or ``Exponential()``.
@@ -37,8 +41,7 @@ class Stiefel(FrameManifold):
 
     def __init__(self, metric: Metric = "euclidean", retraction: Retraction | None = None) -> None:
         super().__init__(retraction)
-        if metric not in METRICS:
-            raise ValueError(f"metric must be one of {', '.join(map(repr, METRICS))}, got {metric!r}")
+        require_choice("metric", metric, METRICS)
         self.metric = metric
         self.name = f"Stiefel({metric})"
 
@@ -50,6 +53,7 @@ class Stiefel(FrameManifold):
 
         It is orthogonal in the Frobenius inner product of the matrices, whichever the metric.
         """
+        require_fitting(x, u=u)
         inside = x.mT @ u
         return subtract_product(u, x, inside + inside.mT, 0.5)
 
@@ -57,11 +61,13 @@ class Stiefel(FrameManifold):
         """Return the Riemannian gradient of G = ``u``: G − X sym(XᵀG), or G − X GᵀX (canonical)."""
         if self.metric == "euclidean":
             return self.proju(x, u)
+        require_fitting(x, u=u)
         return subtract_product(u, x, u.mT @ x)
 
     def inner(self, x: Tensor, u: Tensor, v: Tensor | None = None, *, keepdim: bool = False) -> Tensor:
         """Return ⟨u, v⟩ at ``x``, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``; v = u by default."""
         v = u if v is None else v
+        require_fitting(x, u=u, v=v)
         product = (u * v).sum(dim=(-2, -1), keepdim=keepdim)
         if self.metric == "euclidean":
             return product
@@ -77,29 +83,45 @@ class Stiefel(FrameManifold):
         corner = (corner - corner.mT) / 2
         return (corner, None) if self.metric == "canonical" else (2 * corner, corner)
 
-    def logmap(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the logarithm of the canonical metric.
+    def logmap(self, x: Tensor, y: Tensor, *, unreachable: Unreachable = "raise") -> Tensor:
+        """Return the logarithm of the canonical metric, found by iteration.
+
+        Shorter than 2.8 it is the shortest one. Farther apart, for 2 of 10,200 pairs of random frames of six shapes a
+        shorter geodesic than the one found was known, and for about 1 of 1,000 pairs none is found.
+
+        Args:
+            x: frames ``(..., n, p)``.
+            y: frames of the same shape.
+            unreachable: what happens where none is found: ``"raise"``, or ``"nan"`` for NaN in its place.
 
         Raises:
             NotImplementedError: the metric is Euclidean.
-            ValueError: the points are too far apart.
+            ValueError: points are too far apart, or no frames, and ``unreachable`` is ``"raise"``.
         """
         self._require_canonical("logmap")
-        return stiefel_logarithm(x, y)
+        require_fitting(x, y=y)
+        require_choice("unreachable", unreachable, UNREACHABLE)
+        return stiefel_logarithm(x, y, unreachable)
 
-    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
+    def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False, unreachable: Unreachable = "raise") -> Tensor:
         """Return the distance in the canonical metric, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``.
+
+        Args:
+            x: frames ``(..., n, p)``.
+            y: frames of the same shape.
+            keepdim: keep the last two dimensions.
+            unreachable: as in :meth:`logmap`.
 
         Raises:
             NotImplementedError: the metric is Euclidean.
-            ValueError: the points are too far apart.
+            ValueError: points are too far apart, or no frames, and ``unreachable`` is ``"raise"``.
         """
         self._require_canonical("dist")
-        return self.norm(x, stiefel_logarithm(x, y), keepdim=keepdim)
+        return self.norm(x, self.logmap(x, y, unreachable=unreachable), keepdim=keepdim)
 
     def dimension(self, size: Sequence[int]) -> int:
         """Return np − p(p+1)/2 for ``size`` = (..., n, p)."""
-        n, p = size[-2:]
+        n, p = require_frame_shape("size", size)
         return n * p - p * (p + 1) // 2
 
     def _require_canonical(self, method: str) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
+from ._require import require_flag, require_integer
+
 
 @final
 @dataclass(frozen=True)
@@ -71,15 +73,15 @@ class TrainShape:
 
     def __post_init__(self) -> None:
         require_rank(self.rank)
+        require_flag("pad", self.pad)
         for name, dimension in (("row", "rows"), ("column", "columns")):
             modes = getattr(self, f"{name}_modes")
             if not isinstance(modes, tuple | list) or not modes or not all(type(mode) is int for mode in modes):
                 raise TypeError(f"{name}_modes must be a tuple of at least one integer, got {modes!r}")
             object.__setattr__(self, f"{name}_modes", tuple(modes))
             product = math.prod(modes)
+            require_integer(dimension, getattr(self, dimension))
             size = getattr(self, dimension) or product
-            if type(size) is not int:
-                raise TypeError(f"{dimension} must be an integer, got {size!r} of type {type(size).__name__}")
             if min(modes) < 1 or not 1 <= size <= product or (product > size and not self.pad):
                 raise ValueError(
                     f"{name}_modes must be positive and multiply to the {size} {dimension} of the matrix, got {modes}, "
@@ -144,7 +146,8 @@ def prime_modes(channels: int, filter_size: int = 1) -> tuple[int, ...]:
         TypeError: a size is not an integer.
         ValueError: a size is below 1.
     """
-    _require_positive_integers(channels=channels, filter_size=filter_size)
+    require_integer("channels", channels, least=1)
+    require_integer("filter_size", filter_size, least=1)
     modes = []
     divisor = 2
     while divisor * divisor <= channels:
@@ -163,12 +166,4 @@ def require_rank(rank: int) -> None:
         TypeError: the rank is not an integer.
         ValueError: the rank is below 1.
     """
-    _require_positive_integers(rank=rank)
-
-
-def _require_positive_integers(**values: int) -> None:
-    for name, value in values.items():
-        if type(value) is not int:  # bool is a subclass of int, and no size
-            raise TypeError(f"{name} must be an integer, got {value!r} of type {type(value).__name__}")
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    require_integer("rank", rank, least=1)

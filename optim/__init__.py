@@ -2,6 +2,8 @@
 
 from ._cayley_adam import CayleyAdam
 from ._cayley_sgd import CayleySGD
+from ._frame_optimizer import FrameOptimizer
+from ._freed_memory import keep_freed_memory
 from ._gradient_clipping import clip_gradient_norm_, gradient_norm
 from ._landing import Landing
 from ._manifold_muon import ManifoldMuon
@@ -19,13 +21,18 @@ from ._spel import SPEL
 from .deterministic import (
     LBFGS,
     ConjugateGradient,
+    Evaluation,
     FletcherReeves,
     HagerZhang,
     HestenesStiefel,
+    Iterate,
+    Method,
     MinimizeResult,
     PolakRibiere,
+    Problem,
     SteepestDescent,
     TrustRegions,
+    WolfeSearch,
     minimize,
 )
 
@@ -36,15 +43,20 @@ __all__ = [
     "CayleyAdam",
     "CayleySGD",
     "ConjugateGradient",
+    "Evaluation",
     "FletcherReeves",
+    "FrameOptimizer",
     "HagerZhang",
     "HestenesStiefel",
+    "Iterate",
     "Landing",
     "ManifoldMuon",
+    "Method",
     "MinimizeResult",
     "MomentumStiefelAdam",
     "MomentumStiefelSGD",
     "PolakRibiere",
+    "Problem",
     "RandomSubmanifoldDescent",
     "Retracted",
     "RiemannianAdam",
@@ -52,10 +64,12 @@ __all__ = [
     "RiemannianSGD",
     "SteepestDescent",
     "TrustRegions",
+    "WolfeSearch",
     "clip_gradient_norm_",
     "d_optimal",
     "divergence",
     "gradient_norm",
+    "keep_freed_memory",
     "matrix_sign",
     "minimize",
 ]

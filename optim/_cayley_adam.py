@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import geoopt
 import torch
 from torch import Tensor
 
-from ._frame_moments import begin_moments, bias_corrections, mean_squares, require_moments
+from ._frame_moments import adaptive_steps, begin_moments, bias_corrections, mean_squares, step_rates
 from ._frame_optimizer import FrameOptimizer
 from ._iterative_cayley import MOST_ITERATIONS, iterative_cayley, require_iterations
 from ._plain_steps import begin_adam, step_adam
@@ -48,6 +48,8 @@ class CayleyAdam(FrameOptimizer):
         TypeError: a manifold parameter is no frame, is under the embedded metric, or has a precision below float32.
     """
 
+    normalizes: ClassVar[bool] = True
+
     def __init__(
         self,
         params: Parameters,
@@ -72,7 +74,6 @@ class CayleyAdam(FrameOptimizer):
         super().__init__(params, defaults)
 
     def _require_valid(self, group: dict[str, Any]) -> None:
-        require_moments(group)
         require_iterations(group["iterations"])
 
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
@@ -91,9 +92,8 @@ class CayleyAdam(FrameOptimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         beta1, beta2 = group["betas"]
         count = state["count"] + 1
-        correction1, correction2 = bias_corrections(count, group["betas"], points)
         second = torch.lerp(mean_squares(gradients), state["exp_avg_sq"], beta2)
         first = torch.lerp(manifold.egrad2rgrad(points, gradients), manifold.proju(points, state["exp_avg"]), beta1)
-        scale = correction1 * ((second / correction2).sqrt() + group["eps"])
-        points = iterative_cayley(points, first * (-group["lr"] / scale), group["iterations"])
+        rates = step_rates(second, bias_corrections(count, group["betas"], points), group)
+        points = iterative_cayley(points, adaptive_steps(first, rates, group["betas"]), group["iterations"])
         return points, {"exp_avg": first, "exp_avg_sq": second, "count": count}

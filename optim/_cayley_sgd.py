@@ -10,7 +10,7 @@ from torch import Tensor
 from ._frame_optimizer import FrameOptimizer
 from ._iterative_cayley import MOST_ITERATIONS, iterative_cayley, require_iterations
 from ._plain_steps import step_sgd
-from ._riemannian_optimizer import Parameters, require_nonnegative
+from ._riemannian_optimizer import Parameters
 
 
 @final
@@ -65,7 +65,6 @@ class CayleySGD(FrameOptimizer):
         super().__init__(params, defaults)
 
     def _require_valid(self, group: dict[str, Any]) -> None:
-        require_nonnegative(**{name: group[name] for name in ("lr", "momentum", "weight_decay")})
         require_iterations(group["iterations"])
 
     def _stage(self, state: dict[str, Any]) -> object:

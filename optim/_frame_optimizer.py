@@ -48,9 +48,3 @@ def ambient_gradient(manifold: FrameManifold, points: Tensor, gradients: Tensor)
     if isinstance(manifold, Stiefel) and manifold.metric == "canonical":
         return manifold.egrad2rgrad(points, gradients)
     return gradients
-
-
-def shortened(steps: Tensor, radius: float) -> Tensor:
-    """Return steps ``(..., n, p)``, those longer than ``radius`` in the Frobenius norm cut down to it; NaN stays."""
-    length = steps.square().sum(dim=(-2, -1), keepdim=True).sqrt()
-    return steps * (radius / length).clamp(max=1.0)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import TrainMember, without_autocast
+from ..manifolds import TrainMember, require_flag, require_instance, require_number, without_autocast
+from ._kinds import Kinds
 
 
 @torch.no_grad()
@@ -21,29 +21,27 @@ def gradient_norm(parameters: Tensor | Iterable[Tensor]) -> Tensor:
     Raises:
         TypeError: a parameter has metric='embedded', which has no norm of one parameter's.
     """
-    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
+    parameters = _listed(parameters)
     squares: list[Tensor] = []
-    kinds: dict[object, tuple[geoopt.Manifold, list[Tensor]]] = {}
-    for parameter in parameters:
-        if parameter.grad is None:
-            continue
-        if not isinstance(parameter, geoopt.ManifoldTensor):
-            # At least float32: the square of a float16 norm overflows from 256 on.
-            precision = torch.promote_types(parameter.grad.dtype, torch.float32)
-            squares.append(torch.linalg.vector_norm(parameter.grad, dtype=precision).square())
-            continue
-        if isinstance(parameter.manifold, TrainMember):
-            raise TypeError(
-                "gradient_norm takes parameters with a metric of their own, got one with metric='embedded'; clip "
-                "those with torch.nn.utils.clip_grad_norm_"
-            )
-        key = (parameter.manifold, parameter.shape, parameter.dtype, parameter.device)
-        kinds.setdefault(key, (parameter.manifold, []))[1].append(parameter)
-    for manifold, members in kinds.values():
+    present = [parameter for parameter in parameters if parameter.grad is not None]
+    if any(isinstance(getattr(parameter, "manifold", None), TrainMember) for parameter in present):
+        raise TypeError(
+            "gradient_norm takes parameters with a metric of their own, got one with metric='embedded'; clip "
+            "those with torch.nn.utils.clip_grad_norm_"
+        )
+    plain, batches = Kinds().sort(present)
+    for parameter in plain:
+        assert parameter.grad is not None
+        # At least float32: the square of a float16 norm overflows from 256 on.
+        precision = torch.promote_types(parameter.grad.dtype, torch.float32)
+        squares.append(torch.linalg.vector_norm(parameter.grad, dtype=precision).square())
+    for batch in batches:
+        members = [parameter for (parameter,) in batch.members]
         points = torch.stack(members)
         euclidean = torch.stack([p.grad for p in members if p.grad is not None])
         with without_autocast(points):
-            squares.append(manifold.component_inner(points, manifold.egrad2rgrad(points, euclidean)).sum())
+            gradients = batch.manifold.egrad2rgrad(points, euclidean)
+            squares.append(batch.manifold.component_inner(points, gradients).sum())
     if not squares:
         return torch.zeros(())
     return torch.stack([square.to(squares[0].device) for square in squares]).sum().sqrt()
@@ -68,9 +66,9 @@ def clip_gradient_norm_(
         RuntimeError: the norm is not finite, and that is asked for.
         TypeError: see :func:`gradient_norm`.
     """
-    if not max_norm > 0:
-        raise ValueError(f"max_norm must be positive, got {max_norm}")
-    parameters = [parameters] if isinstance(parameters, Tensor) else parameters
+    require_number("max_norm", max_norm, above=0)
+    require_flag("error_if_nonfinite", error_if_nonfinite)
+    parameters = _listed(parameters)
     members = [parameter for parameter in parameters if parameter.grad is not None]
     norm = gradient_norm(members)
     if error_if_nonfinite and not bool(norm.isfinite()):
@@ -83,3 +81,18 @@ def clip_gradient_norm_(
         assert parameter.grad is not None
         parameter.grad.mul_(factor.to(parameter.grad.device))
     return norm
+
+
+def _listed(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    """Return parameters as a list.
+
+    Raises:
+        TypeError: they are no tensors.
+    """
+    if isinstance(parameters, Tensor):
+        return [parameters]
+    require_instance("parameters", parameters, Iterable, "a tensor or an iterable of tensors")
+    listed = list(parameters)
+    for parameter in listed:
+        require_instance("parameters", parameter, Tensor, "a tensor or an iterable of tensors")
+    return listed

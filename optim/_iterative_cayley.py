@@ -7,14 +7,14 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ..manifolds import newton_schulz_polish
-from ._frame_optimizer import shortened
+from ..manifolds import newton_schulz_polish, require_integer
+from ._magnitudes import shortened
 
 # ½‖W‖₂ up to which a step is taken as it is: the source's q.
 CONTRACTION: Final = 0.5
 MOST_ITERATIONS: Final = 5
-# At the longest step allowed, five iterations leave ‖XᵀX − I‖₂ ≤ 2·2·0.5⁷: 0.03, 8e-4, 4e-7 after each polish.
-_POLISHES: Final = 2
+# At the longest step allowed, five iterations leave ‖XᵀX − I‖₂ ≤ 2·2·0.5⁷: 0.03, 8e-4, 4e-7, 2e-13 after each polish.
+_POLISHES: Final = {torch.float32: 2, torch.float64: 3}
 
 
 def iterative_cayley(points: Tensor, steps: Tensor, iterations: int = MOST_ITERATIONS) -> Tensor:
@@ -24,8 +24,8 @@ def iterative_cayley(points: Tensor, steps: Tensor, iterations: int = MOST_ITERA
     2020, Algorithm 1). It contracts by ½‖W‖₂, and as W is skew ‖W‖₂ ≤ ‖Ξ‖_F: a step with ‖Ξ‖_F > 1 is cut down to that.
     It departs from the source in its arithmetic: W = ABᵀ with A = [PΞ, X], B = [X, −PΞ], so that Yⁱ = X + Acⁱ with
     c⁰ = BᵀX, cⁱ = BᵀX + ½BᵀAcⁱ⁻¹, whose iterations are products of p columns, not n; and in two Newton–Schulz steps
-    at the end, without which the frame would keep what the iteration has left over.
-    Twelve products of n × p with p × p, whatever the number of iterations.
+    at the end, three in float64, without which the frame would keep what the iteration has left over.
+    Twelve products of n × p with p × p, two more in float64, whatever the number of iterations.
     """
     width = points.shape[-1]
     steps = shortened(steps, 2 * CONTRACTION)
@@ -38,7 +38,7 @@ def iterative_cayley(points: Tensor, steps: Tensor, iterations: int = MOST_ITERA
     for _ in range(iterations):
         coefficients = start + system @ coefficients / 2
     end = points + left @ coefficients
-    for _ in range(_POLISHES):
+    for _ in range(_POLISHES[points.dtype]):
         end = newton_schulz_polish(end)
     return end
 
@@ -47,9 +47,11 @@ def require_iterations(iterations: int) -> None:
     """Refuse a number of iterations out of range.
 
     Raises:
-        ValueError: it is.
+        TypeError: it is no integer.
+        ValueError: it is out of range.
     """
-    if iterations not in range(1, MOST_ITERATIONS + 1):
+    require_integer("iterations", iterations)
+    if not 1 <= iterations <= MOST_ITERATIONS:
         raise ValueError(
             f"iterations must be an integer from 1 to {MOST_ITERATIONS}, got {iterations}; for the exact transform use "
             f"RiemannianSGD or RiemannianAdam with Stiefel(retraction=Cayley())"

@@ -8,9 +8,10 @@ import geoopt
 import torch
 from torch import Tensor
 
+from ..manifolds import require_number
 from ._frame_optimizer import FrameOptimizer, rotation_field
 from ._plain_steps import step_sgd
-from ._riemannian_optimizer import Parameters, require_nonnegative
+from ._riemannian_optimizer import Parameters
 
 # Distance ‖XᵀX − I‖_F within which every step stays: the source's ε.
 _REGION: Final = 0.5
@@ -42,7 +43,7 @@ class Landing(FrameOptimizer):
         lr: learning rate.
         momentum: μ.
         weight_decay: L2 penalty. It does nothing to a frame: the field of X itself is zero.
-        attraction: λ, the strength of the pull to the manifold.
+        attraction: λ, the strength of the pull to the manifold, 1e-6 to 1e6.
         maximize: ascend.
         error_if_nonfinite: raise a RuntimeError at a gradient that is not finite, before anything has moved.
 
@@ -73,12 +74,14 @@ class Landing(FrameOptimizer):
         super().__init__(params, defaults)
 
     def _require_valid(self, group: dict[str, Any]) -> None:
-        require_nonnegative(**{name: group[name] for name in ("lr", "momentum", "weight_decay")})
-        if not 0 < group["attraction"] < float("inf"):
-            raise ValueError(f"attraction must be positive, got {group['attraction']}; without it frames drift away")
+        # Without attraction frames drift away; 1/(2λ) is a bound of the step.
+        require_number("attraction", group["attraction"], least=1e-6, most=1e6)
 
     def _stage(self, state: dict[str, Any]) -> object:
         return "momentum_buffer" in state
+
+    def _region(self, group: dict[str, Any]) -> float:
+        return _REGION
 
     def _step_plain(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         step_sgd(self, parameters, group)
@@ -103,7 +106,7 @@ class Landing(FrameOptimizer):
         excess = gram - torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
         total = field + attraction * (points @ excess)
         distance = torch.linalg.matrix_norm(excess, keepdim=True)
-        speed = torch.linalg.matrix_norm(total, keepdim=True).clamp(min=torch.finfo(points.dtype).tiny)
+        speed = torch.linalg.matrix_norm(total, keepdim=True).clamp(min=torch.finfo(points.dtype).tiny ** 0.5)
         pull = attraction * distance * (1 - distance).clamp(min=0) / speed
         safe = (pull + (pull.square() + (_REGION - distance).clamp(min=0)).sqrt()) / speed
         step = safe.clamp(max=1 / (2 * attraction)).clamp(max=group["lr"])

@@ -9,6 +9,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from ..manifolds import described, require_number, require_tensor
+
 # Ratio of singular values that the iteration is made for, unless the caller knows better.
 FLOOR: Final = 1e-3
 # Distance of the last iterate's singular values from 1, before rounding.
@@ -38,23 +40,35 @@ def matrix_sign(matrix: Tensor, floor: float = FLOOR, bound: float | None = None
         bound: upper bound of ‖A‖₂; by default the Schatten norm (Σσ⁸)^⅛, at most p^⅛ times ‖A‖₂.
 
     Raises:
-        ValueError: the floor is not in (0, 1].
+        TypeError: the matrix is no tensor of real numbers, or a bound no number.
+        ValueError: it has less than two dimensions or more columns than rows; the floor is not in (0, 1], or the bound
+            not positive.
     """
-    if not 0 < floor <= 1:
-        raise ValueError(f"floor must lie in (0, 1], got {floor}")
+    require_tensor("matrix", matrix)
+    if not matrix.is_floating_point():
+        raise TypeError(f"matrix must have real numbers, got {described(matrix)}; convert it with .to(torch.float32)")
+    if matrix.dim() < 2 or matrix.shape[-2] < matrix.shape[-1] or not matrix.shape[-1]:
+        raise ValueError(f"matrix must have shape (..., n, p) with n ≥ p ≥ 1, got {described(matrix)}; transpose it")
+    require_number("floor", floor, above=0.0, most=1.0)
+    if bound is not None:
+        require_number("bound", bound, above=0.0)
     if bound is None:
-        # Scaled first, or the eighth powers overflow in float32.
-        largest = matrix.abs().amax(dim=(-2, -1), keepdim=True).clamp(min=torch.finfo(matrix.dtype).tiny)
-        matrix = matrix / largest
+        matrix = unit_scaled(matrix)  # or the eighth powers overflow, or vanish, in float32
         gram = matrix.mT @ matrix
-        fourth = torch.linalg.matrix_norm(gram @ gram, keepdim=True)
-        matrix = matrix / fourth.clamp(min=torch.finfo(matrix.dtype).tiny).pow(0.25)
+        # At least 1, since an entry is, but for a matrix of zeros.
+        matrix = matrix / torch.linalg.matrix_norm(gram @ gram, keepdim=True).clamp(min=1.0).pow(0.25)
         floor = floor / matrix.shape[-1] ** 0.125
     else:
         matrix = matrix / bound
     for linear, cubic in coefficients(floor):
         matrix = linear * matrix - cubic * (matrix @ (matrix.mT @ matrix))
     return matrix
+
+
+def unit_scaled(matrix: Tensor) -> Tensor:
+    """Return matrices ``(..., n, p)`` divided by their largest entry, however small that is; zeros stay."""
+    largest = matrix.abs().amax(dim=(-2, -1), keepdim=True)
+    return matrix / largest.masked_fill_(largest == 0, 1.0)
 
 
 @functools.lru_cache(maxsize=64)

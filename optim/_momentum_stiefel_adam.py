@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import geoopt
 import torch
 from torch import Tensor
 
-from ._frame_moments import bias_corrections, require_moments
+from ._frame_moments import bias_corrections, positive_eps, relative_rate
 from ._frame_optimizer import FrameOptimizer
+from ._magnitudes import shortened
 from ._plain_steps import begin_adam, step_adam
 from ._riemannian_optimizer import Parameters
-from ._stiefel_momentum import advance, outside, split_gradient
+from ._stiefel_momentum import advance, longest_turn, outside, split_gradient
 
 
 @final
@@ -25,7 +26,8 @@ class MomentumStiefelAdam(FrameOptimizer):
         Y ← β₁Y − (1 − β₁)Y_g,   V ← β₁V − (1 − β₁)V_g,   q ← β₂q + (1 − β₂)Y_g²,   w ← β₂w + (1 − β₂)V_g²,
         then the frame turns by lr·Ŷ/(√q̂ + eps) and moves by lr·(I − XXᵀ)V̂/(√ŵ + eps),
 
-    hats with Adam's bias correction. q is symmetric, so what is divided by its root stays skew. Entry by entry the
+    hats with Adam's bias correction, of V as well: the authors' code corrects Y, q and w alone, so that V moves a frame
+    by 1 − β₁ᵗ of this in its first steps. q is symmetric, so what is divided by its root stays skew. Entry by entry the
     method depends on the coordinates, as Adam does.
 
     XᵀX = I is kept to rounding: below 1e-6 in float32. Stiefel with both metrics; on Grassmann Y is zero. In a step: 17
@@ -44,6 +46,8 @@ class MomentumStiefelAdam(FrameOptimizer):
         ValueError: a hyperparameter is out of range.
         TypeError: a manifold parameter is no frame, is under the embedded metric, or has a precision below float32.
     """
+
+    normalizes: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -65,9 +69,6 @@ class MomentumStiefelAdam(FrameOptimizer):
             "error_if_nonfinite": error_if_nonfinite,
         }
         super().__init__(params, defaults)
-
-    def _require_valid(self, group: dict[str, Any]) -> None:
-        require_moments(group)
 
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
         if not isinstance(parameter, geoopt.ManifoldTensor):
@@ -94,11 +95,15 @@ class MomentumStiefelAdam(FrameOptimizer):
         count = state["count"] + 1
         correction1, correction2 = bias_corrections(count, group["betas"], points)
 
+        rate, eps = relative_rate(group, points.dtype), positive_eps(group, points.dtype)
+
         def moments(name: str, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             first = torch.lerp(-gradient, state[name], beta1)
             second = torch.lerp(gradient.square(), state[f"{name}_sq"], beta2)
-            step = first * (group["lr"] / correction1) / ((second / correction2).sqrt() + group["eps"])
-            return first, second, step
+            step = first * (rate / correction1) / ((second / correction2).sqrt() + eps)
+            # Cut down before the projection, of which a long step would leave nothing but rounding: a momentum that was
+            # carried along may stand where the second moment of its entry is small.
+            return first, second, shortened(step, longest_turn(points.dtype))
 
         inside, inside_sq, turn = moments("inside", split_gradient(manifold, points, gradients))
         momentum, outside_sq, motion = moments("outside", outside(points, gradients))

@@ -8,9 +8,10 @@ import geoopt
 from torch import Tensor
 
 from ._frame_optimizer import FrameOptimizer
+from ._magnitudes import shortened
 from ._plain_steps import step_sgd
-from ._riemannian_optimizer import Parameters, require_nonnegative
-from ._stiefel_momentum import advance, outside, split_gradient
+from ._riemannian_optimizer import Parameters
+from ._stiefel_momentum import advance, longest_turn, outside, split_gradient
 
 
 @final
@@ -65,9 +66,6 @@ class MomentumStiefelSGD(FrameOptimizer):
         }
         super().__init__(params, defaults)
 
-    def _require_valid(self, group: dict[str, Any]) -> None:
-        require_nonnegative(**{name: group[name] for name in ("lr", "momentum", "weight_decay")})
-
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
         if isinstance(parameter, geoopt.ManifoldTensor):
             state["outside"] = parameter.new_zeros(parameter.shape).as_subclass(Tensor)
@@ -87,5 +85,6 @@ class MomentumStiefelSGD(FrameOptimizer):
         rate, momentum = group["lr"], group["momentum"]
         inside = momentum * state["inside"] - split_gradient(manifold, points, gradients)
         motion = outside(points, momentum * state["outside"] - gradients)
-        points, motion = advance(manifold, points, rate * inside, rate * motion, motion)
+        turn, step = (shortened(rate * part, longest_turn(points.dtype)) for part in (inside, motion))
+        points, motion = advance(manifold, points, turn, step, motion)
         return points, {"inside": inside, "outside": motion}

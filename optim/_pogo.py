@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import geoopt
 import torch
 from torch import Tensor
 
-from ._frame_moments import begin_moments, bias_corrections, mean_squares, require_moments
+from ..manifolds import require_number
+from ._frame_moments import adaptive_steps, begin_moments, bias_corrections, mean_squares, step_rates
 from ._frame_optimizer import FrameOptimizer, ambient_gradient, rotation_field
 from ._plain_steps import begin_adam, step_adam
 from ._riemannian_optimizer import Parameters
@@ -49,6 +50,8 @@ class POGO(FrameOptimizer):
         TypeError: a manifold parameter is no frame, is under the embedded metric, or has a precision below float32.
     """
 
+    normalizes: ClassVar[bool] = True
+
     def __init__(
         self,
         params: Parameters,
@@ -73,9 +76,12 @@ class POGO(FrameOptimizer):
         super().__init__(params, defaults)
 
     def _require_valid(self, group: dict[str, Any]) -> None:
-        require_moments(group)
-        if not 0 < group["radius"] < math.sqrt(2):
-            raise ValueError(f"radius must lie in (0, √2), where Newton–Schulz converges, got {group['radius']}")
+        require_number("radius", group["radius"], above=0.0, below=math.sqrt(2))  # where Newton–Schulz converges
+
+    def _region(self, group: dict[str, Any]) -> float:
+        # The Newton–Schulz step takes a growth a of XᵀX to a²(3 − a)/4, at most 9a/16 for a ≥ 0, and a is radius² of
+        # the step and what the last one left: d ≤ 9/16·(d + radius²).
+        return 9 / 7 * float(group["radius"]) ** 2
 
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
         (begin_moments if isinstance(parameter, geoopt.ManifoldTensor) else begin_adam)(parameter, state)
@@ -93,12 +99,12 @@ class POGO(FrameOptimizer):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         beta1, beta2 = group["betas"]
         count = state["count"] + 1
-        correction1, correction2 = bias_corrections(count, group["betas"], points)
         second = torch.lerp(mean_squares(gradients), state["exp_avg_sq"], beta2)
         mixed = torch.lerp(ambient_gradient(manifold, points, gradients), state["exp_avg"], beta1)
         gram = points.mT @ points
         first = rotation_field(manifold, points, mixed, gram)
-        step = first * (-group["lr"] / (correction1 * ((second / correction2).sqrt() + group["eps"])))
+        rates = step_rates(second, bias_corrections(count, group["betas"], points), group)
+        step = adaptive_steps(first, rates, group["betas"])
         moved = points + step
         growth = moved.mT @ moved - gram
         # The bound holds for ‖ηR‖₂², and shortening a step by a factor shortens its growth by the square.

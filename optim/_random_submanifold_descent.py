@@ -8,13 +8,17 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import haar_frame, identity_like, newton_schulz_polish
+from ..manifolds import haar_frame, identity_like, newton_schulz_polish, require_choice, require_integer
 from ._frame_optimizer import FrameOptimizer
+from ._magnitudes import shortened
 from ._plain_steps import step_sgd
-from ._riemannian_optimizer import Parameters, require_nonnegative
+from ._riemannian_optimizer import Parameters
 
 # Steps after which rounding is taken out of all rows.
 _POLISH_EVERY: Final = 20
+# ‖½ηΩ‖_F beyond which a step is cut down, in one plane a turn by 2·arctan(4/√2) = 141°: longer ones would only add the
+# rounding of an ill-conditioned system.
+_LONGEST: Final = 4.0
 # Knuth's multiplier: neighbouring seeds and steps are to begin unrelated streams.
 _MIX: Final = 6364136223846793005
 
@@ -27,13 +31,15 @@ class RandomSubmanifoldDescent(FrameOptimizer):
 
         Ω = ½(PG(PX)ᵀ − PX(PG)ᵀ),   Y = (I + ½ηΩ)⁻¹(I − ½ηΩ),   X ← X + Pᵀ(Y − I)PX.
 
-    Ω is the gradient at Y = I of the cost over the r × r rotations that act on PX, and Y its Cayley step. ``sampling``:
+    Ω is the gradient at Y = I of the cost over the r × r rotations that act on PX, and Y its Cayley step, where the
+    authors' code takes the orthogonal factor of I − ηΩ by QR: both agree to first order in η, and the Cayley transform
+    is a rotation at any η. Where ‖½ηΩ‖_F > 4 the step is cut down to that. ``sampling``:
     ``"permutation"`` draws r of the n rows, and a step costs 3 products of r × p with r × r and touches no other row;
     ``"haar"`` draws P uniformly, for a QR decomposition of n × r and 3 products of n × r with p columns. Neither needs
     a retraction of n × p. On Grassmann G is made horizontal first (two products of n × p with p × p).
 
     XᵀX is kept as it is, but for rounding, which a Newton–Schulz step on all rows takes out every 20 steps: below 1e-6
-    in float32. It departs from the source in that. Every draw is made from ``seed`` and the number of steps that a
+    in float32. It departs from the source in that, too. Every draw is made from ``seed`` and the number of steps that a
     parameter has made, so that a loaded state goes on to the last bit; frames of one shape share the draw, each having
     the source's distribution. The metric plays no part: it is that of the rotations. With r rows a step descends about
     r(r − 1)/(n(n − 1)) of what all rows would. No momentum, as in the source: steps live in different submanifolds.
@@ -84,11 +90,8 @@ class RandomSubmanifoldDescent(FrameOptimizer):
                 state["step"] = state["step"].cpu()
 
     def _require_valid(self, group: dict[str, Any]) -> None:
-        require_nonnegative(**{name: group[name] for name in ("lr", "weight_decay")})
-        if group["size"] < 2:
-            raise ValueError(f"size must be at least 2, got {group['size']}; a single row cannot turn")
-        if group["sampling"] not in ("permutation", "haar"):
-            raise ValueError(f"sampling must be 'permutation' or 'haar', got {group['sampling']!r}")
+        require_integer("size", group["size"], least=2)  # a single row cannot turn
+        require_choice("sampling", group["sampling"], ("permutation", "haar"))
 
     def _begin(self, parameter: Tensor, state: dict[str, Any]) -> None:
         if isinstance(parameter, geoopt.ManifoldTensor):
@@ -130,7 +133,7 @@ class RandomSubmanifoldDescent(FrameOptimizer):
 def _turn(part: Tensor, gradient: Tensor, rate: float | Tensor) -> Tensor:
     """Return YPX for ``(..., r, p)`` rows PX and PG."""
     ambient = gradient @ part.mT
-    half = (ambient - ambient.mT) * (rate / 4)
+    half = shortened((ambient - ambient.mT) * (rate / 4), _LONGEST)
     identity = identity_like(half, half.shape[-1], half.shape[-1])
     # I + a skew matrix is never singular: the check, which reads back from the device, has nothing to find.
     return torch.linalg.solve_ex(identity + half, part - half @ part)[0]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, final
+from typing import Any, Final, final
 
 import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import TrainMember, require_current, require_precision, without_autocast
-from ._riemannian_optimizer import Parameters, leave_out_nonfinite
+from ..manifolds import TrainMember, described, longest_step, require_current, without_autocast
+from ._kinds import Kinds
+from ._magnitudes import largest_entry, limit_
+from ._options import listed_group, listed_parameters, require_options, require_parameter, require_state
+from ._riemannian_optimizer import Parameters
+
+# Options that mean the same in every optimizer that has them; all others are left to the optimizer.
+_OPTIONS: Final = ("lr", "weight_decay", "momentum", "dampening", "nesterov", "amsgrad", "maximize", "capturable")
 
 
 @final
@@ -43,8 +49,9 @@ class Retracted(torch.optim.Optimizer):
 
     Raises:
         TypeError: the optimizer is none, or is LBFGS, which asks for the loss anew within a step; parameters are given
-            beside an optimizer, or none beside a class; a manifold parameter is under the embedded metric, or has a
-            precision below float32.
+            beside an optimizer, or none beside a class; a manifold parameter is under the embedded metric, is complex
+            or has a precision below float32.
+        ValueError: an option is out of range, or the optimizer refuses it.
     """
 
     def __init__(
@@ -56,9 +63,10 @@ class Retracted(torch.optim.Optimizer):
         if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
             if params is None:
                 raise TypeError(f"params must be given beside the class {optimizer.__name__}, got None")
-            optimizer = optimizer(params, **options)
+            require_options(options, _OPTIONS)
+            optimizer = self._made(optimizer, listed_parameters(params), options)
         elif not isinstance(optimizer, torch.optim.Optimizer):
-            raise TypeError(f"optimizer must be an optimizer of torch or its class, got {optimizer!r}")
+            raise TypeError(f"optimizer must be an optimizer of torch or its class, got {described(optimizer)}")
         elif params is not None or options:
             raise TypeError(
                 f"params and options belong to a class, got them beside a {type(optimizer).__name__} that has its own"
@@ -67,6 +75,7 @@ class Retracted(torch.optim.Optimizer):
             raise TypeError("optimizer must make one step from one gradient, got LBFGS; use sttp.optim.minimize")
         self.optimizer = optimizer
         for group in optimizer.param_groups:
+            require_options(group, _OPTIONS)
             self._require_parameters(group["params"])
         # What Optimizer.__init__ sets up, with the groups and the state of the optimizer within.
         self.__setstate__({})
@@ -74,6 +83,7 @@ class Retracted(torch.optim.Optimizer):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore a copied or unpickled optimizer, whose groups and state are those of the one within."""
         self.__dict__.update(state)
+        self._kinds = Kinds()
         inner = self.optimizer
         super().__setstate__({"defaults": inner.defaults, "param_groups": inner.param_groups, "state": inner.state})
 
@@ -89,21 +99,26 @@ class Retracted(torch.optim.Optimizer):
         """Add a group of parameters to the optimizer within.
 
         Raises:
-            TypeError: as the constructor.
+            TypeError, ValueError: as the constructor.
         """
+        param_group = listed_group(param_group)
+        require_options(param_group, _OPTIONS)
+        self._require_parameters(item[1] if isinstance(item, tuple) else item for item in param_group["params"])
         self.optimizer.add_param_group(param_group)
-        try:
-            self._require_parameters(self.optimizer.param_groups[-1]["params"])
-        except TypeError:
-            self.optimizer.param_groups.pop()  # a refused group leaves the optimizer as it was
-            raise
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the optimizer within."""
         return self.optimizer.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state into the optimizer within."""
+        """Load a state into the optimizer within.
+
+        Raises:
+            TypeError, ValueError: it is none, or has an option that is out of range.
+        """
+        require_state(state_dict, len(self.param_groups))
+        for group in state_dict["param_groups"]:
+            require_options(group, _OPTIONS)
         self.optimizer.load_state_dict(state_dict)
         self.param_groups, self.state = self.optimizer.param_groups, self.optimizer.state
 
@@ -124,7 +139,7 @@ class Retracted(torch.optim.Optimizer):
         try:
             for (manifold, members), points, gradients in zip(stacks, starts, euclidean, strict=True):
                 stacked = torch.stack([gradient for gradient in gradients if gradient is not None])
-                leave_out_nonfinite(stacked)
+                limit_(stacked, largest_entry(stacked.dtype))
                 with without_autocast(points):
                     tangent = manifold.egrad2rgrad(points, stacked)
                 for parameter, gradient in zip(members, tangent, strict=True):
@@ -136,13 +151,16 @@ class Retracted(torch.optim.Optimizer):
                     parameter.grad = kept
         for (manifold, members), points in zip(stacks, starts, strict=True):
             with without_autocast(points):
-                change = manifold.proju(points, torch.stack(list(members)) - points)
+                # A step of the optimizer that overflowed counts as none, and a retraction cuts down the longest.
+                change = torch.stack(list(members)).sub_(points)
+                limit_(change, longest_step(change.dtype))
+                change = manifold.proju(points, change)
                 torch._foreach_copy_(list(members), list(manifold.retr(points, change).unbind()))
         return loss
 
     def _collect(self) -> list[tuple[geoopt.Manifold, list[Tensor]]]:
         """Return the manifold parameters that have a gradient, by manifold, shape, dtype and device."""
-        stacks: dict[object, tuple[geoopt.Manifold, list[Tensor]]] = {}
+        present: list[Tensor] = []
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -153,15 +171,27 @@ class Retracted(torch.optim.Optimizer):
                             f"Retracted takes dense gradients for manifold parameters, got a sparse one of shape "
                             f"{tuple(parameter.shape)}; build the layer with sparse=False"
                         )
-                    key = (parameter.manifold, parameter.shape, parameter.dtype, parameter.device)
-                    stacks.setdefault(key, (parameter.manifold, []))[1].append(parameter)
-        return list(stacks.values())
+                    present.append(parameter)
+        _, batches = self._kinds.sort(present)
+        return [(batch.manifold, [parameter for (parameter,) in batch.members]) for batch in batches]
+
+    @staticmethod
+    def _made(kind: type[torch.optim.Optimizer], params: list[Any], options: dict[str, Any]) -> torch.optim.Optimizer:
+        """Return an optimizer of somebody else's class, whose refusals need not name an option."""
+        make: Callable[..., torch.optim.Optimizer] = kind
+        try:
+            return make(params, **options)
+        except Exception as error:
+            raise ValueError(
+                f"params and options must be such as {kind.__name__} takes, got {described(options)}, which it "
+                f"refuses: {error}"
+            ) from error
 
     @staticmethod
     def _require_parameters(parameters: Iterable[Tensor]) -> None:
         for parameter in parameters:
             if isinstance(parameter, geoopt.ManifoldTensor):
-                require_precision(parameter.dtype, "manifold parameters")
+                require_parameter(parameter)
                 if isinstance(parameter.manifold, TrainMember):
                     raise TypeError(
                         "Retracted moves one parameter at a time, and metric='embedded' belongs to all parameters of a "

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Final, Literal, final
 
 import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import SHORT, FrameManifold, TrainMember
-from ._frame_moments import bias_corrections, require_moments
+from ..manifolds import SHORT, FrameManifold, TrainMember, require_choice
+from ._frame_moments import adaptive_steps, bias_corrections, longest_quotient, step_rates
 from ._plain_steps import begin_adam, step_adam
 from ._riemannian_optimizer import Parameters, RiemannianOptimizer
 
 SecondMoment = Literal["entry", "frame"]
+_SECOND_MOMENTS: Final = ("entry", "frame")
 
 
 @final
@@ -51,6 +52,8 @@ class RiemannianAdam(RiemannianOptimizer):
         ValueError: a hyperparameter is out of range.
         TypeError: a manifold parameter has a precision below float32.
     """
+
+    normalizes: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -89,9 +92,7 @@ class RiemannianAdam(RiemannianOptimizer):
                 state["step"] = state["step"].to(parameter.device)
 
     def _require_valid(self, group: dict[str, Any]) -> None:
-        require_moments(group)
-        if group["second_moment"] not in ("entry", "frame"):
-            raise ValueError(f"second_moment must be 'entry' or 'frame', got {group['second_moment']!r}")
+        require_choice("second_moment", group["second_moment"], _SECOND_MOMENTS)
 
     def _stage(self, state: dict[str, Any]) -> object:
         return "max_exp_avg_sq" in state
@@ -129,11 +130,13 @@ class RiemannianAdam(RiemannianOptimizer):
         largest = second = state["exp_avg_sq"].mul_(beta2).add_(squares, alpha=1 - beta2)
         if group["amsgrad"]:
             state["max_exp_avg_sq"] = largest = torch.maximum(state.get("max_exp_avg_sq", second), second)
-        correction1, correction2 = bias_corrections(step, group["betas"], points)
-        denominator = (largest / correction2).sqrt() + group["eps"]
-        direction = first * (-group["lr"] / (correction1 * denominator))
+        rates = step_rates(largest, bias_corrections(step, group["betas"], points), group)
+        direction = adaptive_steps(first, rates, group["betas"])
         if isinstance(manifold, FrameManifold):
-            short = self._is_short(group, points.shape[-2] * points.shape[-1])
+            entries = points.shape[-2] * points.shape[-1] if group["second_moment"] == "entry" else 1
+            if self._is_long(group, entries):
+                direction = manifold.proju(points, direction)
+            short = self._is_short(group, entries)
             points, first = manifold.retr_transp(points, direction, first, short=short)
         else:
             points, first = manifold.retr_transp(points, direction, first)
@@ -143,13 +146,18 @@ class RiemannianAdam(RiemannianOptimizer):
     def _is_short(group: dict[str, Any], entries: int) -> bool:
         """Return whether no gradients whatever can make a frame's step long, without a look at any tensor.
 
-        By the Cauchy–Schwarz inequality ‖m̂‖ ≤ √v̂ · (1 − β₁) / √((1 − β₁²/β₂)(1 − β₂)) in the metric's norm, v taken
-        without the division by the number of entries, and no norm of a tangent vector exceeds √2 times the metric's.
+        ‖m̂‖/√v̂ is bounded in the metric's norm, v taken without the division by the number of entries, and no norm of a
+        tangent vector exceeds √2 times the metric's.
         """
-        beta1, beta2 = group["betas"]
-        if isinstance(group["lr"], Tensor) or beta1 * beta1 >= beta2:
+        if isinstance(group["lr"], Tensor):
             return False
-        bound = math.sqrt(2) * (1 - beta1) / math.sqrt((1 - beta1 * beta1 / beta2) * (1 - beta2))
-        if group["second_moment"] == "entry":
-            bound *= math.sqrt(entries)
-        return group["lr"] * bound <= SHORT
+        return bool(group["lr"] * math.sqrt(2 * entries) * longest_quotient(group["betas"]) <= SHORT)
+
+    @staticmethod
+    def _is_long(group: dict[str, Any], entries: int) -> bool:
+        """Return whether a step is as long as the frame's columns, about, where the moments agree.
+
+        Where the gradient is no more than the rounding of its normal part, steps are no tangent vectors, since division
+        by √v makes them as long as any: long ones could cost the frame its rank, and are projected once more.
+        """
+        return isinstance(group["lr"], Tensor) or bool(group["lr"] * math.sqrt(entries) >= 1)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Iterable
-from functools import cache
-from typing import Any, Final, NamedTuple, final
+from itertools import zip_longest
+from typing import Any, ClassVar, Final
 
 import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import EmbeddedTrain, TrainMember, require_current, require_precision, without_autocast
+from ..manifolds import EmbeddedTrain, FrameManifold, declare_region, longest_step, require_current, without_autocast
+from ._kinds import Batch, Kinds
+from ._magnitudes import largest_entry, limit_
+from ._options import listed_group, listed_parameters, require_options, require_state
 from ._parameter_stack import Member, ParameterStack
 
 # Bytes of points that a step takes at a time on a CPU, so that its temporaries stay in the last cache.
 _CACHED_BYTES: Final = 1 << 22
+
+# What schedulers change.
+_SCHEDULED: Final = ("lr", "momentum", "betas")
 
 Parameters = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 
@@ -29,18 +35,29 @@ class RiemannianOptimizer(torch.optim.Optimizer):
     written. State is kept for each parameter under torch's names; where parameters are stacked it is a view of one
     tensor, of which ``state_dict`` gives copies. Of plain parameters everything is as in torch.
 
-    A manifold parameter whose gradient has an entry that is not finite, or a norm that overflows, is moved as if its
-    gradient were zero (one frame alone, where a parameter is a batch of them). With ``error_if_nonfinite`` in a group
-    the step raises instead, before anything has moved, for which it has to read from the device.
+    After a step all manifold parameters are finite, whatever the gradients. One whose gradient, with what weight decay
+    adds, has an entry that is not finite is moved as if it were zero (one frame alone, where a parameter is a batch of
+    them). Gradients so long that computing with them would overflow, or that a frame's step would be nothing but their
+    rounding, are cut down: entries to 2.8e14 in float32 and 4e115 in float64, and on frames to 2.9e3/lr and 6.7e7/lr,
+    unless steps do not grow with the gradient. Nothing is read from the device for that. With ``error_if_nonfinite`` in
+    a group the step raises instead where a gradient is not finite, before anything has moved, for which it has to read.
+
+    Attributes:
+        normalizes: whether the steps of a subclass do not grow with the gradient, as Adam's do not.
     """
 
+    normalizes: ClassVar[bool] = False
+
     _stacks: dict[object, ParameterStack]
-    _kinds: dict[Tensor, _Kind]
-    _numbers: dict[object, int]
+    _kinds: Kinds
+    _scheduled: list[list[Any]]
+    # The step as torch.compile leaves it alone; made by the first optimizer, since it imports the compiler (1 s).
+    _plain_step: ClassVar[Callable[..., Any] | None] = None
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
-        self._forget_stacks()
-        super().__init__(params, defaults)
+        self._begin_anew()
+        self._require_options(defaults)
+        super().__init__(listed_parameters(params), defaults)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take a state over, as in torch: after copying, reading from a file or loading a state."""
@@ -48,7 +65,7 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         for group in self.param_groups:  # of a file that an earlier version wrote
             for name, value in self.defaults.items():
                 group.setdefault(name, value)
-        self._forget_stacks()
+        self._begin_anew()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, as in torch; of what is stacked it has copies, which drag no stack along into a file."""
@@ -59,23 +76,32 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         }
         return result
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, as in torch.
+
+        Raises:
+            ValueError, TypeError: it is none of such an optimizer, or has an option that is out of range.
+        """
+        require_state(state_dict, len(self.param_groups))
+        for group in state_dict["param_groups"]:
+            self._require_options({**self.defaults, **group})
+        super().load_state_dict(state_dict)
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group of parameters, as in torch.
 
         Raises:
             ValueError: a hyperparameter is out of range.
-            TypeError: a manifold parameter has a precision below float32.
+            TypeError: the group is none, an option of the wrong kind, or a manifold parameter complex or of a precision
+                below float32.
         """
-        self._require_valid({**self.defaults, **param_group})
+        param_group = listed_group(param_group)
+        self._require_options({**self.defaults, **param_group})
+        for item in param_group["params"]:
+            parameter = item[1] if isinstance(item, tuple) else item
+            if isinstance(parameter, geoopt.ManifoldTensor):
+                self._require_manifold(parameter.manifold)
         super().add_param_group(param_group)
-        try:
-            for parameter in self.param_groups[-1]["params"]:
-                if isinstance(parameter, geoopt.ManifoldTensor):
-                    require_precision(parameter.dtype, "manifold parameters")
-                    self._require_manifold(parameter.manifold)
-        except TypeError:
-            self.param_groups.pop()  # a refused group leaves the optimizer as it was
-            raise
 
     def compile(self, **options: Any) -> None:
         """Have ``torch.compile`` make the kernels that move stacks, with its options; in place, as ``nn.Module`` does.
@@ -84,19 +110,26 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         """
         self._move = torch.compile(self._move, **options)  # type: ignore[method-assign]
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # torch does not annotate it
-    @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Make one step; a closure is called with gradients enabled, and its loss returned.
 
         Raises:
             RuntimeError: a gradient is sparse, or a network has replaced a parameter since.
+            ValueError: gradients of a weight under the embedded metric are missing.
         """
+        assert RiemannianOptimizer._plain_step is not None
+        return RiemannianOptimizer._plain_step(self, closure)
+
+    @torch.no_grad()
+    def _step(self, closure: Callable[[], Any] | None) -> Any:
+        """Make one step; see :meth:`step`."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        collected = [self._collect(group) for group in self.param_groups]  # which refuses before anything has moved
+        # Both refuse before anything has moved.
+        self._require_scheduled()
+        collected = [self._collect(group) for group in self.param_groups]
         for group in self.param_groups:
             if group.get("error_if_nonfinite"):
                 _require_finite_gradients(group["params"])
@@ -108,20 +141,17 @@ class RiemannianOptimizer(torch.optim.Optimizer):
                 # A GPU takes the batch whole.
                 size = len(members)
                 if members[0][0].device.type == "cpu":
-                    _keep_freed_memory()
                     size = max(1, _CACHED_BYTES // sum(p.numel() * p.element_size() for p in members[0]))
                 for start in range(0, len(members), size):
                     key = (index, kind, start)
-                    stacks[key] = self._stack(key, manifold, members[start : start + size])
+                    stacks[key] = self._stack(key, manifold, members[start : start + size], group)
                     self._step_stack(stacks[key], group)
         self._stacks = stacks
         return loss
 
-    def _collect(self, group: dict[str, Any]) -> tuple[list[Tensor], list[tuple[object, Any, list[Member]]]]:
-        """Return plain parameters, and for each kind of manifold parameter its key, the manifold and the members."""
-        plain: list[Tensor] = []
-        kinds: dict[object, tuple[object, Any, list[Member]]] = {}
-        trains: dict[int, list[geoopt.ManifoldTensor]] = {}
+    def _collect(self, group: dict[str, Any]) -> tuple[list[Tensor], list[Batch]]:
+        """Return plain parameters, and manifold parameters in batches."""
+        present: list[Tensor] = []
         for parameter in group["params"]:
             gradient = parameter.grad
             if gradient is None:
@@ -135,63 +165,38 @@ class RiemannianOptimizer(torch.optim.Optimizer):
             state = self.state[parameter]
             if not state:
                 self._begin(parameter, state)
-            kind = self._kind(parameter)
-            if kind is None:
-                plain.append(parameter)
-            elif kind.is_member:
-                trains.setdefault(id(parameter.manifold.whole), []).append(parameter)
-            else:
-                key = (kind.number, self._stage(state))
-                entry = kinds.get(key)
-                if entry is None:
-                    entry = kinds[key] = (key, kind.manifold, [])
-                entry[2].append((parameter,))
-        for members in trains.values():
-            members.sort(key=lambda parameter: parameter.manifold.position)
-            whole = members[0].manifold.whole
-            if len(members) != len(whole.shapes):
-                raise RuntimeError(
-                    f"metric='embedded' takes the {len(whole.shapes)} parameters of a weight together, got gradients "
-                    f"for {len(members)} of them in one parameter group; give all, or use metric='euclidean'"
-                )
-            train_key = (whole.train, members[0].dtype, members[0].device, self._stage(self.state[members[0]]))
-            kinds.setdefault(train_key, (train_key, whole, []))[2].append(tuple(members))
-        return plain, list(kinds.values())
+            present.append(parameter)
+        return self._kinds.sort(present, lambda parameter: self._stage(self.state[parameter]))
 
-    def _kind(self, parameter: Tensor) -> _Kind | None:
-        """Return what a manifold parameter is stacked by, None for a plain one; comparing manifolds once is enough."""
-        manifold = getattr(parameter, "manifold", None)
-        known = self._kinds.get(parameter)
-        if (
-            known is not None
-            and known.manifold is manifold
-            and known.shape == parameter.shape
-            and known.dtype == parameter.dtype
-            and known.device == parameter.device
-        ):
-            return known
-        if not isinstance(parameter, geoopt.ManifoldTensor):
-            return None
-        key = (manifold, parameter.shape, parameter.dtype, parameter.device)
-        number = self._numbers.setdefault(key, len(self._numbers))
-        self._kinds[parameter] = _Kind(number, isinstance(manifold, TrainMember), *key)
-        return self._kinds[parameter]
-
-    def _stack(self, key: object, manifold: Any, members: list[Member]) -> ParameterStack:
+    def _stack(self, key: object, manifold: Any, members: list[Member], group: dict[str, Any]) -> ParameterStack:
         """Return the stack of the last step where it still holds, else a new one."""
         states = [self.state[parameter] for member in members for parameter in member]
         stack = self._stacks.get(key)
-        return stack if stack and stack.holds(members, states) else ParameterStack(manifold, members, states)
+        if stack and stack.holds(members, states):
+            return stack
+        for member in members:
+            for parameter in member:
+                declare_region(parameter, self._region(group))
+        return ParameterStack(manifold, members, states)
 
-    def _forget_stacks(self) -> None:
+    def _require_scheduled(self) -> None:
+        """Refuse what a scheduler has made of a group's options; those that are the same objects still are known."""
+        scheduled = [[group.get(name) for name in _SCHEDULED] for group in self.param_groups]
+        for group, found, known in zip_longest(self.param_groups, scheduled, self._scheduled):
+            if known is None or any(one is not other for one, other in zip(found, known, strict=True)):
+                self._require_options(group)
+        self._scheduled = scheduled
+
+    def _begin_anew(self) -> None:
         self._stacks = {}
-        self._kinds = {}
-        self._numbers = {}
+        self._kinds = Kinds()
+        self._scheduled = []
+        if RiemannianOptimizer._plain_step is None:
+            RiemannianOptimizer._plain_step = torch.compiler.disable(RiemannianOptimizer._step)
 
     def _step_stack(self, stack: ParameterStack, group: dict[str, Any]) -> None:
         """Move the parameters of a stack."""
         points, gradients = stack.points(), stack.gradients()
-        leave_out_nonfinite(gradients)
         if group["maximize"]:
             gradients.neg_()
         if group["weight_decay"] and not group.get("decoupled_weight_decay"):
@@ -200,8 +205,22 @@ class RiemannianOptimizer(torch.optim.Optimizer):
             points.mul_(1 - group["lr"] * group["weight_decay"])
         elif group["weight_decay"] and isinstance(stack.manifold, EmbeddedTrain):
             stack.manifold.spectrum_of(points).mul_(1 - group["lr"] * group["weight_decay"])
+        limit_(gradients, self._most(stack.manifold, group, points.dtype))
         with without_autocast(points):  # whose products would cost the frames their orthogonality
             stack.write(*self._move(stack.manifold, points, gradients, dict(stack.state), group))
+
+    def _most(self, manifold: Any, group: dict[str, Any], dtype: torch.dtype) -> float | Tensor:
+        """Return the largest entry of a gradient to compute with: see :mod:`sttp.optim._magnitudes`."""
+        most, rate = largest_entry(dtype), group["lr"]
+        if self.normalizes or not isinstance(manifold, FrameManifold | EmbeddedTrain):
+            return most
+        if isinstance(rate, Tensor):
+            return (longest_step(dtype) / rate).clamp(max=most)
+        return min(most, longest_step(dtype) / rate) if rate else most
+
+    def _require_options(self, group: dict[str, Any]) -> None:
+        require_options(group)
+        self._require_valid(group)
 
     @staticmethod
     def _decayed(parameters: list[Tensor], group: dict[str, Any]) -> dict[str, Any]:
@@ -218,12 +237,15 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         """Return what keeps parameters of one shape apart, such as a first step that differs from later ones."""
         return None
 
+    def _region(self, group: dict[str, Any]) -> float:
+        """Return the ‖XᵀX − I‖_F within which frames are kept; 0, the default, where they are kept to rounding."""
+        return 0.0
+
     def _require_manifold(self, manifold: geoopt.Manifold) -> None:
         """Raise a TypeError for a manifold on which the optimizer is not defined; it takes all by default."""
 
-    @abc.abstractmethod
-    def _require_valid(self, group: dict[str, Any]) -> None:
-        """Raise a ValueError for a hyperparameter of a group that is out of range."""
+    def _require_valid(self, group: dict[str, Any]) -> None:  # nothing more to ask is the default
+        """Refuse an option of a group that is the optimizer's own; those of torch's names have been looked at."""
 
     @abc.abstractmethod
     def _step_plain(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
@@ -244,38 +266,9 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         """
 
 
-@final
-class _Kind(NamedTuple):
-    """What parameters are stacked by, and the number that stands for it."""
-
-    number: int
-    is_member: bool
-    manifold: geoopt.Manifold
-    shape: torch.Size
-    dtype: torch.dtype
-    device: torch.device
-
-
-@cache
-def _keep_freed_memory() -> None:
-    """Let the C library keep what a step's temporaries leave, up to 62 MiB, in place of giving it back each time.
-
-    Pages fresh from the system cost more than the kernels that fill them. glibc raises its thresholds to the largest
-    block under 32 MiB that it has seen freed (``mallopt(3)``); with other libraries this does nothing.
-    """
-    torch.empty(31 << 20, dtype=torch.uint8)
-
-
 def _without_base(value: Any) -> Any:
     """Return a copy of a tensor that is a view, and all else as it is."""
     return value.clone() if isinstance(value, Tensor) and value._is_view() else value
-
-
-def leave_out_nonfinite(gradients: Tensor) -> None:
-    """Set to zero, in place, each matrix ``(n, p)`` of ``(..., n, p)``, or vector of ``(k, n)``, that is not finite."""
-    dims = (-2, -1) if gradients.dim() > 2 else (-1,) if gradients.dim() == 2 else ()
-    lengths = torch.linalg.vector_norm(gradients, dim=dims, keepdim=True) if dims else gradients
-    gradients.masked_fill_(~lengths.isfinite(), 0)
 
 
 def _require_finite_gradients(parameters: list[Tensor]) -> None:
@@ -285,20 +278,12 @@ def _require_finite_gradients(parameters: list[Tensor]) -> None:
         RuntimeError: there is one.
     """
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if gradients and not bool(torch.stack([norm.cpu() for norm in torch._foreach_norm(gradients)]).isfinite().all()):
-        shape = next(tuple(g.shape) for g in gradients if not bool(torch.linalg.vector_norm(g).isfinite()))
-        raise RuntimeError(
-            f"the gradient of a parameter of shape {shape} is not finite, and no parameter has been moved; lower the "
-            f"learning rate or clip the gradients, or leave out error_if_nonfinite=True to skip such gradients"
-        )
-
-
-def require_nonnegative(**values: float | Tensor) -> None:
-    """Refuse a negative or NaN hyperparameter.
-
-    Raises:
-        ValueError: the value is negative or NaN.
-    """
-    for name, value in values.items():
-        if not value >= 0:
-            raise ValueError(f"{name} must be at least 0, got {value}")
+    if not gradients or bool(torch.stack([norm.cpu() for norm in torch._foreach_norm(gradients)]).isfinite().all()):
+        return
+    for gradient in gradients:  # a norm may be infinite where no entry is
+        if not bool(gradient.isfinite().all()):
+            raise RuntimeError(
+                f"the gradient of a parameter of shape {tuple(gradient.shape)} is not finite, and no parameter has "
+                f"been moved; lower the learning rate or clip the gradients, or leave out error_if_nonfinite=True to "
+                f"skip such gradients"
+            )

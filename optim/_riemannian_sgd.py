@@ -8,7 +8,7 @@ import geoopt
 from torch import Tensor
 
 from ._plain_steps import step_sgd
-from ._riemannian_optimizer import Parameters, RiemannianOptimizer, require_nonnegative
+from ._riemannian_optimizer import Parameters, RiemannianOptimizer
 
 
 @final
@@ -63,7 +63,6 @@ class RiemannianSGD(RiemannianOptimizer):
         super().__init__(params, defaults)
 
     def _require_valid(self, group: dict[str, Any]) -> None:
-        require_nonnegative(**{name: group[name] for name in ("lr", "momentum", "weight_decay")})
         momentum, dampening = group["momentum"], group["dampening"]
         if group["nesterov"] and (momentum <= 0 or dampening != 0):
             raise ValueError(

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._frame_moments import require_moments
 from ._matrix_sign import FLOOR, matrix_sign
+from ._options import require_rate
 
 
 def begin_momentum(parameter: Tensor, state: dict[str, Any]) -> None:
@@ -27,13 +27,9 @@ def polar_factor_between(matrix: Tensor, lower: float | Tensor, upper: float | T
 
 
 def require_spectral(group: dict[str, Any]) -> None:
-    """Refuse hyperparameters out of range.
+    """Refuse a learning rate of 1 or more: it is the spectral norm of a frame's step, an angle in radians.
 
     Raises:
-        ValueError: one is.
+        ValueError: it is.
     """
-    require_moments(group)
-    if not isinstance(group["lr"], Tensor) and group["lr"] >= 1:
-        raise ValueError(
-            f"lr must be below 1, got {group['lr']}: it is the spectral norm of a frame's step, an angle in radians"
-        )
+    require_rate("lr", group["lr"], below=1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import geoopt
 import torch
@@ -44,6 +44,8 @@ class SPEL(FrameOptimizer):
         ValueError: a hyperparameter is out of range.
         TypeError: a manifold parameter is no frame, is under the embedded metric, or has a precision below float32.
     """
+
+    normalizes: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -20,6 +20,14 @@ def split_gradient(manifold: FrameManifold, points: Tensor, gradients: Tensor) -
     return skew / 2 if isinstance(manifold, Stiefel) and manifold.metric == "euclidean" else skew
 
 
+def longest_turn(dtype: torch.dtype) -> float:
+    """Return the norm beyond which Y and V are cut down, u^(−1/4) of the unit roundoff: 54 in float32.
+
+    They are turns by nearly 180° and 90° then, and longer ones would cost the frame its digits.
+    """
+    return float(torch.finfo(dtype).eps ** -0.25)
+
+
 def outside(points: Tensor, vectors: Tensor) -> Tensor:
     """Return (I − XXᵀ)Z."""
     return vectors - points @ (points.mT @ vectors)
@@ -38,8 +46,8 @@ def advance(
     Args:
         manifold: Stiefel or Grassmann.
         points: frames X of shape ``(..., n, p)``.
-        turn: skew Y of shape ``(..., p, p)``.
-        motion: V of shape ``(..., n, p)``, XᵀV = 0.
+        turn: skew Y of shape ``(..., p, p)``, no longer than :func:`longest_turn`.
+        motion: V of shape ``(..., n, p)``, XᵀV = 0, no longer than that.
         momentum: K of the same shape, XᵀK = 0.
     """
     identity = identity_like(turn, turn.shape[-1], turn.shape[-1])
@@ -50,8 +58,8 @@ def advance(
         motion, momentum = motion @ rotation.mT, momentum @ rotation.mT
     moved = points + motion
     eigenvalues, eigenvectors = torch.linalg.eigh(moved.mT @ moved)
-    # The eigenvalues of I + VᵀV are at least 1; rounding of a long step may push them below.
-    cosines = eigenvalues.clamp(min=1.0).rsqrt().unsqueeze(-2)
+    # The eigenvalues of I + VᵀV are at least 1, but for what rounding leaves of XᵀV.
+    cosines = eigenvalues.clamp(min=0.25).rsqrt().unsqueeze(-2)
     root = (eigenvectors * cosines) @ eigenvectors.mT
     bend = (eigenvectors * (cosines.square() / (1 + cosines))) @ eigenvectors.mT
     along = motion.mT @ momentum

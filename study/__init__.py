@@ -5,42 +5,17 @@ What only defines studies is listed here and needs the core of the package alone
 `study`.
 """
 
-from .configuration import read_study, study_of
-from .curve import Curve, Method
-from .networks import NETWORKS, NetworkEntry
-from .optimizers import OPTIMIZERS
-from .parameterizations import GEOMETRIES, PARAMETERIZATIONS, SPECTRA, specification
-from .result import Result, Snapshot, Timing
-from .run import Run
-from .settings import Settings
-from .studies import STUDIES, named_study
-from .study import Study
-from .surroundings import Surroundings
-from .tasks import TASKS
-from .tasks.task import Evaluation, Task
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "GEOMETRIES",
-    "NETWORKS",
-    "OPTIMIZERS",
-    "PARAMETERIZATIONS",
-    "SPECTRA",
-    "STUDIES",
-    "TASKS",
-    "Curve",
-    "Evaluation",
-    "Method",
-    "NetworkEntry",
-    "Result",
-    "Run",
-    "Settings",
-    "Snapshot",
-    "Study",
-    "Surroundings",
-    "Task",
-    "Timing",
-    "named_study",
-    "read_study",
-    "specification",
-    "study_of",
-]
+if TYPE_CHECKING:
+    from ._public import *  # noqa: F403 - the names are listed there, once
+else:
+
+    def __getattr__(name):
+        if name.startswith("_") and name != "__all__":  # what Python asks any package for
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module("._public", __name__), name)
+
+    def __dir__():
+        return sorted({*globals(), *import_module("._public", __name__).__all__})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+import os
+import sys
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
@@ -89,6 +92,11 @@ def require_folder_name(argument: str, value: object) -> None:
         raise ValueError(f"{argument} must be the name of a folder without slashes, got {value!r}; write a word")
 
 
+def shown(text: object) -> str:
+    """Return a name from outside as text that does nothing to a terminal: what cannot be printed is escaped."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text))
+
+
 def require_distinct(argument: str, values: object) -> None:
     """Refuse all but tuples with at least one entry and no entry twice.
 
@@ -103,3 +111,28 @@ def require_distinct(argument: str, values: object) -> None:
     repeated = [value for index, value in enumerate(values) if value in values[:index]]
     if repeated:
         raise ValueError(f"{argument} must have no entry twice, got {repeated[0]!r} again; remove one")
+
+
+def import_object(argument: str, name: str) -> Any:
+    """Return what ``package.module:object`` names, in what is installed or lies in the current folder.
+
+    The object may be one of an object, ``module:Class.method``.
+
+    Raises:
+        ValueError: the module cannot be imported, whose own error is shown, or has no such object.
+    """
+    module, _, path = name.partition(":")
+    if os.getcwd() not in sys.path:  # as a script that is installed has it
+        sys.path.append(os.getcwd())
+    try:
+        found: Any = importlib.import_module(module)
+    except Exception as error:
+        raise ValueError(
+            f"{argument} {name!r}: the module {module!r} cannot be imported ({type(error).__name__}: {error}); "
+            f"give package.module:object of what is installed or lies in the current folder"
+        ) from error
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"{argument} {name!r}: {module!r} has no {path!r}; see what it defines")
+        found = getattr(found, part)
+    return found

@@ -1,41 +1,19 @@
-"""The command `sttp check`: the geometry of every manifold of this package, and of geoopt's Stiefel beside it."""
+"""What `sttp check` does: the geometry of all manifolds of this package, of a user's own, and of geoopt's Stiefel."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import fnmatch
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, final
+from typing import Final
 
-import geoopt
 import torch
-import typer
 
-from ..manifolds import (
-    METRICS,
-    QR,
-    Cayley,
-    Exponential,
-    Grassmann,
-    Householder,
-    Polar,
-    Retraction,
-    Riemannian,
-    SpectralTensorTrain,
-    Stiefel,
-    TrainShape,
-    Transport,
-    checks,
-)
 from ..manifolds.checks import CheckResult, Finding, Verdict
+from .check_entries import Entry, entries, own_entries
 from .printing import empty_table, standard_output
-
-# Tall, p > 1 and n > 2p: all parts of a tangent vector are there, and nothing takes long.
-SHAPE: Final = (9, 4)
 
 # The columns of the table, by the beginnings of the findings' names.
 COLUMNS: Final = {
@@ -50,97 +28,43 @@ COLUMNS: Final = {
 }
 
 
-@final
-class Precision(enum.StrEnum):
-    """The precisions that the checks know."""
+def print_checks(
+    names: Iterable[str],
+    dtype: torch.dtype = torch.float64,
+    device: str = "cpu",
+    as_json: bool = False,
+    plot: Path | None = None,
+    shape: str | None = None,
+) -> bool:
+    """Print what the checks of some rows find, and return whether all passed that are not there to compare with.
 
-    FLOAT32 = "float32"
-    FLOAT64 = "float64"
+    Args:
+        names: names or patterns of rows, or ``package.module:object`` for what the user brings; all of ours where there
+            are none.
+        dtype: precision.
+        device: where tensors are.
+        as_json: print JSON.
+        plot: a folder for plots.
+        shape: of the points of a user's manifolds, such as ``"5x5"``.
 
-
-@final
-@dataclass(frozen=True)
-class Entry:
-    """A manifold of the table, and what it claims.
-
-    Attributes:
-        name: its name at the command line.
-        manifold: the manifold.
-        second_order: whether its retraction claims to be of second order; None claims nothing.
-        isometric: whether its transport claims to keep inner products.
-        uniform: whether its random points claim to prefer no direction.
-        is_ours: whether a failure is ours; the others stand beside for comparison.
+    Raises:
+        ValueError: a name matches nothing or cannot be imported, the device is not there, the shape is none, or the
+            folder of the plots cannot be made.
     """
-
-    name: str
-    manifold: geoopt.Manifold | SpectralTensorTrain
-    second_order: bool | None = None
-    isometric: bool = False
-    uniform: bool = False
-    is_ours: bool = True
-
-    def check(self, dtype: torch.dtype, device: str) -> tuple[CheckResult, CheckResult]:
-        """Return what the checks of the axioms and of the retraction find."""
-        shape = None if isinstance(self.manifold, SpectralTensorTrain) else SHAPE
-        axioms = checks.check_manifold(
-            self.manifold, shape, isometric=self.isometric, uniform=self.uniform, dtype=dtype, device=device
+    names = tuple(names)
+    own = [name for name in names if ":" in name]
+    ours = [name for name in names if name not in own]
+    chosen = select(ours, entries()) if ours or not own else []
+    if shape is not None and not own:
+        raise ValueError(
+            f"--shape is for manifolds of your own, got {shape!r} and no package.module:Class; leave it out"
         )
-        retraction = checks.check_retraction(
-            self.manifold, shape, second_order=self.second_order, dtype=dtype, device=device
-        )
-        return axioms, retraction
-
-
-def entries() -> tuple[Entry, ...]:
-    """Return all rows of the table."""
-    second_order: dict[str, tuple[type[Retraction], ...]] = {
-        "euclidean": (Polar, Exponential),
-        "canonical": (Cayley, Exponential),
-    }
-    rows: list[Entry] = []
-    for retraction in _retractions():
-        ending = type(retraction).__name__.lower()
-        if retraction.transport is not Transport.PROJECTION:
-            ending += f"-{retraction.transport}"
-        isometric, uniform = retraction.transport is Transport.ISOMETRIC, retraction == QR()
-        for metric in METRICS:
-            is_second, manifold = isinstance(retraction, second_order[metric]), Stiefel(metric, retraction)
-            rows.append(Entry(f"stiefel-{metric}-{ending}", manifold, is_second, isometric, uniform))
-        rows.append(Entry(f"grassmann-{ending}", Grassmann(retraction), True, isometric, uniform))
-    shape = TrainShape((2, 2), (3,), 2)
-    geometries = (Riemannian(), Riemannian(redundant=False), Householder(redundant=True), Householder())
-    rows.extend(Entry(f"train-{geometry.name}", SpectralTensorTrain(shape, geometry)) for geometry in geometries)
-    rows.sort(key=lambda row: row.name)
-    return (
-        *rows,
-        Entry("geoopt-stiefel", geoopt.Stiefel(), is_ours=False),
-        Entry("geoopt-euclidean-stiefel", geoopt.EuclideanStiefel(), is_ours=False),
-        Entry("geoopt-euclidean-stiefel-exact", geoopt.EuclideanStiefelExact(), True, is_ours=False),
-    )
-
-
-def check_command(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Manifolds to check, as names or patterns: 'grassmann-*'. All of them."),
-    ] = None,
-    dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.FLOAT64,
-    device: Annotated[str, typer.Option(help="Device, such as cpu or cuda.")] = "cpu",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
-    plot: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Draw the log-log plots and errors of each manifold to here.")
-    ] = None,
-) -> None:
-    """Check the geometry of every manifold, metric, retraction and transport, beside geoopt's Stiefel manifolds.
-
-    Exits with 1 if one of this package's own fails.
-    """
-    chosen = select(names or (), entries())
-    precision = {Precision.FLOAT32: torch.float32, Precision.FLOAT64: torch.float64}[dtype]
+    points = None if shape is None else _shape(shape)
+    chosen += [entry for name in own for entry in own_entries(name, points)]
     _require_device(device)
     with _one_thread():
-        found = [(entry, entry.check(precision, device)) for entry in chosen]
-    passed = all(result.passed for entry, results in found if entry.is_ours for result in results)
+        found = [(entry, entry.check(dtype, device)) for entry in chosen]
+    passed = all(result.passed for entry, results in found if entry.is_ours or entry.is_own for result in results)
     if plot is not None:
         _draw(found, plot)
     if as_json:
@@ -149,11 +73,11 @@ def check_command(
             | {"checks": [result.to_dict() for result in results]}
             for entry, results in found
         ]
-        typer.echo(json.dumps({"dtype": str(dtype), "device": device, "passed": passed, "manifolds": rows}, indent=2))
+        precision = str(dtype).removeprefix("torch.")
+        print(json.dumps({"dtype": precision, "device": device, "passed": passed, "manifolds": rows}, indent=2))
     else:
-        _print(found, f"{dtype} on {device}")
-    if not passed:
-        raise typer.Exit(1)
+        _print(found, f"{str(dtype).removeprefix('torch.')} on {device}")
+    return passed
 
 
 def select(names: Iterable[str], rows: tuple[Entry, ...]) -> list[Entry]:
@@ -170,12 +94,11 @@ def select(names: Iterable[str], rows: tuple[Entry, ...]) -> list[Entry]:
     return [row for row in rows if not names or any(fnmatch.fnmatchcase(row.name, name) for name in names)]
 
 
-def _retractions() -> list[Retraction]:
-    """Return every retraction with every transport that it has."""
-    kinds = (QR, Polar, Cayley, Exponential)
-    every = (Transport.PROJECTION, Transport.DIFFERENTIAL)
-    plain: list[Retraction] = [kind(transport=transport) for kind in kinds for transport in every]
-    return [*plain, *(kind(transport=Transport.ISOMETRIC) for kind in (Cayley, Exponential))]
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = text.split("x")
+    if not all(size.isdecimal() and int(size) for size in sizes):
+        raise ValueError(f"--shape must be sizes such as 5x5, got {text!r}")
+    return tuple(map(int, sizes))
 
 
 @contextlib.contextmanager
@@ -204,15 +127,17 @@ def _draw(found: list[tuple[Entry, tuple[CheckResult, CheckResult]]], folder: Pa
     except OSError as error:
         raise ValueError(f"--plot must be a folder to write to, got {str(folder)!r}: {error.strerror}") from None
     for entry, (axioms, retraction) in found:
-        axioms.plot().savefig(folder / f"{entry.name}-axioms.png", dpi=120)
-        retraction.plot().savefig(folder / f"{entry.name}-retraction.png", dpi=120)
+        name = entry.name.replace(":", ".").replace(" ", "-")
+        axioms.plot().savefig(folder / f"{name}-axioms.png", dpi=120)
+        retraction.plot().savefig(folder / f"{name}-retraction.png", dpi=120)
 
 
 def _print(found: list[tuple[Entry, tuple[CheckResult, CheckResult]]], title: str) -> None:
     console, table = standard_output(), empty_table(f"Geometry, {title}", ("manifold", *COLUMNS), "center")
     for position, (entry, results) in enumerate(found):
         findings = [finding for result in results for finding in result.findings]
-        follows = position + 1 < len(found) and found[position + 1][0].is_ours != entry.is_ours
+        following = found[position + 1][0] if position + 1 < len(found) else entry
+        follows = (following.is_ours, following.is_own) != (entry.is_ours, entry.is_own)
         table.add_row(entry.name, *(_cell(findings, begins) for begins in COLUMNS.values()), end_section=follows)
     console.print(table)
     console.print(

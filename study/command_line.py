@@ -2,31 +2,23 @@
 
 Exit codes: 0 on success, 2 on a bad argument, 1 on any other failure, 130 when interrupted. Whatever fails says in one
 line on the standard error what to do.
+
+Help is to come at once. What needs torch or the extra `study` is imported by the command that runs, never by this file.
 """
 
 from __future__ import annotations
 
+import enum
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Final, cast
+from typing import Annotated, Final, cast, final
 
-import torch
 import typer
 
-from ..layers import report
 from .arguments import choose, require_known
-from .check import check_command
-from .data import require_published
-from .networks import NETWORKS
-from .optimization import OPTIMIZER_STUDIES, holds_optimizer_study, optimizer_study
-from .parameterizations import PARAMETERIZATIONS, SPECTRA, specification
-from .printing import print_compression, print_estimate, print_outcome
-from .request import read_data, requested_study
-from .runs import processes
-from .studies import STUDIES
+from .choices import DATA_SETS, NETWORKS, PARAMETERIZATIONS, SPECTRA, STUDIES
 from .surroundings import CHECKPOINT_SECONDS, THREADS, Surroundings
-from .tasks.images import KNOWN_SHAPES
 
 BAD_ARGUMENT: Final = 2
 FAILURE: Final = 1
@@ -75,9 +67,7 @@ def root(context: typer.Context) -> None:
 @app.command("study")
 def study_command(
     context: typer.Context,
-    name: Annotated[
-        str, typer.Argument(help=f"A built-in study ({', '.join([*STUDIES, *OPTIMIZER_STUDIES])}), or a TOML file.")
-    ],
+    name: Annotated[str, typer.Argument(help=f"A built-in study ({', '.join(STUDIES)}), or a TOML file.")],
     output: Annotated[Path | None, typer.Option(help="Folder of the results; by default results/NAME.")] = None,
     workers: Annotated[int | None, typer.Option(parser=integer, help="Runs at once; by default one a core.")] = None,
     executor: Annotated[str, typer.Option(help="loky (worker processes) or sequential.")] = "loky",
@@ -85,7 +75,7 @@ def study_command(
         str | None,
         typer.Option(
             metavar="NAME|NAME:PATH|PATH",
-            help=f"Data set: {', '.join(KNOWN_SHAPES)}, or a folder or zip of images by class; by default the study's.",
+            help=f"Data set: {', '.join(DATA_SETS)}, or a folder or zip of images by class; by default the study's.",
         ),
     ] = None,
     download: Annotated[
@@ -125,7 +115,11 @@ def study_command(
 ) -> None:
     """Run a comparison study, or go on with one that was interrupted, and write its tables, plots and report."""
     from .conduct import run_study  # needs the extra `study`
+    from .optimization import optimizer_study
+    from .printing import print_estimate, print_outcome
     from .progress import ProgressDisplay
+    from .request import read_data, requested_study
+    from .runs import processes
 
     if (compared := optimizer_study(name)) is not None:
         _refuse_options_of_trainings(context)
@@ -141,6 +135,8 @@ def study_command(
     chosen = None if data is None else read_data(data)
     definition = requested_study(name, chosen, size, scale, changes or ())
     if download:
+        from .data import require_published
+
         require_published(definition.settings.data)
     surroundings = Surroundings(
         data=None if chosen is None else chosen.directory,
@@ -185,6 +181,8 @@ def plot_command(
 ) -> None:
     """Redraw tables, plots and the report from a folder of results; nothing is run."""
     from .conduct import redraw  # needs the extra `study`
+    from .optimization import holds_optimizer_study
+    from .printing import print_outcome
 
     if holds_optimizer_study(folder):
         from .optimization.conduct import redraw_optimizer_study
@@ -213,7 +211,14 @@ def report_command(
     as_json: Json = False,
 ) -> None:
     """Count the degrees of freedom of a network's layers, and its compression Z in percent."""
-    entry = choose("network", network, NETWORKS)
+    import torch
+
+    from ..layers import report
+    from . import networks
+    from .parameterizations import specification
+    from .printing import print_compression
+
+    entry = choose("network", network, networks.NETWORKS)
     options = {"depth": depth, "widen_factor": widen_factor}
     with torch.device("meta"):
         built = entry.build(base_width, **{name: value for name, value in options.items() if value is not None})
@@ -224,7 +229,45 @@ def report_command(
         print_compression(counted, f"{network}, {parameterization}, rank {rank}, spectrum {spectrum}")
 
 
-app.command("check")(check_command)
+@final
+class Precision(enum.StrEnum):
+    """The precisions that the checks know."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+@app.command("check")
+def check_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME",
+            help="Manifolds to check, as names or patterns, 'grassmann-*', or a manifold, retraction or geometry of "
+            "your own, as package.module:Class. By default all of this package's.",
+        ),
+    ] = None,
+    dtype: Annotated[Precision, typer.Option(help="Precision.")] = Precision.FLOAT64,
+    device: Annotated[str, typer.Option(help="Device, such as cpu or cuda.")] = "cpu",
+    as_json: Json = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw the log-log plots and errors of each manifold to here.")
+    ] = None,
+    shape: Annotated[
+        str | None, typer.Option(metavar="NxP", help="Shape of the points of a manifold of your own, such as 5x5.")
+    ] = None,
+) -> None:
+    """Check the geometry of every manifold, metric, retraction and transport, beside geoopt's Stiefel manifolds.
+
+    Exits with 1 if one of this package's fails, or of your own.
+    """
+    import torch
+
+    from .check import print_checks
+
+    precision = {Precision.FLOAT32: torch.float32, Precision.FLOAT64: torch.float64}[dtype]
+    if not print_checks(names or (), precision, device, as_json, plot, shape):
+        raise typer.Exit(FAILURE)
 
 
 def main() -> None:
@@ -253,6 +296,8 @@ def run(arguments: list[str]) -> int:
 
 
 def _refuse(words: str, code: int) -> int:
+    from .runs import processes
+
     # What one of several processes refuses all of them do; a failure may be that of one alone.
     if processes.rank() == 0 or code == FAILURE:
         print("sttp: " + " ".join(words.split()), file=sys.stderr)
@@ -266,4 +311,4 @@ def require_known_study(name: str) -> None:
         ValueError: as said.
     """
     if not name.endswith(".toml") and not Path(name).is_file():
-        require_known("study", name, (*STUDIES, *OPTIMIZER_STUDIES))
+        require_known("study", name, STUDIES)

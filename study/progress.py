@@ -64,7 +64,8 @@ class ProgressDisplay:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if not self._bar.disable:  # rich before 14.3 would end it with an empty line
+            self._bar.stop()
 
     def __call__(self, done: int, expected: int, run: Run | OptimizationRun | None) -> None:
         """Show the number of finished runs, the number expected, and the run that has just ended."""

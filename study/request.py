@@ -51,7 +51,8 @@ def _name_of(path: Path) -> str:
     """Return the name of the data set that a path should hold."""
     own = path.absolute().name
     for name, source in DATA.items():
-        if not source.bundled and own in (name, *(archive.file for archive in source.archives)):
+        archive = source.archive
+        if not source.bundled and own in (name, *((archive.file, archive.outdated) if archive else ())):
             return name
     return "folder"
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-import torch
-
 from .arguments import require_integer, require_positive
 
 # Fixed, so that the outcome does not depend on the machine's number of cores, and recorded with every timing.
@@ -48,6 +46,8 @@ class Surroundings:
     download: bool = False
 
     def __post_init__(self) -> None:
+        import torch  # not before: the command line's help has its defaults from this file
+
         require_integer("threads", self.threads, minimum=1)
         require_positive("checkpoint_seconds", self.checkpoint_seconds)
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:

@@ -1,10 +1,14 @@
-"""Small data sets in the layouts of the large ones, and what is in them."""
+"""Small data sets in the layouts of the large ones, what is in them, and an address where one is published."""
 
 import hashlib
 import io
 import json
 import tarfile
+import threading
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pyarrow as pa
@@ -21,30 +25,45 @@ def small_cifar(name="cifar10"):
     return replace(DATA[name], training_size=TRAINING, test_size=TEST)
 
 
-def with_checksum(source, path):
-    """Return the source with the checksum and address of a file that takes the place of the published one."""
-
-    def published(archive):
-        if archive.file != path.name:
-            return archive
-        checksum = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        return replace(archive, md5=checksum, url=path.as_uri())
-
-    if not hasattr(source, "layouts"):
-        return replace(source, archives=tuple(map(published, source.archives)))
-    return replace(
-        source, layouts=tuple(replace(layout, archive=published(layout.archive)) for layout in source.layouts)
-    )
+def small_stl10(training, test):
+    """Return both data sources of STL-10 with fewer images."""
+    return [replace(DATA[name], training_size=training, test_size=test) for name in ("stl10", "stl10-unlabelled")]
 
 
-def publish(folder, monkeypatch, training=None):
-    """Lay an archive of CIFAR-10 with fewer images at an address on this machine, as if published; return its path."""
-    layout, files = cifar_files("binary", training=training)
-    path = folder / "site" / layout.archive.file
+def with_checksum(source, path, **changed):
+    """Return the source with the checksum of a file that takes the place of the published one."""
+    checksum = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    return replace(source, archive=replace(source.archive, md5=checksum, **changed))
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def published(sources, folder, files, monkeypatch):
+    """Lay files in an archive at an address on this machine, as if the sources had been published there."""
+    path = folder / "site" / sources[0].archive.file
     path.parent.mkdir()
-    write_archive(path, layout.folder, files)
-    monkeypatch.setitem(DATA, "cifar10", with_checksum(small_cifar(), path))
-    return path
+    write_archive(path, sources[0].archive.folder, files)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=path.parent)) as server:
+        url = f"http://127.0.0.1:{server.server_port}/{path.name}"
+        for source in sources:
+            monkeypatch.setitem(DATA, source.name, with_checksum(source, path, url=url))
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield path
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def unreachable(source):
+    """Return the source with an address where nobody answers."""
+    return replace(source, archive=replace(source.archive, url=f"http://127.0.0.1:1/{source.archive.file}"))
 
 
 def drawn(count, classes=10, seed=0, shape=(3, 32, 32)):
@@ -54,54 +73,21 @@ def drawn(count, classes=10, seed=0, shape=(3, 32, 32)):
     return images, generator.integers(0, classes, count)
 
 
-def pickled(images, labels, label_key="labels"):
-    """Return a batch as Python 2 published it, written out in the operations of pickle's protocol 2."""
-    rows, columns = images.reshape(len(images), -1).shape if len(images) else (0, 3072)
+def cifar_files(name="cifar10", training=None, test=None):
+    """Return names and contents of the files of an archive; a coarse label, which CIFAR-100 has, is to be ignored."""
+    source = DATA[name]
 
-    def text(word):
-        return b"U" + bytes([len(word)]) + word
+    def records(images, labels):
+        first = bytes([99]) if name == "cifar100" else b""
+        return b"".join(first + bytes([label]) + image.tobytes() for image, label in zip(images, labels, strict=True))
 
-    def number(value):
-        return b"J" + value.to_bytes(4, "little", signed=True)
-
-    empty = b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\n" + number(0) + b"\x85" + text(b"b") + b"\x87R"
-    kind = b"cnumpy\ndtype\n" + text(b"u1") + number(0) + number(1) + b"\x87R"
-    kind += b"(" + number(3) + text(b"|") + b"NNN" + number(-1) + number(-1) + number(0) + b"tb"
-    content = b"T" + images.size.to_bytes(4, "little") + images.tobytes()
-    state = b"(" + number(1) + number(rows) + number(columns) + b"\x86" + kind + b"\x89" + content + b"tb"
-    names = b"](" + b"".join(map(number, map(int, labels))) + b"e"
-    fields = text(b"batch_label") + text(b"a batch") + text(b"data") + empty + state + text(label_key.encode()) + names
-    return b"\x80\x02}(" + fields + b"u."
-
-
-def records(images, labels, coarse=False):
-    """Return a batch in the binary form, with a coarse label first that is to be ignored."""
-    rows = [
-        bytes([99, label] if coarse else [label]) + image.tobytes() for image, label in zip(images, labels, strict=True)
-    ]
-    return b"".join(rows)
-
-
-def cifar_files(form, name="cifar10", training=None, test=None):
-    """Return names and contents of the files of an archive, and the folder in it."""
-    layout = next(layout for layout in DATA[name].layouts if form in layout.archive.file)
-    training = drawn(TRAINING, seed=1) if training is None else training
-    test = drawn(TEST, seed=2) if test is None else test
-    count = TRAINING // len(layout.training)
-    files = {}
-    for index, file in enumerate((*layout.training, layout.test)):
-        own = slice(index * count, (index + 1) * count)
-        images, labels = test if file == layout.test else (part[own] for part in training)
-        if form == "python":
-            files[file] = pickled(images, labels, "labels" if name == "cifar10" else "fine_labels")
-        else:
-            files[file] = records(images, labels, coarse=name == "cifar100")
-    return layout, files
-
-
-def small_stl10(training, test):
-    """Return both data sources of STL-10 with fewer images."""
-    return [replace(DATA[name], training_size=training, test_size=test) for name in ("stl10", "stl10-unlabelled")]
+    images, labels = training or drawn(TRAINING, seed=1)
+    count = len(labels) // len(source.training_files)
+    files = {
+        file: records(images[index * count : (index + 1) * count], labels[index * count : (index + 1) * count])
+        for index, file in enumerate(source.training_files)
+    }
+    return files | {source.test_file: records(*(test or drawn(TEST, seed=2)))}
 
 
 def stl10_files(training, test, labels=None):
@@ -114,9 +100,7 @@ def stl10_files(training, test, labels=None):
     for seed, (name, count) in enumerate({"train": training, "test": test, "unlabeled": training}.items()):
         images[name], own = drawn(count, seed=seed, shape=(3, 96, 96))
         own = own if labels is None or name != "train" else np.array(labels)
-        files[f"{name}_X.bin"] = b"".join(
-            np.asfortranarray(channel).tobytes(order="F") for image in images[name] for channel in image
-        )
+        files[f"{name}_X.bin"] = b"".join(channel.tobytes(order="F") for image in images[name] for channel in image)
         images[f"{name} labels"] = own
         files[f"{name}_y.bin"] = bytes(own.astype(np.uint8) + 1)
     del files["unlabeled_y.bin"]
@@ -147,11 +131,11 @@ def png(image):
 def write_parquet(path, images, labels, column="label", classes=None, image_column="img", contents=None):
     """Write a file in the layout of the Hugging Face hub."""
     contents = [png(image) for image in images] if contents is None else contents
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     columns = {
-        image_column: pa.array([{"bytes": content, "path": None} for content in contents]),
+        image_column: pa.array([{"bytes": content, "path": None} for content in contents], kind),
         column: pa.array(np.asarray(labels, dtype=np.int64)),
     }
-    columns[image_column] = columns[image_column].cast(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
     table = pa.table(columns)
     if classes is not None:
         features = {column: {"names": list(classes), "_type": "ClassLabel"}, image_column: {"_type": "Image"}}

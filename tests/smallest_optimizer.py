@@ -1,7 +1,7 @@
 """The smallest complete optimizer: a new file, and one row in ``tests/optimizer_registry.py``, which tests it.
 
 Riemannian gradient descent with steps of a given length. Batching by shape, parameter groups, schedulers, closures,
-``maximize``, state and gradients that are not finite come from the base class.
+``maximize``, state, the checks of options and gradients of any size come from the base class.
 """
 
 from typing import Any, final
@@ -20,10 +20,6 @@ class NormalizedDescent(RiemannianOptimizer):
     def __init__(self, params: Any, lr: float = 1e-2, *, maximize: bool = False) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": 0.0, "maximize": maximize})
 
-    def _require_valid(self, group: dict[str, Any]) -> None:
-        if not group["lr"] >= 0:
-            raise ValueError(f"lr must be at least 0, got {group['lr']}")
-
     def _step_plain(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         sign = 1 if group["maximize"] else -1
         for parameter in parameters:
@@ -38,5 +34,8 @@ class NormalizedDescent(RiemannianOptimizer):
         group: dict[str, Any],
     ) -> tuple[Tensor, dict[str, Tensor]]:
         gradients = manifold.egrad2rgrad(points, gradients)
-        norm = manifold.norm(points, gradients, keepdim=True).clamp(min=torch.finfo(points.dtype).tiny)
-        return manifold.retr(points, -group["lr"] * gradients / norm), state
+        # Not below what squares can tell from zero.
+        norm = manifold.norm(points, gradients, keepdim=True).clamp(min=torch.finfo(points.dtype).tiny ** 0.5)
+        # A unit vector made of rounding alone is no tangent vector until it is projected once more.
+        direction = manifold.proju(points, gradients / norm)
+        return manifold.retr(points, -group["lr"] * direction), state

@@ -226,6 +226,20 @@ def test_a_layer_under_two_names_is_normalized_once_and_one_weight_of_two_layers
 
 
 @pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("options", [{}, {"kdim": 4, "vdim": 6}], ids=str)
+def test_attention_is_normalized_as_the_matrices_that_torch_has(name, options):
+    torch.manual_seed(0)
+    network = BASELINES[name](nn.Sequential(nn.MultiheadAttention(8, 2, **options)))
+    attention = network[0]
+    names = ["q_proj_weight", "k_proj_weight", "v_proj_weight"] if options else ["in_proj_weight"]
+    for weight in (*(getattr(attention, name) for name in names), attention.out_proj.weight):
+        assert torch.linalg.matrix_norm(weight.detach(), ord=2) == pytest.approx(1, abs=0.1)
+    x = torch.randn(5, 3, 8)
+    attention(x, x[..., :4], x[..., :6])[0].sum().backward() if options else attention(x, x, x)[0].sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", BASELINES)
 def test_networks_are_copied_and_loaded_with_their_state(name):
     network = BASELINES[name](small_network())
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from sttp.manifolds import QR, Stiefel
 from sttp.study import check
-from sttp.study.check import Entry, check_command, entries, select
-from sttp.study.command_line import app
+from sttp.study.check import Entry, entries, select
+from sttp.study.command_line import app, check_command
 from sttp.study.command_line import run as run_command_line
 
 SOME = ["stiefel-euclidean-qr", "grassmann-polar", "geoopt-*"]

@@ -93,7 +93,7 @@ def test_every_network_has_a_report_and_generators_keep_their_first_layer_dense(
         (["report", "digits", "--skip", "*"], "nothing to reparameterize"),
         (["report", "digits", "--base-width", "0"], "base_width must be an integer of at least 1, got 0"),
         (["report", "sngan48-generator", "--base-width", "7"], "base_width"),
-        (["report"], "network"),
+        (["report"], "Missing"),
         (["reprot", "digits"], "reprot"),
         (["report", "digits", "--ranks", "3"], "--ranks"),
         (["study", "digitz"], "study has no choice 'digitz'; did you mean 'digits'"),

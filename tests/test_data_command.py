@@ -6,13 +6,14 @@ import pytest
 import torch
 from image_archives import (
     TRAINING,
+    cifar_files,
     drawn,
     png,
-    publish,
+    published,
+    small_cifar,
     small_stl10,
     stl10_files,
-    with_checksum,
-    write_archive,
+    unreachable,
     write_folder,
 )
 
@@ -42,9 +43,11 @@ def cache(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
+def site(tmp_path, monkeypatch):
     """An archive at an address on this machine, of five classes with two training images each."""
-    return publish(tmp_path, monkeypatch, training=(drawn(TRAINING, seed=1)[0], list(range(5)) * 2))
+    files = cifar_files(training=(drawn(TRAINING, seed=1)[0], list(range(5)) * 2))
+    with published([small_cifar()], tmp_path, files, monkeypatch) as path:
+        yield path
 
 
 def refused(capsys, *arguments, code=2):
@@ -59,35 +62,35 @@ def made(*arguments):
 
 
 @pytest.mark.parametrize("data", ["cifar10", "data/cifar10"])
-def test_data_is_fetched_where_it_is_asked_for_and_before_anything_is_made(tmp_path, capsys, published, cache, data):
+def test_data_is_fetched_where_it_is_asked_for_and_before_anything_is_made(tmp_path, capsys, site, cache, data):
     place = cache / "archives" if data == "cifar10" else tmp_path / data
     line = refused(capsys, "--data", data)
     assert "--download" in line
-    assert published.as_uri() in line
+    assert DATA["cifar10"].archive.url in line
     assert not (tmp_path / "out").exists()
     assert not place.exists()
     assert made("--data", data, "--download") == 0
-    assert [file.name for file in place.iterdir()] == [published.name]
-    published.unlink()
+    assert [file.name for file in place.iterdir()] == [site.name]
+    site.unlink()
     assert made("--data", data, "--download") == 0  # it is there now
 
 
-def test_a_dry_run_fetches_and_reads_nothing(tmp_path, published):
+def test_a_dry_run_fetches_and_reads_nothing(tmp_path, site):
     before = sorted(tmp_path.rglob("*"))
     assert made("--data", "cifar10:new", "--download", "--dry-run") == 0
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_damaged_data_is_refused_before_anything_is_made(tmp_path, capsys, published):
+def test_damaged_data_is_refused_before_anything_is_made(tmp_path, capsys, site, monkeypatch):
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / published.name).write_bytes(published.read_bytes()[:-1])
+    (tmp_path / "data" / site.name).write_bytes(site.read_bytes()[:-1])
     for options in ([], ["--download"]):
         line = refused(capsys, "--data", "cifar10:data", *options)
         assert "has the MD5 sum" in line
-        assert f"fetch it again from {published.as_uri()}" in line
-    published.write_bytes(b"another archive")
-    assert "has the MD5 sum" in refused(capsys, "--data", "cifar10:new", "--download")
-    published.unlink()
+        assert f"fetch it again from {DATA['cifar10'].archive.url}" in line
+    site.write_bytes(b"another archive")
+    assert "is not the published" in refused(capsys, "--data", "cifar10:new", "--download")
+    monkeypatch.setitem(DATA, "cifar10", unreachable(DATA["cifar10"]))
     line = refused(capsys, "--data", "cifar10:new", "--download", code=1)
     assert "cannot be fetched" in line
     assert not (tmp_path / "out").exists()
@@ -107,7 +110,7 @@ def test_downloads_of_what_is_not_published_are_refused_by_name(tmp_path, capsys
     assert not (tmp_path / "out").exists()
 
 
-def test_data_that_does_not_suffice_is_refused_before_anything_is_made(tmp_path, capsys, published):
+def test_data_that_does_not_suffice_is_refused_before_anything_is_made(tmp_path, capsys, site):
     def line(*arguments):
         found = refused(capsys, *arguments)
         assert not (tmp_path / "out").exists()
@@ -131,7 +134,7 @@ def test_data_that_does_not_suffice_is_refused_before_anything_is_made(tmp_path,
     assert "few: dog/2.png is no image that can be read" in line("--data", "few")
 
 
-def test_the_fingerprint_is_of_the_whole_data(tmp_path, published):
+def test_the_fingerprint_is_of_the_whole_data(tmp_path, site):
     here = Surroundings(data="data", download=True)
     fingerprint = data_fingerprint("cifar10", None, here)
     assert fingerprint == data_fingerprint("cifar10", None, replace(here, download=False), 10)
@@ -148,14 +151,10 @@ UNLABELLED = "stl10-unlabelled"
 
 @pytest.fixture
 def stl10(tmp_path, monkeypatch):
-    """A published archive of STL-10 with 20 training images, two of each class."""
+    """The files of a published archive of STL-10 with 20 training images, two of each class."""
     files, _ = stl10_files(20, 12, labels=list(range(10)) * 2)
-    path = tmp_path / "site" / "stl10_binary.tar.gz"
-    path.parent.mkdir()
-    write_archive(path, "stl10_binary", files)
-    for source in small_stl10(20, 12):
-        monkeypatch.setitem(DATA, source.name, with_checksum(source, path))
-    return files
+    with published(small_stl10(20, 12), tmp_path, files, monkeypatch):
+        yield files
 
 
 def test_gans_are_trained_on_images_without_classes(tmp_path, capsys, stl10):

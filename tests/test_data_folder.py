@@ -1,82 +1,19 @@
-"""STL-10, and images of one's own by class."""
+"""Images of one's own by class, how they are decoded, and what is refused before that."""
 
 import io
 import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from image_archives import drawn, png, small_stl10, stl10_files, write_archive, write_folder
+from image_archives import drawn, png
 from PIL import Image
 
-from sttp.study.data import DATA, load
-from sttp.study.data import stl10 as stl10_module
-from sttp.study.data.decoding import Encoded, decode
-from sttp.study.data.image_folder import stratified_split
-from sttp.study.data.members import Member
-from sttp.study.data.resizing import resize
-
-TRAINING, TEST = 6, 3
-
-
-@pytest.fixture
-def stl10(monkeypatch):
-    """Files of small forms of both data sets, and their images as rows of pixels."""
-    for source in small_stl10(TRAINING, TEST):
-        monkeypatch.setitem(DATA, source.name, source)
-    return stl10_files(TRAINING, TEST)
-
-
-def test_stl10_gives_its_images(tmp_path, stl10, monkeypatch):
-    files, images = stl10
-    write_folder(tmp_path / "stl10_binary", files)
-    monkeypatch.setattr(stl10_module, "PIECE", 4)  # of six images
-    data = load("stl10", tmp_path, size=96, cache=None)
-    for part, name in ((data.training, "train"), (data.test, "test")):
-        assert torch.equal(part.images, torch.from_numpy(images[name]))
-        assert torch.equal(part.labels, torch.from_numpy(images[f"{name} labels"]))
-    write_archive(tmp_path / "stl10_binary.tar.gz", "stl10_binary", files)
-    with pytest.raises(ValueError, match=r"stl10_binary.tar.gz has the MD5 sum"):
-        load("stl10", tmp_path / "stl10_binary.tar.gz", cache=None)
-    monkeypatch.setitem(DATA, "stl10", replace(DATA["stl10"], archives=()))
-    again = load("stl10", tmp_path / "stl10_binary.tar.gz", cache=None)
-    assert again.image_shape == DATA["stl10"].image_shape == (3, 48, 48)
-    for image, original in zip(again.training.images, images["train"], strict=True):
-        pillow = Image.fromarray(original.transpose(1, 2, 0)).resize((48, 48), Image.Resampling.BILINEAR)
-        assert (image.permute(1, 2, 0).int() - torch.from_numpy(np.array(pillow)).int()).abs().max() <= 1
-    unlabelled = load("stl10-unlabelled", tmp_path / "stl10_binary", size=96, cache=None)
-    assert torch.equal(unlabelled.training.images, torch.from_numpy(images["unlabeled"]))
-    assert torch.equal(unlabelled.test.images, torch.from_numpy(images["test"]))
-    assert unlabelled.classes == ("unlabelled",)
-
-
-def test_stl10_files_that_do_not_fit_are_refused_by_name(tmp_path, stl10):
-    files, _ = stl10
-
-    def refused(words, **changed):
-        folder = tmp_path / str(len(list(tmp_path.iterdir())))
-        renamed = {name.replace("__", "."): content for name, content in changed.items()}
-        write_folder(folder, {name: content for name, content in (files | renamed).items() if content is not None})
-        with pytest.raises(ValueError, match=words):
-            load("stl10", folder, cache=None)
-
-    refused(
-        "train_X.bin has 165887 bytes, where 165888 must be; fetch it again", train_X__bin=files["train_X.bin"][:-1]
-    )
-    refused("test_y.bin has 4 bytes, where 3 must be", test_y__bin=bytes(4))
-    refused("test_y.bin has labels from 0 to 10, where 1 to 10 must be", test_y__bin=bytes([10, 0, 1]))
-    refused("lacks train_y.bin", train_y__bin=None)
-    refused("holds no stl10; it must hold stl10_binary.tar.gz", train_X__bin=None)
-
-
-def test_a_file_that_ends_early_is_refused_by_name(tmp_path, stl10, monkeypatch):
-    files, _ = stl10
-    (tmp_path / "train_X.bin").write_bytes(files["train_X.bin"])
-    short = Member("train_X.bin", len(files["train_X.bin"]), io.BytesIO(files["train_X.bin"][:-1]))
-    monkeypatch.setattr(stl10_module, "members", lambda path, names: iter([short]))
-    with pytest.raises(ValueError, match=r"is damaged \(EOFError: train_X.bin ends early\); fetch it again"):
-        load("stl10", tmp_path, cache=None)
+from sttp.study.data import encoded, load
+from sttp.study.data import folder as module
+from sttp.study.data.encoded import decode
+from sttp.study.data.folder import stratified_split
+from sttp.study.data.image_data import resize
 
 
 def write_images(root, names, seed=0, size=(3, 8, 8)):
@@ -192,7 +129,7 @@ def test_folders_that_do_not_fit_are_refused_by_name(tmp_path):
     refused("1.png lies in no folder of a class", "1.png", "cat/2.png")
     refused("1.png lies in no folder of a class", "train/1.png", "train/cat/2.png")
     refused("has test images of dog", "train/cat/1.png", "test/dog/1.png", "test/cat/2.png")
-    refused("has no folder of training images but test", "test/cat/1.png")
+    refused("has images to test on and none to train on", "test/cat/1.png")
     refused("has no class with two images", "cat/1.png", "dog/1.png")
     write_images(tmp_path / "sizes", ["cat/1.png"], size=(3, 8, 8))
     write_images(tmp_path / "sizes", ["cat/2.png", "cat/3.png"], size=(3, 8, 9))
@@ -204,42 +141,43 @@ def test_folders_that_do_not_fit_are_refused_by_name(tmp_path):
         load("folder", tmp_path / "sizes", size=8, cache=None)
 
 
-def encoded(*images, ending="PNG", **options):
+def decoded(*images, size=None, workers=None, **options):
     contents = []
     for image in images:
         content = io.BytesIO()
-        image.save(content, ending, **options)
+        image.save(content, "PNG", **options)
         contents.append(content.getvalue())
-    return Encoded(tuple(contents), tuple(f"image {number}" for number in range(len(images))), 0)
+    return decode([f"image {number}" for number in range(len(images))], contents.__getitem__, size, workers)
 
 
-def test_grey_images_have_one_channel_unless_one_is_coloured():
+def test_grey_images_have_one_channel_unless_one_is_coloured(monkeypatch):
+    monkeypatch.setattr(encoded, "PIECE", 8)
     grey = Image.fromarray(drawn(1, shape=(8, 8))[0][0])
     coloured = Image.fromarray(drawn(1, shape=(8, 8, 3))[0][0])
-    assert torch.equal(decode(encoded(grey, grey))[1, 0], torch.from_numpy(np.array(grey)))
-    both = decode(encoded(grey, coloured))
+    assert torch.equal(decoded(grey, grey)[1, 0], torch.from_numpy(np.array(grey)))
+    both = decoded(grey, coloured)
     assert torch.equal(both[0], torch.from_numpy(np.array(grey)).expand(3, 8, 8))
     assert torch.equal(both[1], torch.from_numpy(np.array(coloured)).permute(2, 0, 1))
-    for position in (0, 20, 39):  # of forty, which are decoded in pieces
-        many = decode(encoded(*[grey] * position, coloured, *[grey] * (39 - position)))
+    for position in (0, 20, 39):  # of forty, which are decoded in pieces of eight
+        many = decoded(*[grey] * position, coloured, *[grey] * (39 - position))
         assert torch.equal(many[position], both[1])
         assert torch.equal(many[position - 1], both[0])
-    assert decode(encoded(*[grey] * 40)).shape == (40, 1, 8, 8)
-    assert decode(encoded(grey.convert("1"), grey.convert("LA"))).shape == (2, 1, 8, 8)
-    assert decode(encoded(grey.convert("P"), coloured.convert("RGBA"))).shape == (2, 3, 8, 8)
+    assert decoded(*[grey] * 40).shape == (40, 1, 8, 8)
+    assert decoded(grey.convert("1"), grey.convert("LA")).shape == (2, 1, 8, 8)
+    assert decoded(grey.convert("P"), coloured.convert("RGBA")).shape == (2, 3, 8, 8)
     deep = Image.fromarray(np.zeros((8, 8), np.uint16))
     with pytest.raises(ValueError, match=r"image 1 is no image that can be read .*more than 8 bits"):
-        decode(encoded(grey, deep))
+        decoded(grey, deep)
 
 
 def test_the_square_at_the_centre_is_taken_as_the_camera_held_it():
     wide = np.zeros((4, 12, 3), np.uint8)
     wide[:, 4:8] = 255
-    assert (decode(encoded(Image.fromarray(wide)), size=4) == 255).all()
+    assert (decoded(Image.fromarray(wide), size=4) == 255).all()
     tall = Image.fromarray(drawn(1, shape=(6, 4, 3))[0][0])
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
-    turned = decode(encoded(tall, exif=exif))
+    turned = decoded(tall, exif=exif)
     assert torch.equal(turned[0], torch.from_numpy(np.rot90(np.array(tall), -1).copy()).permute(2, 0, 1))
 
 
@@ -249,3 +187,73 @@ def test_resizing_agrees_with_pillow():
         for image, resized in zip(images, resize(images, size), strict=True):
             pillow = Image.fromarray(image.permute(1, 2, 0).numpy()).resize((size, size), Image.Resampling.BILINEAR)
             assert (resized.permute(1, 2, 0).int() - torch.from_numpy(np.array(pillow)).int()).abs().max() <= 1
+
+
+def test_more_pixels_than_pillow_takes_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    write_images(tmp_path, ["cat/1.png", "cat/2.png"], size=(3, 20, 30))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)
+    assert load("folder", tmp_path, cache=None).image_shape == (3, 20, 30)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 599)
+    monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("it was decoded"))
+    with pytest.raises(ValueError, match=r"cat/\d.png is no image that can be read .*599"):
+        load("folder", tmp_path, size=8, cache=None)
+
+
+def test_images_that_would_run_a_program_are_no_images(tmp_path):
+    (tmp_path / "cat").mkdir()
+    for name in ("1", "2"):
+        Image.new("RGB", (8, 8)).save(tmp_path / "cat" / f"{name}.png", "EPS")
+    with pytest.raises(ValueError, match=r"cat/\d.png is no image that can be read"):
+        load("folder", tmp_path, cache=None)
+
+
+def test_archives_that_unpack_to_too_much_are_refused_before_anything_is_unpacked(tmp_path, monkeypatch):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(4):
+            archive.writestr(f"cat/{number}.png", bytes(1_000 + number))
+        archive.writestr("cat/notes.txt", bytes(1_000_000))  # which is never read
+    monkeypatch.setattr(zipfile.ZipFile, "open", lambda *_: pytest.fail("it was unpacked"))
+    monkeypatch.setattr(module, "LARGEST_ENTRY", 1_002)
+    with pytest.raises(ValueError, match=r"a.zip: cat/3.png would unpack to 1003 bytes, .* at most 1002"):
+        load("folder", path, cache=None)
+    monkeypatch.setattr(module, "LARGEST_ENTRY", 1_003)
+    monkeypatch.setattr(module, "LARGEST_TOTAL", 0)
+    monkeypatch.setattr(module, "LARGEST_RATIO", 1)
+    with pytest.raises(ValueError, match=r"a.zip would unpack to 4006 bytes, where its size allows"):
+        load("folder", path, cache=None)
+    path.write_bytes(path.read_bytes().replace(b"PK\x01\x02", b"PK\x01\x03", 1))
+    with pytest.raises(ValueError, match=r"a.zip is damaged"):
+        load("folder", path, cache=None)
+
+
+@pytest.mark.parametrize("place", ["folder", "zip"])
+def test_names_do_nothing_to_a_terminal(tmp_path, place):
+    def message(root):
+        path = root if place == "folder" else zipped(root, root.with_suffix(".zip"))
+        with pytest.raises(ValueError, match=r"\\x1b\[2J") as caught:
+            load("folder", path, cache=None)
+        return str(caught.value)
+
+    for number, names in enumerate(
+        (["\x1b[2J.png", "cat/1.png"], ["train/cat/1.png", "test/\x1b[2J/1.png"], ["\x1b[2J/1.png", "\x1b[2J/2.png"])
+    ):
+        root = tmp_path / str(number)
+        write_images(root, names)
+        if number == 2:
+            (root / names[0]).write_bytes(b"no image")
+        assert message(root).isprintable()
+
+
+def test_many_classes_are_split_without_looking_at_all_images_for_each():
+    class Counted(np.ndarray):
+        looks = 0
+
+        def __eq__(self, other):
+            Counted.looks += 1
+            return super().__eq__(other)
+
+    labels = np.repeat(np.arange(500), 4)
+    chosen = stratified_split(labels.view(Counted), 0.25, 0)
+    assert np.array_equal(np.bincount(labels[np.asarray(chosen)]), np.ones(500))
+    assert Counted.looks < 10

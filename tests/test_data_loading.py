@@ -3,14 +3,15 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import replace
 
 import pytest
 import torch
-from image_archives import TEST, TRAINING, drawn, publish, small_cifar, write_parquet
+from image_archives import TEST, TRAINING, cifar_files, drawn, published, small_cifar, unreachable, write_parquet
 
-from sttp.study.data import DATA, ImageData, Images, fetch_missing, load
-from sttp.study.data.source import Archive
+from sttp.study.data import DATA, Archive, DataSource, Found, ImageData, Images, fetch_missing, load, register_data
+from sttp.study.request import read_data
+from sttp.study.surroundings import Surroundings
+from sttp.study.tasks import images as task_images
 from sttp.study.tasks.digits import digits_splits
 
 
@@ -83,6 +84,7 @@ def parquet(tmp_path, monkeypatch):
     write_parquet(folder / "test.parquet", *drawn(TEST, seed=2))
     counted = []
     original = type(source)._read_parquet
+    monkeypatch.setitem(DATA, "cifar10", source)
     monkeypatch.setattr(type(source), "_read_parquet", lambda *arguments: counted.append(1) or original(*arguments))
     return folder, counted
 
@@ -185,36 +187,38 @@ def test_a_cache_that_cannot_be_written_is_told(tmp_path, parquet):
 
 
 @pytest.fixture
-def published(tmp_path, monkeypatch):
-    return publish(tmp_path, monkeypatch)
+def site(tmp_path, monkeypatch):
+    """A small archive at an address on this machine."""
+    with published([small_cifar()], tmp_path, cifar_files(), monkeypatch) as path:
+        yield path
 
 
-def test_a_download_happens_only_when_asked_for_and_once(tmp_path, published):
+def test_a_download_happens_only_when_asked_for_and_once(tmp_path, site):
     cache = tmp_path / "cache"
-    with pytest.raises(ValueError, match=r"or give --download, .*, to have file://.*cifar-10-binary.tar.gz"):
+    with pytest.raises(ValueError, match=r"or give --download, .*, to have http://127.*cifar-10-binary.tar.gz"):
         load("cifar10", cache=cache)
     first = load("cifar10", cache=cache, download=True)
     assert torch.equal(first.training.images, torch.from_numpy(drawn(TRAINING, seed=1)[0]))
-    assert (cache / "archives" / published.name).read_bytes() == published.read_bytes()
-    published.unlink()
+    assert (cache / "archives" / site.name).read_bytes() == site.read_bytes()
+    site.unlink()
     assert equal(first, load("cifar10", cache=cache, download=True))
     assert equal(first, load("cifar10", cache=cache))
 
 
-def test_a_download_goes_where_it_is_asked_to(tmp_path, published):
+def test_a_download_goes_where_it_is_asked_to(tmp_path, site):
     load("cifar10", tmp_path / "new" / "folder", download=True, cache=None)
-    assert [file.name for file in (tmp_path / "new" / "folder").iterdir()] == [published.name]
+    assert [file.name for file in (tmp_path / "new" / "folder").iterdir()] == [site.name]
 
 
-def test_what_is_missing_is_fetched_and_not_read(tmp_path, published, parquet):
+def test_what_is_missing_is_fetched_and_not_read(tmp_path, site, parquet):
     folder, counted = parquet
     fetch_missing("cifar10", folder, cache=None)
     assert sorted(file.name for file in folder.iterdir()) == ["test.parquet", "train.parquet"]
     fetch_missing("cifar10", tmp_path / "new", cache=None)
     fetch_missing("cifar10", cache=tmp_path / "cache")
     for place in (tmp_path / "new", tmp_path / "cache" / "archives"):
-        assert [file.name for file in place.iterdir()] == [published.name]
-    published.unlink()
+        assert [file.name for file in place.iterdir()] == [site.name]
+    site.unlink()
     fetch_missing("cifar10", tmp_path / "new", cache=None)
     assert not counted
     (tmp_path / "file").write_text("no archive")
@@ -224,15 +228,15 @@ def test_what_is_missing_is_fetched_and_not_read(tmp_path, published, parquet):
         fetch_missing("cifar10", cache=None)
 
 
-def test_a_download_with_another_sum_leaves_nothing(tmp_path, published):
-    published.write_bytes(published.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"has the MD5 sum .* where the published cifar-10-binary.tar.gz has"):
+def test_a_download_with_another_sum_leaves_nothing(tmp_path, site):
+    site.write_bytes(site.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"http://127.* is not the published cifar-10-binary.tar.gz"):
         load("cifar10", tmp_path / "target", download=True, cache=None)
     assert not list((tmp_path / "target").iterdir())
 
 
-def test_a_download_that_fails_says_what_to_do(tmp_path, published):
-    published.unlink()
+def test_a_download_that_fails_says_what_to_do(tmp_path, site, monkeypatch):
+    monkeypatch.setitem(DATA, "cifar10", unreachable(DATA["cifar10"]))
     with pytest.raises(OSError, match=r"cannot be fetched .*; try again, or fetch it by other means and put it into"):
         load("cifar10", tmp_path / "target", download=True, cache=None)
     assert not list((tmp_path / "target").iterdir())
@@ -242,9 +246,48 @@ def test_every_source_says_what_it_is():
     for source in DATA.values():
         assert source.description
         assert (source.classes is None) == (source.image_shape is None)
-        assert source.bundled or source.archives or source.classes is None
-        for archive in source.archives:
-            assert isinstance(archive, Archive)
-            assert archive.url.endswith("/" + archive.file)
-            assert len(bytes.fromhex(archive.md5)) == 16
-    assert replace(DATA["cifar10"], training_size=1).archives == DATA["cifar10"].archives
+        assert source.bundled or source.archive or source.classes is None
+        if source.archive:
+            assert isinstance(source.archive, Archive)
+            assert source.archive.url.endswith("/" + source.archive.file)
+            assert len(bytes.fromhex(source.archive.md5)) == 16
+
+
+class Stripes(DataSource):
+    """A user's own data set: images of stripes, whose number a text file gives."""
+
+    description = "stripes"
+    classes = ("across", "down")
+    image_shape = (1, 6, 6)
+
+    def find(self, path, size, workers):
+        file = path / "number.txt"
+        return Found((file,), lambda: self.drawn(int(file.read_text())))
+
+    def drawn(self, number):
+        across = torch.zeros(1, 6, 6, dtype=torch.uint8)
+        across[:, ::2] = 255
+        images = torch.stack([across, across.mT] * number)
+        return ImageData("stripes", self.classes, *[Images(images, torch.arange(2 * number) % 2)] * 2)
+
+
+def test_a_data_set_from_outside_is_known_wherever_a_name_is_taken(tmp_path):
+    register_data("stripes", Stripes())
+    try:
+        (tmp_path / "number.txt").write_text("3")
+        for _ in range(2):  # the second time from the cache
+            data = load("stripes", tmp_path, cache=tmp_path / "cache", size=12)
+            assert data.image_shape == (1, 12, 12)
+            assert data.training.labels.tolist() == [0, 1] * 3
+        assert len(list((tmp_path / "cache").glob("stripes-*.safetensors"))) == 1
+        assert read_data(f"stripes:{tmp_path}") == ("stripes", str(tmp_path))
+        shape = task_images.shape_of("stripes", None, Surroundings(data="nowhere"))
+        assert (shape.channels, shape.size, shape.classes) == (1, 6, 2)
+        with pytest.raises(ValueError, match=r"'stripes' .* is taken"):
+            register_data("stripes", Stripes())
+    finally:
+        del DATA["stripes"]
+    with pytest.raises(ValueError, match=r"'a:b' .* has a colon"):
+        register_data("a:b", Stripes())
+    with pytest.raises(TypeError, match="source must be a DataSource"):
+        register_data("mine", Stripes)

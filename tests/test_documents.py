@@ -46,6 +46,10 @@ def of_data(folder):
         for index, image in enumerate(drawn(5)[0]):
             (folder / "my-images" / name / f"{index}.png").write_bytes(png(image))
     shutil.make_archive(str(folder / "my-images"), "zip", folder / "my-images")
+    (folder / "my-flags").mkdir()
+    (folder / "my-flags" / "number.txt").write_text("3")
+    rows = [f"{row},{row / 3},{row % 2}" for row in range(20)]
+    (folder / "measurements.csv").write_text("\n".join(["size,weight,kind", *rows]))
     return {}
 
 
@@ -82,14 +86,19 @@ GIVEN = {"data.md": of_data, "metrics.md": of_metrics, "persistence.md": of_pers
 def test_the_programs_of_a_page_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sttp.study.data.CACHE", tmp_path / "cache")
+    known = dict(data.DATA)
     monkeypatch.setitem(data.load.__kwdefaults__, "cache", tmp_path / "cache")
     quick = functools.partial(feature_classifier, options=ClassifierOptions(epochs=1, steps=2))
     monkeypatch.setattr(metrics, "feature_classifier", quick)
     names = GIVEN.get(page, lambda _: {})(tmp_path)
-    with torch.random.fork_rng():
-        for program in PROGRAM.findall(TEXTS[page]):
-            if NOT_RUN not in program:
-                exec(compile(program, page, "exec"), names)
+    try:
+        with torch.random.fork_rng():
+            for program in PROGRAM.findall(TEXTS[page]):
+                if NOT_RUN not in program:
+                    exec(compile(program, page, "exec"), names)
+    finally:
+        for name in data.DATA.keys() - known.keys():  # what a page registered
+            del data.DATA[name]
 
 
 def anchor(heading):

@@ -7,6 +7,7 @@ import torch
 from trains import GEOMETRIES, SHAPES, SPECTRA, generator, relative_error
 
 from sttp.manifolds import (
+    Embedded,
     Free,
     Householder,
     Identity,
@@ -23,9 +24,13 @@ every_shape = pytest.mark.parametrize("shape", UNPADDED)
 every_spectrum = pytest.mark.parametrize("spectrum", ["free", "identity"])
 
 
+def embedded_or(metric, damping):
+    return Embedded(damping) if metric == "embedded" else metric
+
+
 def embedded(shape, spectrum="free", damping=0.0):
     return SpectralTensorTrain(
-        SHAPES.get(shape, shape), Riemannian(redundant=False, metric="embedded", damping=damping), SPECTRA[spectrum]
+        SHAPES.get(shape, shape), Riemannian(redundant=False, metric=Embedded(damping=damping)), SPECTRA[spectrum]
     )
 
 
@@ -343,7 +348,7 @@ def test_gradient_knows_nothing_of_where_the_centre_is():
     for split in (1, 2, 3, 4):
         shape = TrainShape(modes[:split], modes[split:], ranks)
         for metric, found in changes.items():
-            train = SpectralTensorTrain(shape, Riemannian(redundant=False, metric=metric, damping=0.0))
+            train = SpectralTensorTrain(shape, Riemannian(redundant=False, metric=embedded_or(metric, 0.0)))
             if tensor is None:
                 tensor = train.to_matrix(random_point(train))
             fit = train.from_matrix(tensor.reshape(shape.rows, shape.columns))
@@ -381,8 +386,8 @@ def test_arguments_that_have_no_embedded_metric_are_refused():
     with pytest.raises(ValueError, match="redundant=False"):
         Riemannian(metric="embedded")
     for damping in (-1e-3, math.nan):
-        with pytest.raises(ValueError, match="damping must be at least 0"):
-            Riemannian(redundant=False, metric="embedded", damping=damping)
+        with pytest.raises(ValueError, match="damping must be finite and at least 0"):
+            Riemannian(redundant=False, metric=Embedded(damping=damping))
     with pytest.raises(ValueError, match="metric"):
         Riemannian(redundant=False, metric="embeded")
     frames = Riemannian(redundant=False, metric="embedded")

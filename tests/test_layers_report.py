@@ -1,10 +1,12 @@
 """Counts of a network's degrees of freedom, and the rank that fits a budget."""
 
 import json
+import math
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from sttp.layers import STTP, SVDP, Identity, ranks_for, reparameterize, report
 
@@ -45,7 +47,7 @@ def test_forecast_is_what_reparameterization_gives(spec, skip, device):
 def test_report_is_a_table_and_json():
     found = report(reparameterize(network(), SVDP(rank=2), init="weights"))
     assert json.loads(json.dumps(found.to_dict()))["z"] == found.z
-    assert set(found.to_dict()) == {"z", "dof", "dense", "kept", "layers"}
+    assert set(found.to_dict()) == {"z", "dof", "dense", "kept", "layers", "left_dense"}
     assert 0 < found.layers[0].fit_error < 1
     lines = str(found).splitlines()
     assert len(lines) == 1 + 3 + 3
@@ -95,5 +97,67 @@ def test_rank_for_a_budget_where_more_rank_has_less_freedom():
 
 @pytest.mark.parametrize("z", [1.0, float("nan"), -5.0])
 def test_budget_below_every_rank_is_refused(z):
-    with pytest.raises(ValueError, match=r"z must be at least \d+\.\d{4} .* got"):
+    with pytest.raises(ValueError, match=r"z must be (at least \d+\.\d{4} .*|finite and above 0,) got"):
         ranks_for(network(), z, STTP(rank=1))
+
+
+def test_errors_of_fits_are_shown_where_there_are_any():
+    fresh = reparameterize(network(), SVDP(rank=2), skip="0")
+    assert "fit error" not in str(report(fresh))
+    mixed = report(reparameterize(fresh, SVDP(rank=2), init="weights"))
+    errors = {layer.name: layer.fit_error for layer in mixed.layers}
+    assert set(errors) == {"0", "3", "4"}
+    assert [errors["3"], errors["4"]] == [None, None]
+    line = next(line for line in str(mixed).splitlines() if line.startswith("0"))
+    assert f"{errors['0']:.4g}" in line
+
+
+@pytest.mark.parametrize("spec", [STTP(rank=3), SVDP(rank=2)], ids=["sttp", "svdp"])
+def test_what_is_spectral_by_now_counts_in_a_forecast(spec):
+    half = reparameterize(network(), SVDP(rank=1), skip=("3", "4", "5"))
+    forecast, rank = report(half, spec), ranks_for(half, 45.0, spec)
+    assert forecast.to_dict() == report(reparameterize(half, spec, inplace=False)).to_dict()
+    assert report(half, type(spec)(rank)).z <= 45.0 < report(half, type(spec)(rank + 1)).z
+
+
+class Own(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table = nn.Parameter(torch.zeros(4, 3))
+        self.gain = nn.Parameter(torch.zeros(3))
+
+
+def test_every_weight_that_stays_dense_is_named():
+    parts = {
+        "bilinear": nn.Bilinear(3, 4, 5),
+        "lstm": nn.LSTM(4, 2),
+        "gru": nn.GRUCell(4, 2),
+        "bag": nn.EmbeddingBag(6, 3),
+        "own": Own(),
+        "again": nn.Linear(4, 4),
+        "norm": nn.BatchNorm1d(4),
+        "lazy": nn.LazyLinear(5),
+    }
+    built = nn.ModuleDict({**parts, "linear": nn.Linear(6, 6)})
+    built["other"] = parts["again"]
+    dense = {
+        "bilinear.weight": (5, 3, 4),
+        "lstm.weight_ih_l0": (8, 4),
+        "lstm.weight_hh_l0": (8, 2),
+        "gru.weight_ih": (6, 4),
+        "gru.weight_hh": (6, 2),
+        "bag.weight": (6, 3),
+        "own.table": (4, 3),
+        "again.weight": (4, 4),
+        "lazy.weight": None,
+        "lazy.bias": None,
+    }
+    forecast = report(built, SVDP(rank=2), skip=("again", "other"))
+    for found in (forecast, report(reparameterize(built, SVDP(rank=2), skip=("again", "other")))):
+        assert {tensor.name: tensor.shape for tensor in found.left_dense} == dense
+        assert all(tensor.numel == (math.prod(tensor.shape) if tensor.shape else 0) for tensor in found.left_dense)
+        assert all(name in str(found) for name in dense)
+        assert json.loads(json.dumps(found.to_dict()))["left_dense"][0]["name"] == "bilinear.weight"
+    parameters = [p for p in built.parameters() if not is_lazy(p)]
+    inside = sum(p.numel() for p in built["linear"].spectral.parameters())
+    assert found.kept == sum(p.numel() for p in parameters) - inside + 2 * 4  # with mean and variance of the norm

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load as tensors_of
 from safetensors.torch import save_file
 from torch import nn
 from trains import generator
@@ -140,11 +141,11 @@ def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch):
     save(network, tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
-    def full(network, path, metadata=None):
+    def full(tensors, path, metadata=None):
         Path(path).write_bytes(b"half")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(storage, "save_model", full)
+    monkeypatch.setattr(storage, "save_file", full)
     with pytest.raises(OSError, match="No space left"):
         save(built(seed=1), tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -170,8 +171,13 @@ def test_wrong_networks_are_refused(tmp_path):
 )
 def test_corrupted_descriptions_are_refused(text, tmp_path):
     save(built(), tmp_path)
+    tensors = tensors_of((tmp_path / "model.safetensors").read_bytes())
+    save_file(tensors, tmp_path / "model.safetensors")  # without a description of their own, or with one
     (tmp_path / "sttp.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     network = Network()
+    with pytest.raises(ValueError, match=r"directory='.*' has no description of a network in sttp\.json"):
+        load(network, tmp_path)
+    save_file(tensors, tmp_path / "model.safetensors", {"sttp.json": text.replace("\udcff", "{") or "{"})
     with pytest.raises(ValueError, match=r"directory='.*' has no description of a network in sttp\.json"):
         load(network, tmp_path)
     assert type(network.shared) is nn.Linear

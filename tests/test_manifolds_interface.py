@@ -101,6 +101,41 @@ def test_a_retraction_of_ones_own_needs_one_method() -> None:
         assert torch.allclose(manifold.proju(end, moved), moved)
         with pytest.raises(NotImplementedError, match="Projected has no inverse"):
             manifold.inverse_retr(x, end)
-    wanting = Stiefel("euclidean", Projected(transport=Transport.DIFFERENTIAL))
-    with pytest.raises(NotImplementedError, match="Projected has no differential"):
-        wanting.retr_transp(x, u, u)
+
+
+class _PolarFactor(torch.autograd.Function):
+    """The polar factor as an operation of a user's own, which has a backward and no forward mode."""
+
+    @staticmethod
+    def forward(ctx, matrix):
+        ctx.save_for_backward(matrix)
+        left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+        return left @ right
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (matrix,) = ctx.saved_tensors
+        with torch.enable_grad():
+            inside = matrix.detach().requires_grad_()
+            left, _, right = torch.linalg.svd(inside, full_matrices=False)
+            return torch.autograd.grad(left @ right, inside, gradient, create_graph=True)[0]
+
+
+@dataclass(frozen=True)
+class BackwardOnly(Retraction):
+    """The polar retraction by that operation."""
+
+    def retract(self, manifold, point, tangent_vector):
+        return _PolarFactor.apply(point + tangent_vector)
+
+
+@pytest.mark.parametrize("retraction", [Projected, BackwardOnly])
+@pytest.mark.parametrize("shape", [(5, 2), (3, 6, 3)])
+def test_the_differential_of_a_retraction_of_ones_own_is_that_of_its_curves(retraction, shape) -> None:
+    manifold = Stiefel("euclidean", retraction(transport=Transport.DIFFERENTIAL))
+    x = manifold.random(*shape, dtype=torch.float64)
+    u, v = (manifold.proju(x, torch.randn_like(x)).as_subclass(torch.Tensor) for _ in range(2))
+    with torch.no_grad():  # as optimizers call it
+        _, moved = manifold.retr_transp(x, u, v)
+    ahead, behind = (manifold.retr(x, u + t * v).as_subclass(torch.Tensor) for t in (1e-5, -1e-5))
+    torch.testing.assert_close(moved.as_subclass(torch.Tensor), (ahead - behind) / 2e-5, rtol=0, atol=1e-8)

@@ -5,9 +5,10 @@ import pytest
 import scipy.linalg
 import torch
 from hypothesis import given
-from manifold_registry import CANONICAL, GRASSMANN, Row, draw_point, draw_tangent, few, frame_shapes
+from manifold_registry import CANONICAL, GRASSMANN, Row, draw_ambient, draw_point, draw_tangent, few, frame_shapes
 
-from sttp.manifolds import Stiefel
+from sttp.manifolds import Stiefel, haar_frame
+from sttp.manifolds._matrices import matrix_exponential
 from sttp.manifolds._matrix_equations import (
     lyapunov_solution,
     rotation_logarithm,
@@ -143,3 +144,74 @@ def test_matrix_equations(shape: tuple[int, ...]) -> None:
     triangular = triangular_lyapunov_solution(matrix)
     assert torch.allclose(matrix @ triangular + (matrix @ triangular).mT, identity, atol=1e-11)
     assert torch.equal(triangular, triangular.triu())
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize("batch", [(), (1,), (3,), (0,)], ids=str)
+def test_exponential_of_skew_matrices_is_scipys(dtype: torch.dtype, batch: tuple[int, ...]) -> None:
+    for size in (1, 3, 8):
+        for norm in (1e-8, 1e-4, 5e-3, 0.01, 0.02, 0.03, 0.05, 0.3, 1.0, 10.0, 100.0):
+            noise = draw_ambient((*batch, size, size))
+            skew = noise - noise.mT
+            length = torch.linalg.matrix_norm(skew, ord=1).clamp(min=1e-9)
+            skew = (skew * (norm / length)[..., None, None]).to(dtype)
+            expected = torch.from_numpy(scipy.linalg.expm(skew.double().numpy()))
+            allowed = (4 if norm <= 1 else 50 * norm) * torch.finfo(dtype).eps  # scaling and squaring, of both
+            torch.testing.assert_close(matrix_exponential(skew).double(), expected, rtol=0, atol=allowed)
+
+
+def test_exponential_of_a_single_matrix_has_derivatives_in_both_modes() -> None:
+    matrix = (0.02 * draw_ambient((3, 3))).requires_grad_()
+    assert torch.autograd.gradcheck(matrix_exponential, matrix, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(matrix_exponential, matrix)
+
+
+def test_near_points_have_a_distance() -> None:
+    for seed in range(100):
+        point = draw_point(CANONICAL, (10, 3), seed=seed)
+        tangent = draw_tangent(CANONICAL, point, seed=seed)
+        tangent = 0.04 * tangent / CANONICAL.manifold.norm(point, tangent)
+        end = CANONICAL.manifold.expmap(point, tangent)
+        assert float(CANONICAL.manifold.dist(point, end)) == pytest.approx(0.04, abs=1e-13)
+
+
+@pytest.mark.parametrize("once", [torch.float32, torch.bfloat16], ids=str)
+def test_frames_that_were_of_a_lower_precision_have_a_distance(once: torch.dtype) -> None:
+    first, second = (draw_point(CANONICAL, (20, 10, 3), seed=seed).to(once).double() for seed in (1, 2))
+    assert CANONICAL.manifold.dist(first, first).max() < 1e-14
+    nearest = CANONICAL.manifold.dist(CANONICAL.manifold.projx(first), CANONICAL.manifold.projx(second))
+    assert torch.allclose(CANONICAL.manifold.dist(first, second), nearest, rtol=10 * torch.finfo(once).eps)
+
+
+def test_what_is_unreachable_is_nan_on_request_and_alone() -> None:
+    identity = torch.eye(3, dtype=torch.float64)
+    reflected = identity * torch.tensor([1.0, 1.0, -1.0], dtype=torch.float64)
+    turned = CANONICAL.manifold.expmap(identity, 0.3 * (draw_ambient((3, 3)) - draw_ambient((3, 3)).mT))
+    ends = torch.stack((reflected, turned, 2 * turned, torch.full_like(turned, torch.nan)))
+    starts = identity.expand(4, 3, 3)
+    distances = CANONICAL.manifold.dist(starts, ends, unreachable="nan")
+    assert distances.isnan().tolist() == [True, False, True, True]
+    assert distances[1] == pytest.approx(float(CANONICAL.manifold.dist(identity, turned)), abs=1e-14)
+    assert CANONICAL.manifold.logmap(starts, ends, unreachable="nan")[1].isfinite().all()
+    with pytest.raises(ValueError, match="x and y must be frames"):
+        CANONICAL.manifold.dist(starts, ends)
+    with pytest.raises(ValueError, match="y must be nearer to x"):
+        CANONICAL.manifold.dist(starts[:2], ends[:2])
+
+
+def test_distance_is_the_least_over_all_completions() -> None:
+    """With n − p = 2 all rotations that begin with Y are one circle, which is searched with scipy's logarithm."""
+    generator = torch.Generator().manual_seed(0)
+    first, second = (haar_frame(500, 7, 5, dtype=torch.float64, generator=generator) for _ in range(2))
+    for pair in (16, 120, 0):  # from one start alone, the first two come out 0.4 % and 0.6 % too long
+        x, y = first[pair], second[pair]
+        bases = [scipy.linalg.qr(point.numpy())[0] for point in (x, y)]
+        bases = [np.hstack((point.numpy(), basis[:, 5:])) for point, basis in zip((x, y), bases, strict=True)]
+        rotation = bases[0].T @ bases[1]
+        rotation[:, -1] *= np.sign(np.linalg.det(rotation))
+        lengths = []
+        for angle in np.linspace(0, 2 * np.pi, 361):
+            turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+            turned = np.hstack((rotation[:, :5], rotation[:, 5:] @ turn))
+            lengths.append(np.linalg.norm(scipy.linalg.logm(turned)) / 2**0.5)
+        assert min(lengths) * (1 - 1e-4) < float(CANONICAL.manifold.dist(x, y)) <= min(lengths)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from sttp.layers import STTP, Riemannian, reparameterize
-from sttp.manifolds import Grassmann, Stiefel, haar_frame
+from sttp.manifolds import Embedded, Grassmann, Stiefel, haar_frame
 from sttp.optim import RiemannianAdam, RiemannianSGD
 
 KINDS = [
@@ -46,7 +46,7 @@ def test_whole_weights_under_the_embedded_metric_compile_too():
     ends = []
     for compiled in (False, True):
         torch.compiler.reset()
-        spec = STTP(rank=3, frames=Riemannian(redundant=False, metric="embedded", damping=1e-2))
+        spec = STTP(rank=3, frames=Riemannian(redundant=False, metric=Embedded(damping=1e-2)))
         network = reparameterize(nn.Linear(8, 12, bias=False), spec, generator=torch.Generator().manual_seed(0))
         optimizer = RiemannianAdam(network.parameters(), lr=0.1)
         if compiled:

@@ -33,9 +33,9 @@ def give_gradients(parameters: list[nn.Parameter], seed: int = 0) -> None:
 
 @pytest.mark.parametrize("manifold", MANIFOLDS, ids=str)
 @pytest.mark.parametrize(("kind", "options"), KINDS)
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_frame_whose_gradient_is_not_finite_moves_as_with_none(manifold, kind, options, bad):
-    """1e30 overflows in the square. The others of its shape are not touched by it."""
+    """The others of its shape are not touched by it."""
     trained, expected = frames(manifold, 6, 2), frames(manifold, 6, 2)
     for parameters, value in ((trained, bad), (expected, 0.0)):
         optimizer = kind(parameters, **options)
@@ -146,7 +146,7 @@ def test_clipping_raises_at_a_gradient_that_is_not_finite_where_asked():
     parameters[1].grad[0, 0] = float("inf")
     with pytest.raises(RuntimeError, match="not finite"):
         clip_gradient_norm_(parameters, 1.0, error_if_nonfinite=True)
-    with pytest.raises(ValueError, match="max_norm must be positive, got -1"):
+    with pytest.raises(ValueError, match="max_norm must be finite and above 0, got -1"):
         clip_gradient_norm_(parameters, -1)
 
 

@@ -151,5 +151,5 @@ def test_a_dense_network_is_refused(penalty):
 
 @pytest.mark.parametrize("width", [0.0, -0.1, float("nan")])
 def test_a_width_that_is_not_positive_is_refused(width):
-    with pytest.raises(ValueError, match=f"width must be positive, got {width}"):
+    with pytest.raises(ValueError, match=f"width must be finite and above 0, got {width}"):
         divergence(network_of(torch.ones(2)), width)

@@ -170,7 +170,7 @@ def test_a_run_that_diverges_ends():
 def test_a_rate_that_an_optimizer_refuses_is_one_that_diverges():
     result = perform(run_of("spel", rate=3.0), OPTIMIZERS["spel"])
     assert result.diverged_at == 0
-    assert result.reason.startswith("refused: lr must be below 1")
+    assert result.reason.startswith("refused: lr must be finite and at least 0 and below 1")
     assert result.steps == (0,)
     json.dumps(result.to_dict(), allow_nan=False)
 

@@ -6,6 +6,7 @@ from ._lbfgs import LBFGS
 from ._line_search import WolfeSearch
 from ._method import Iterate, Method
 from ._minimize import minimize
+from ._problem import Evaluation, Problem
 from ._result import Evaluations, History, MinimizeResult, Reason
 from ._steepest_descent import SteepestDescent
 from ._trust_regions import TrustRegions
@@ -14,6 +15,7 @@ __all__ = [
     "LBFGS",
     "ConjugacyRule",
     "ConjugateGradient",
+    "Evaluation",
     "Evaluations",
     "FletcherReeves",
     "HagerZhang",
@@ -23,6 +25,7 @@ __all__ = [
     "Method",
     "MinimizeResult",
     "PolakRibiere",
+    "Problem",
     "Reason",
     "SteepestDescent",
     "TrustRegions",

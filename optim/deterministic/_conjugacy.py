@@ -10,6 +10,8 @@ import abc
 from dataclasses import dataclass
 from typing import final
 
+from ...manifolds import require_flag, require_number
+
 
 @final
 @dataclass(frozen=True)
@@ -60,6 +62,9 @@ class PolakRibiere(ConjugacyRule):
 
     nonnegative: bool = True
 
+    def __post_init__(self) -> None:
+        require_flag("nonnegative", self.nonnegative)
+
     def share(self, products: Products) -> float:
         """Return β."""
         share = _ratio(products.new_change, products.old_old)
@@ -84,8 +89,7 @@ class HagerZhang(ConjugacyRule):
     eta: float = 0.01
 
     def __post_init__(self) -> None:
-        if not self.eta > 0:
-            raise ValueError(f"eta must be positive, got {self.eta}; the source has 0.01")
+        require_number("eta", self.eta, above=0.0)  # the source has 0.01
 
     def share(self, products: Products) -> float:
         """Return β."""

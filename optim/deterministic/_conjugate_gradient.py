@@ -9,8 +9,9 @@ from typing import Final, final
 
 import torch
 
+from ...manifolds import require_instance
 from ._conjugacy import ConjugacyRule, HestenesStiefel, Products
-from ._line_search import WolfeSearch
+from ._line_search import WolfeSearch, require_search
 from ._method import Iterate, Method
 from ._problem import Evaluation, Problem
 
@@ -35,8 +36,8 @@ class ConjugateGradient(Method):
     search: WolfeSearch = field(default_factory=lambda: WolfeSearch(curvature=0.25))
 
     def __post_init__(self) -> None:
-        if not isinstance(self.rule, ConjugacyRule):
-            raise TypeError(f"rule must be an object such as HestenesStiefel() or HagerZhang(), got {self.rule!r}")
+        require_instance("rule", self.rule, ConjugacyRule, "an object such as HestenesStiefel() or HagerZhang()")
+        require_search(self.search)
 
     def iterates(self, problem: Problem, start: Evaluation) -> Iterator[Iterate]:
         """Yield the iterates; see the base class."""

@@ -9,7 +9,8 @@ from typing import Final, final
 import torch
 from torch import Tensor
 
-from ._line_search import WolfeSearch
+from ...manifolds import require_integer
+from ._line_search import WolfeSearch, require_search
 from ._method import Iterate, Method
 from ._problem import Evaluation, Problem
 from ._space import ParameterSpace
@@ -34,15 +35,16 @@ class LBFGS(Method):
         search: the line search.
 
     Raises:
-        ValueError: the memory is not positive.
+        ValueError: the memory is not positive; without one use ``SteepestDescent()``.
+        TypeError: it is no integer, or the search is none.
     """
 
     memory: int = 10
     search: WolfeSearch = field(default_factory=WolfeSearch)
 
     def __post_init__(self) -> None:
-        if self.memory < 1:
-            raise ValueError(f"memory must be at least 1, got {self.memory}; without one use SteepestDescent()")
+        require_integer("memory", self.memory, least=1)
+        require_search(self.search)
 
     def iterates(self, problem: Problem, start: Evaluation) -> Iterator[Iterate]:
         """Yield the iterates; see the base class."""

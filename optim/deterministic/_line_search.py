@@ -11,6 +11,7 @@ import numpy as np
 from scipy import optimize  # type: ignore[import-untyped]  # scipy carries no types
 from torch import Tensor
 
+from ...manifolds import require_instance, require_integer, require_number
 from ._problem import Evaluation, Problem
 
 # Multiples of the rounding unit of the cost below which a difference of two costs is not trusted: its leading digits
@@ -59,13 +60,14 @@ class WolfeSearch:
     max_doublings: int = 20
 
     def __post_init__(self) -> None:
+        for name in ("sufficient_decrease", "curvature"):
+            require_number(name, getattr(self, name), above=0.0, below=1.0)
+        require_integer("max_doublings", self.max_doublings, least=1)
         if not 0 < self.sufficient_decrease < self.curvature < 1:
             raise ValueError(
                 f"sufficient_decrease and curvature must have 0 < sufficient_decrease < curvature < 1, "
                 f"got {self.sufficient_decrease} and {self.curvature}"
             )
-        if self.max_doublings < 1:
-            raise ValueError(f"max_doublings must be at least 1, got {self.max_doublings}")
 
     def search(
         self, problem: Problem, start: Evaluation, direction: Tensor, slope: float, first: float
@@ -129,6 +131,15 @@ class WolfeSearch:
         if length is None or not self._decreases(curve, unit * float(length)):
             return None
         return unit * float(length)
+
+
+def require_search(search: object) -> None:
+    """Refuse what is no line search.
+
+    Raises:
+        TypeError: it is none.
+    """
+    require_instance("search", search, WolfeSearch, "an object such as WolfeSearch(curvature=0.5)")
 
 
 @final

@@ -7,14 +7,15 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...manifolds import without_autocast
+from ...manifolds import require_flag, require_instance, require_integer, require_number, without_autocast
+from .._options import require_function
 from ._method import Iterate, Method
 from ._problem import Problem
 from ._progress import ProgressLine
@@ -63,8 +64,11 @@ def minimize(
             not finite at the start.
     """
     method = TrustRegions() if method is None else method
-    if not isinstance(method, Method):
-        raise TypeError(f"method must be an object such as LBFGS() or TrustRegions(), got {method!r}")
+    require_function("cost", cost, "a function of nothing that returns a scalar tensor")
+    require_instance("method", method, Method, "an object such as LBFGS() or TrustRegions()")
+    if callback is not None:
+        require_function("callback", callback, "a function of an Iterate")
+    require_flag("progress", progress)
     limits = _Limits(gradient_tolerance, step_tolerance, max_iterations, max_seconds)
     space = ParameterSpace(parameters)
     with without_autocast(space.parameters[0]):
@@ -82,9 +86,11 @@ class _Limits:
     max_seconds: float
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if not value >= 0:
-                raise ValueError(f"{name} must be at least 0, got {value}")
+        for name in ("gradient_tolerance", "step_tolerance", "max_seconds"):
+            value = getattr(self, name)
+            if not (isinstance(value, float) and value == math.inf):
+                require_number(name, value, least=0.0)
+        require_integer("max_iterations", self.max_iterations, least=0)
 
     def reached(self, here: Iterate, record: _Record, is_asked: Callable[[], bool]) -> Reason | None:
         """Return why an iterate is the last, None where it is not."""

@@ -7,9 +7,11 @@ from typing import Any, final
 
 import geoopt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ...manifolds import EmbeddedTrain, FrameManifold, TrainMember, require_current, require_precision
+from ...manifolds import EmbeddedTrain, FrameManifold, described, require_current, require_precision
+from .._kinds import Kinds
+from .._options import require_parameter
 from ._blocks import Block, EuclideanBlock, FrameBlock, ManifoldBlock, TrainBlock
 
 
@@ -35,6 +37,8 @@ class ParameterSpace:
     """
 
     def __init__(self, parameters: Iterable[Tensor]) -> None:
+        if isinstance(parameters, Tensor | nn.Module) or not isinstance(parameters, Iterable):
+            raise TypeError(f"parameters must be a list of tensors, got {described(parameters)}; give it in a list")
         self.parameters = list(parameters)
         _require_valid(self.parameters)
         members: list[list[int]] = []
@@ -137,7 +141,8 @@ def _require_valid(parameters: list[Tensor]) -> None:
         raise ValueError("parameters must be at least one tensor, got none; an exhausted generator is empty too")
     for parameter in parameters:
         if not isinstance(parameter, Tensor):
-            raise TypeError(f"parameters must be tensors, got {type(parameter).__name__}; pass list(m.parameters())")
+            raise TypeError(f"parameters must be tensors, got {described(parameter)}; pass list(m.parameters())")
+        require_parameter(parameter)
         require_precision(parameter.dtype, "parameters")
         require_current(parameter)
         if not (parameter.is_leaf and parameter.requires_grad):
@@ -155,33 +160,23 @@ def _require_valid(parameters: list[Tensor]) -> None:
 
 def _blocks(parameters: list[Tensor]) -> list[tuple[Block, list[int]]]:
     """Return blocks, each with the indices of its parameters."""
-    plain: list[int] = []
-    stacks: dict[object, list[int]] = {}
-    trains: dict[EmbeddedTrain, list[int]] = {}
-    manifolds: list[Any] = [getattr(parameter, "manifold", None) for parameter in parameters]
-    for index, (parameter, manifold) in enumerate(zip(parameters, manifolds, strict=True)):
-        if isinstance(manifold, TrainMember):
-            trains.setdefault(manifold.whole, []).append(index)
-        elif manifold is None or isinstance(manifold, geoopt.Euclidean):
-            plain.append(index)
-        else:
-            # geoopt's own manifolds compare by identity: two objects of one kind make two blocks.
-            stacks.setdefault((manifold, parameter.shape), []).append(index)
+    place = {id(parameter): index for index, parameter in enumerate(parameters)}
+    plain, batches = Kinds().sort(parameters)
+    # geoopt's own manifolds compare by identity: two objects of one kind make two blocks.
+    stacks = [batch for batch in batches if not isinstance(batch.manifold, EmbeddedTrain | geoopt.Euclidean)]
+    flat = [batch for batch in batches if isinstance(batch.manifold, geoopt.Euclidean)]
+    trains = [batch for batch in batches if isinstance(batch.manifold, EmbeddedTrain)]
+    euclidean = sorted(place[id(p)] for p in (*plain, *(p for batch in flat for (p,) in batch.members)))
     result: list[tuple[Block, list[int]]] = []
-    if plain:
-        result.append((EuclideanBlock([parameters[index].shape for index in plain]), plain))
-    for indices in stacks.values():
-        manifold, shape = manifolds[indices[0]], parameters[indices[0]].shape
-        kind = FrameBlock if isinstance(manifold, FrameManifold) else ManifoldBlock
-        result.append((kind(manifold, shape, len(indices)), indices))
-    for whole, indices in trains.items():
-        indices.sort(key=lambda index: manifolds[index].position)
-        if len(indices) != len(whole.shapes):
-            raise ValueError(
-                f"metric='embedded' takes the {len(whole.shapes)} parameters of a weight together, got {len(indices)} "
-                f"of them in parameters; give all, or use metric='euclidean'"
-            )
-        result.append((TrainBlock(whole), indices))
+    if euclidean:
+        result.append((EuclideanBlock([parameters[index].shape for index in euclidean]), euclidean))
+    for batch in stacks:
+        indices = [place[id(parameter)] for (parameter,) in batch.members]
+        kind = FrameBlock if isinstance(batch.manifold, FrameManifold) else ManifoldBlock
+        result.append((kind(batch.manifold, parameters[indices[0]].shape, len(indices)), indices))
+    for member in (member for batch in trains for member in batch.members):
+        whole = member[0].manifold.whole  # type: ignore[attr-defined]
+        result.append((TrainBlock(whole), [place[id(parameter)] for parameter in member]))
     return result
 
 

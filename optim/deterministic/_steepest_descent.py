@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import final
 
-from ._line_search import WolfeSearch
+from ._line_search import WolfeSearch, require_search
 from ._method import Iterate, Method
 from ._problem import Evaluation, Problem
 
@@ -24,6 +24,9 @@ class SteepestDescent(Method):
     """
 
     search: WolfeSearch = field(default_factory=lambda: WolfeSearch(curvature=0.5))
+
+    def __post_init__(self) -> None:
+        require_search(self.search)
 
     def iterates(self, problem: Problem, start: Evaluation) -> Iterator[Iterate]:
         """Yield the iterates; see the base class."""

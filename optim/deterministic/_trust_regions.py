@@ -11,6 +11,8 @@ from typing import ClassVar, Final, final
 import torch
 from torch import Tensor
 
+from ...manifolds import require_integer, require_number
+from .._options import require_function
 from ._method import Iterate, Method
 from ._problem import Evaluation, Problem
 from ._truncated_cg import truncated_conjugate_gradient
@@ -50,6 +52,7 @@ class TrustRegions(Method):
 
     Raises:
         ValueError: a setting is out of range.
+        TypeError: it is of the wrong kind.
     """
 
     kappa: float = 0.1
@@ -63,17 +66,16 @@ class TrustRegions(Method):
     second_order: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name in ("kappa", "theta"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be positive and finite, got {getattr(self, name)}")
-        if not self.kappa < 1:
-            raise ValueError(f"kappa must be below 1, got {self.kappa}; the source has 0.1")
-        if not 0 <= self.acceptance < _POOR:
-            raise ValueError(f"acceptance must be in [0, 1/4), got {self.acceptance}; the source has 0.1")
-        for name in ("initial_radius", "largest_radius", "max_products"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be positive, got {value}; None picks one")
+        require_number("kappa", self.kappa, above=0.0, below=1.0)  # the source has 0.1, as for the acceptance
+        require_number("theta", self.theta, above=0.0)
+        require_number("acceptance", self.acceptance, least=0.0, below=_POOR)
+        for name in ("initial_radius", "largest_radius"):
+            if getattr(self, name) is not None:
+                require_number(name, getattr(self, name), above=0.0)
+        if self.max_products is not None:
+            require_integer("max_products", self.max_products, least=1)
+        if self.preconditioner is not None:
+            require_function("preconditioner", self.preconditioner, "a function of tangent vectors")
 
     def iterates(self, problem: Problem, start: Evaluation) -> Iterator[Iterate]:
         """Yield the iterates; see the base class."""

@@ -18,7 +18,7 @@ _LARGEST_SEED: Final = 2**63 - 1
 def spectral_normalization(
     network: nn.Module, skip: Iterable[str] = (), generator: torch.Generator | None = None
 ) -> nn.Module:
-    """Divide each linear, convolution and embedding weight by an estimate of its spectral norm as a matrix, in place.
+    """Divide each weight of linear, convolution, embedding and attention layers by an estimate of its spectral norm.
 
     The estimate is one power iteration better with every forward of a layer in training mode; before the first there
     are 15. Within ``torch.nn.utils.parametrize.cached()`` several forwards share one weight and one iteration. Under
@@ -38,7 +38,7 @@ def spectral_normalization(
 
     Source: Miyato, Kataoka, Koyama, Yoshida, "Spectral Normalization for Generative Adversarial Networks", ICLR 2018.
     """
-    chosen = require_candidates(network, skip)
+    chosen = require_candidates(network, skip, attention="joint")
     for candidate in chosen:
         if candidate.shape.transposed and candidate.shape.groups > 1:
             raise ValueError(
@@ -50,8 +50,8 @@ def spectral_normalization(
     with torch.random.fork_rng(devices=_accelerators(network)):
         torch.manual_seed(int(seed))
         for candidate in chosen:
-            for layer in dict.fromkeys(candidate.layers):
-                spectral_norm(layer, "weight", n_power_iterations=1, dim=_row_dimension(candidate.shape))
+            for layer, parameter in dict(zip(candidate.layers, candidate.parameters, strict=True)).items():
+                spectral_norm(layer, parameter, n_power_iterations=1, dim=_row_dimension(candidate.shape))
     return network
 
 

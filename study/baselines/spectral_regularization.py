@@ -68,7 +68,7 @@ class SpectralRegularization(nn.Module):
 def spectral_regularization(
     network: nn.Module, skip: Iterable[str] = (), generator: torch.Generator | None = None
 ) -> nn.Module:
-    """Give all linear, convolution and embedding layers :class:`SpectralRegularization`, in place.
+    """Give all linear, convolution, embedding and attention layers :class:`SpectralRegularization`, in place.
 
     Build the optimizer afterwards.
 
@@ -84,9 +84,9 @@ def spectral_regularization(
         ValueError: there is no layer to regularize, or a pattern in ``skip`` matches nothing.
         TypeError: a weight is neither float32 nor float64.
     """
-    for candidate in require_candidates(network, skip):
-        for layer in dict.fromkeys(candidate.layers):
+    for candidate in require_candidates(network, skip, attention="joint"):
+        for layer, parameter in dict(zip(candidate.layers, candidate.parameters, strict=True)).items():
             parametrization = SpectralRegularization(candidate.weight, candidate.shape)
-            parametrize.register_parametrization(layer, "weight", parametrization)
+            parametrize.register_parametrization(layer, parameter, parametrization)
             parametrization.floor.zero_()  # what torch's own trial of the parametrization has raised
     return network

@@ -1,11 +1,20 @@
-"""Data sets of images: the bundled digits, CIFAR-10 and CIFAR-100, STL-10, and folders of one's own."""
+"""Data sets of images (digits, CIFAR, STL-10, folders of one's own), and any other ones that a user brings."""
 
-from .augmentation import augment, flip, pad_and_crop
-from .batches import Batch, batches
+from .batches import (
+    Batch,
+    Normalization,
+    augment,
+    batch_indices,
+    batches,
+    flip,
+    from_symmetric,
+    pad_and_crop,
+    to_symmetric,
+)
 from .image_data import ImageData, Images
-from .loading import CACHE, DATA, fetch_missing, load, require_published
-from .normalization import Normalization, from_symmetric, to_symmetric
-from .source import Archive, DataSource, Found, MissingDataError
+from .loading import CACHE, fetch_missing, load, require_published
+from .own import Examples, OwnData, own_data
+from .source import DATA, Archive, DataSource, Found, MissingDataError, register_data
 
 __all__ = [
     "CACHE",
@@ -13,18 +22,23 @@ __all__ = [
     "Archive",
     "Batch",
     "DataSource",
+    "Examples",
     "Found",
     "ImageData",
     "Images",
     "MissingDataError",
     "Normalization",
+    "OwnData",
     "augment",
+    "batch_indices",
     "batches",
     "fetch_missing",
     "flip",
     "from_symmetric",
     "load",
+    "own_data",
     "pad_and_crop",
+    "register_data",
     "require_published",
     "to_symmetric",
 ]

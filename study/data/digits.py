@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, NamedTuple, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 import torch
 
 from .image_data import ImageData, Images
-from .resizing import resize_data
-from .source import Archive, DataSource, Found
+from .source import DataSource, Found
 
 SHADES: Final = 16
 # 30 batches of 32 make an epoch; validation and test share the other 837 scans.
@@ -55,16 +54,14 @@ class BundledDigits(DataSource):
     Training has the 960 training and then the 418 validation scans of the task `digits`, test its 419 test scans.
     """
 
-    bundled: ClassVar[bool] = True
-    name: str = "digits"
     description: str = "1,797 scans of handwritten digits, 8×8 pixels in grey, ten classes; bundled"
     classes: tuple[str, ...] = tuple("0123456789")
     image_shape: tuple[int, int, int] = (1, 8, 8)
-    archives: tuple[Archive, ...] = ()
+    bundled: bool = True
 
     def find(self, path: Path, size: int | None, workers: int | None) -> Found:
         """Return what reads the scans; there are no files."""
-        return Found((), lambda: resize_data(self._read(), size))
+        return Found((), self._read)
 
     def _read(self) -> ImageData:
         shades, digits = read_scans()
@@ -75,7 +72,4 @@ class BundledDigits(DataSource):
         training_images, test_images = (
             Images(images[indices], labels[indices]) for indices in (training, splits["test"])
         )
-        return ImageData(self.name, self.classes, training_images, test_images)
-
-
-DIGITS_SOURCE: Final = BundledDigits()
+        return ImageData("digits", self.classes, training_images, test_images)

@@ -1,15 +1,17 @@
-"""Images with labels, and a data set of them."""
+"""Images with labels, a data set of them, its checksum, and other sizes of its images."""
 
 from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self, final
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 
 @final
@@ -100,13 +102,33 @@ class ImageData:
 
         It is computed once, in a pass over all images, and tells data sets and damage apart, but no forgery.
         """
-        parts = [("training", self.training), ("test", self.test)]
-        shapes = {split: tuple(part.images.shape) for split, part in parts}
-        total = zlib.crc32(json.dumps([self.classes, shapes]).encode())
-        for tensor in (tensor for _, part in parts for tensor in (part.images, part.labels)):
-            total = zlib.crc32(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data, total)
-        return f"{total:08x}"
+        parts = {"training": self.training, "test": self.test}
+        shapes = {split: tuple(part.images.shape) for split, part in parts.items()}
+        tensors = (tensor for part in parts.values() for tensor in (part.images, part.labels))
+        return checksum_of([self.classes, shapes], tensors)
 
     def to(self, device: torch.device | str) -> Self:
         """Return the data set on a device."""
         return type(self)(self.name, self.classes, self.training.to(device), self.test.to(device))
+
+    def resized(self, size: int | None) -> Self:
+        """Return the data set with images of another height and width; None leaves them as they are."""
+        if size is None:
+            return self
+        training, test = (Images(resize(part.images, size), part.labels) for part in (self.training, self.test))
+        return replace(self, training=training, test=test)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Return images ``(n, C, H, W)`` of uint8 as ``(n, C, size, size)``, by bilinear interpolation without aliasing."""
+    if tuple(images.shape[-2:]) == (size, size):
+        return images
+    return interpolate(images, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def checksum_of(description: object, tensors: Iterable[Tensor]) -> str:
+    """Return the CRC-32 of what JSON can say and of the bytes of tensors, as eight hexadecimal digits."""
+    total = zlib.crc32(json.dumps(description).encode())
+    for tensor in tensors:
+        total = zlib.crc32(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data, total)
+    return f"{total:08x}"

@@ -1,4 +1,4 @@
-"""Where a data set comes from: what it is called, what it looks like, and how it is found and read."""
+"""Where a data set comes from, and the register of all data sets by name."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import abc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, final
+from typing import Final, final
 
+from ..arguments import require_folder_name
 from .image_data import ImageData
 
 
@@ -24,11 +25,15 @@ class Archive:
         file: its name.
         url: where it is to be had.
         md5: its published MD5 sum, which tells damage but no forgery.
+        folder: the folder in it.
+        outdated: the name of another form of it, which is not read.
     """
 
     file: str
     url: str
     md5: str
+    folder: str
+    outdated: str = ""
 
 
 @final
@@ -46,23 +51,21 @@ class Found:
 
 
 class DataSource(abc.ABC):
-    """A data set that :func:`~sttp.study.data.load` knows.
+    """A data set that :func:`~sttp.study.data.load` knows once it is registered.
 
     Attributes:
-        bundled: whether it is at hand without files.
-        name: what it is called.
         description: what it holds, in a few words.
         classes: names of its classes; None where the files tell.
         image_shape: channels, height and width of its images by default; None where the files tell.
-        archives: the published files, of which any one holds all of it; the first is the one to download.
+        archive: the published file to download; None where there is none.
+        bundled: whether it is at hand without files.
     """
 
-    bundled: ClassVar[bool] = False
-    name: str
     description: str
-    classes: tuple[str, ...] | None
-    image_shape: tuple[int, int, int] | None
-    archives: tuple[Archive, ...]
+    classes: tuple[str, ...] | None = None
+    image_shape: tuple[int, int, int] | None = None
+    archive: Archive | None = None
+    bundled: bool = False
 
     @abc.abstractmethod
     def find(self, path: Path, size: int | None, workers: int | None) -> Found:
@@ -70,10 +73,29 @@ class DataSource(abc.ABC):
 
         Args:
             path: a folder or a file; ignored where the data is bundled.
-            size: height and width that all images get; None for those of ``image_shape``.
+            size: height and width that all images will have; what is read may have others, and is resized then.
             workers: processes that decode; None for as many as are worth it.
 
         Raises:
             MissingDataError: there is no such data at the path.
-            ValueError: some of its files are missing.
+            ValueError: some of its files are missing, or of a kind that is not read.
         """
+
+
+DATA: Final[dict[str, DataSource]] = {}
+
+
+def register_data(name: str, source: DataSource) -> None:
+    """Make a data set known by a name, wherever a name is taken: ``load``, ``--data``, a study's ``data``.
+
+    Raises:
+        TypeError: the source is no :class:`DataSource`.
+        ValueError: the name is blank, has a colon or a slash, or is taken.
+    """
+    require_folder_name("name", name)
+    if not isinstance(source, DataSource):
+        raise TypeError(f"source must be a DataSource, an object of a subclass with find, got {source!r}")
+    if ":" in name or name in DATA:
+        why = "is taken" if name in DATA else "has a colon, after which a path is given"
+        raise ValueError(f"name {name!r} of a data set {why}; choose another")
+    DATA[name] = source

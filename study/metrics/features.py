@@ -17,9 +17,7 @@ from torch import Tensor
 
 from ...layers import write_atomically
 from ..arguments import require_integer, require_positive
-from ..data.batches import batches
-from ..data.image_data import Images
-from ..data.normalization import Normalization
+from ..data import Images, Normalization, batches
 from .feature_network import FeatureNetwork
 
 # Raised when equal images and options give another classifier than before.

@@ -68,7 +68,7 @@ class FrameProblem(KnownProblem):
 
     def distinguishes(self, geometry: Geometry) -> bool:
         """Return whether the geometry is open to the problem, and no other one in disguise."""
-        if getattr(geometry, "metric", None) == "embedded":
+        if getattr(geometry, "embedded", None) is not None:
             return False
         if self.only_span:
             return True

@@ -193,7 +193,7 @@ def refuse_embedded(geometry: Geometry, kind: str) -> None:
     Raises:
         ValueError: as said.
     """
-    if isinstance(geometry, Riemannian) and geometry.metric == "embedded":
+    if isinstance(geometry, Riemannian) and geometry.embedded is not None:
         raise ValueError(f"metric='embedded' is one of weights, and {kind} has one frame; give metric='euclidean'")
 
 

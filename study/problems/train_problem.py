@@ -68,7 +68,7 @@ class TrainProblem(KnownProblem):
 
     def distinguishes(self, geometry: Geometry) -> bool:
         """Return whether the geometry is open to the problem, and no other one in disguise."""
-        if geometry.redundant or getattr(geometry, "metric", None) == "embedded":
+        if geometry.redundant or getattr(geometry, "embedded", None) is not None:
             return True
         return any(self.shape.is_gauge_fixed(frame, identity_spectrum=False) for frame in self.shape.frames)
 

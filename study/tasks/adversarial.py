@@ -86,7 +86,7 @@ class AdversarialTraining(Training):
         self._parallel_generator = processes.parallel(generator)
         self._parallel_discriminator = processes.parallel(discriminator)
         self._optimizers = [self._optimizer(module) for module in (generator, discriminator)]
-        self._schedules = [LambdaLR(o, lambda step: 1 - step / run.steps) for o in self._optimizers]
+        self._schedules = [LambdaLR(o, lambda step: max(0.0, 1 - step / run.steps)) for o in self._optimizers]
         decay = run.settings.averaging
         self._average = MovingAverage(generator, decay) if decay else None
         self._batches = self._real(0)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 import torch
 
 from ..arguments import choose
-from ..data import DATA, Batch, Images, Normalization, augment, batches, fetch_missing, load
+from ..data import DATA, Batch, DataSource, Images, Normalization, augment, batches, fetch_missing, load
 from ..runs import processes
 from ..surroundings import Surroundings
 from .splitting import SPLIT_SEED, hold_out, thin_out
@@ -19,11 +19,16 @@ from .task import ImageShape, Split
 if TYPE_CHECKING:
     from ..run import Run
 
-# Data sets whose shape is known without them.
+
+def _known_shape(source: DataSource) -> ImageShape | None:
+    if source.image_shape is None or source.classes is None:
+        return None
+    return ImageShape(source.image_shape[0], source.image_shape[1], len(source.classes))
+
+
+# Built-in data sets whose shape is known without them.
 KNOWN_SHAPES: Final[dict[str, ImageShape]] = {
-    name: ImageShape(source.image_shape[0], source.image_shape[1], len(source.classes))
-    for name, source in DATA.items()
-    if source.image_shape is not None and source.classes is not None
+    name: shape for name, source in DATA.items() if (shape := _known_shape(source)) is not None
 }
 
 # Data sets without classes, each with the one in the same files that has classes for the like of its images.
@@ -98,7 +103,7 @@ def shape_of(name: str, size: int | None, surroundings: Surroundings) -> ImageSh
     Raises:
         ValueError: the data is not there or damaged.
     """
-    known = KNOWN_SHAPES.get(name)
+    known = _known_shape(choose("data", name, DATA))
     if known is None:
         return _open(name, surroundings.data, size, None, "cpu").shape
     return known if size is None else replace(known, size=size)

@@ -63,5 +63,7 @@ def thin_out(whole: Images, count: int) -> Images:
 
 
 def _classes(images: Images) -> list[tuple[int, Tensor]]:
-    """Return the labels that occur, each with the positions of its images."""
-    return [(int(label), (images.labels == label).nonzero().flatten()) for label in images.labels.unique()]
+    """Return the labels that occur, each with the positions of its images, in one pass over all."""
+    ordered, positions = images.labels.sort(stable=True)
+    labels, counts = ordered.unique_consecutive(return_counts=True)
+    return list(zip(labels.tolist(), positions.split(counts.tolist()), strict=True))

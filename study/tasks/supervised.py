@@ -52,7 +52,7 @@ class SupervisedTraining(Training):
         self._run = run
         parameters = decay_groups(self.network, run.settings.weight_decay)
         self._optimizer = OPTIMIZERS[run.optimizer](parameters, run.learning_rate)  # type: ignore[arg-type]
-        self._schedule = LambdaLR(self._optimizer, lambda step: 1 - step / run.steps)
+        self._schedule = LambdaLR(self._optimizer, lambda step: max(0.0, 1 - step / run.steps))
         decay = run.settings.averaging
         self._average = MovingAverage(self.network, decay) if decay else None
         self._batches = task.batches(run.seed, run.batch_size)

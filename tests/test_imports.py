@@ -1,0 +1,72 @@
+"""What importing the package and asking for help load, and what they leave until it is used."""
+
+import subprocess
+import sys
+
+import pytest
+import typer
+
+import sttp
+from sttp.study import choices
+from sttp.study.command_line import app
+from sttp.study.networks import NETWORKS
+from sttp.study.optimization import OPTIMIZER_STUDIES
+from sttp.study.parameterizations import PARAMETERIZATIONS, SPECTRA
+from sttp.study.studies import STUDIES
+from sttp.study.tasks.images import KNOWN_SHAPES
+
+# What takes long to import: torch's compiler alone as long as all the rest of torch.
+HEAVY = ("torch._dynamo", "matplotlib", "pandas", "sklearn", "joblib", "pyarrow")
+
+
+def loaded(program):
+    """Return the names of the modules that a program has loaded in a process of its own."""
+    program += "\nimport sys; print('loaded:', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.rpartition("loaded:")[2].split())
+
+
+def test_the_package_loads_nothing_before_it_is_used():
+    assert not loaded("import sttp, sttp.study") & {"torch", "geoopt", "numpy"}
+
+
+@pytest.mark.parametrize("name", ["sttp.manifolds", "sttp.layers", "sttp.optim", "sttp.study; sttp.study.read_study"])
+def test_packages_load_nothing_heavy(name):
+    modules = loaded(f"import {name}")
+    assert "torch" in modules
+    assert not modules & set(HEAVY)
+
+
+@pytest.mark.parametrize("command", [None, *typer.main.get_command(app).commands])
+def test_help_waits_for_nothing_heavy(command):
+    arguments = [] if command is None else [command]
+    modules = loaded(f"from sttp.study.command_line import run; assert run([*{arguments}, '--help']) == 0")
+    assert not modules & {"torch", "numpy", *HEAVY}
+
+
+@pytest.mark.parametrize(
+    ("listed", "registered"),
+    [
+        (choices.STUDIES, [*STUDIES, *OPTIMIZER_STUDIES]),
+        (choices.DATA_SETS, KNOWN_SHAPES),
+        (choices.NETWORKS, NETWORKS),
+        (choices.PARAMETERIZATIONS, PARAMETERIZATIONS),
+        (choices.SPECTRA, SPECTRA),
+    ],
+)
+def test_help_lists_what_is_registered(listed, registered):
+    assert listed == tuple(registered)
+
+
+@pytest.mark.parametrize("package", [sttp, sttp.study])
+def test_public_names_are_attributes_and_others_are_refused(package):
+    assert set(package.__all__) <= set(dir(package))
+    assert all(getattr(package, name) is not None for name in package.__all__)
+    assert not hasattr(package, "nonsense")
+
+
+def test_a_study_without_its_extra_names_the_extra(monkeypatch):
+    monkeypatch.delattr(sttp, "study")
+    monkeypatch.setitem(sys.modules, "sttp.study", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'sttp-torch\[study\]'"):
+        _ = sttp.study
