@@ -1,11 +1,14 @@
-"""Comparison studies: tasks, networks, runs, tables, plots and the command line.
+"""Comparison studies: what is compared, how its runs are made, and what they show.
 
-What only defines studies is listed here and needs the core of the package alone. What runs them is in
-``sttp.study.conduct`` (`run_study`, `redraw`) and ``sttp.study.execution`` (`register_executor`), which need the extra
-`study`.
+::
+
+    from sttp.study import Method, Training, compare
+
+What only defines studies needs the core of the package alone; what runs and draws them needs the extra `study`.
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +18,8 @@ else:
     def __getattr__(name):
         if name.startswith("_") and name != "__all__":  # what Python asks any package for
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if find_spec(f"{__name__}.{name}") is not None:  # which needs none of the public names
+            return import_module(f".{name}", __name__)
         return getattr(import_module("._public", __name__), name)
 
     def __dir__():

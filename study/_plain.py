@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -80,6 +81,17 @@ def import_object(argument: str, name: str) -> Any:
             raise ValueError(f"{argument} {name!r}: {module!r} has no {path!r}; see what it defines")
         found = getattr(found, part)
     return found
+
+
+def importable_name(thing: object) -> str | None:
+    """Return ``package.module:object``, by which any process can import a thing; None where there is no such name."""
+    module, path = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    if not isinstance(module, str) or not isinstance(path, str) or module == "__main__" or "<" in path:
+        return None
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
+        found = getattr(found, part, None)
+    return f"{module}:{path}" if found is thing else None
 
 
 def to_json(data: Any, indent: int | None = None) -> str:

@@ -1,41 +1,45 @@
 """The public names of ``sttp.study``, which it loads on first use: help of the command line need not wait for torch."""
 
-from .configuration import read_study, study_of
-from .curve import Curve, Method
-from .networks import NETWORKS, NetworkEntry
-from .optimizers import OPTIMIZERS
-from .parameterizations import GEOMETRIES, PARAMETERIZATIONS, SPECTRA, specification
-from .result import Result, Snapshot, Timing
-from .run import Run
-from .settings import Settings
-from .studies import STUDIES, named_study
-from .study import Study
+from .case import Case, Run
+from .definition import STUDIES, Study, read_study
+from .design import DESIGNS, Design, Grid, OneAtATime
+from .kind import KINDS, Kind
+from .parts import GEOMETRIES, MINIMIZERS, OPTIMIZERS, RETRACTIONS, SPECIFICATIONS, SPECTRA, specification
+from .register import Appearance, Register
+from .result import Look, Result, Timing
+from .search import STRATEGIES, Bisection, GridSearch, Progress, Strategy
 from .surroundings import Surroundings
-from .tasks import TASKS
-from .tasks.task import Evaluation, Task
+from .trial import Trial
 
 __all__ = [
+    "DESIGNS",
     "GEOMETRIES",
-    "NETWORKS",
+    "KINDS",
+    "MINIMIZERS",
     "OPTIMIZERS",
-    "PARAMETERIZATIONS",
+    "RETRACTIONS",
+    "SPECIFICATIONS",
     "SPECTRA",
+    "STRATEGIES",
     "STUDIES",
-    "TASKS",
-    "Curve",
-    "Evaluation",
-    "Method",
-    "NetworkEntry",
+    "Appearance",
+    "Bisection",
+    "Case",
+    "Design",
+    "Grid",
+    "GridSearch",
+    "Kind",
+    "Look",
+    "OneAtATime",
+    "Progress",
+    "Register",
     "Result",
     "Run",
-    "Settings",
-    "Snapshot",
+    "Strategy",
     "Study",
     "Surroundings",
-    "Task",
     "Timing",
-    "named_study",
+    "Trial",
     "read_study",
     "specification",
-    "study_of",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -35,7 +36,7 @@ class Study:
         strategy: how learning rates are found.
         seeds: of the runs that are reported.
         tuning_seed: of the runs that find a learning rate; by default the first of the seeds.
-        known_cases: the cases as a folder has them, which then need none of the code that they name.
+        stored: cases by their assignments as a folder has them, which then need none of the code that they name.
 
     Raises:
         TypeError, ValueError: a value is not of its kind, unknown or out of range.
@@ -50,7 +51,7 @@ class Study:
     strategy: Strategy | None = None
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     tuning_seed: int | None = None
-    known_cases: tuple[Case, ...] | None = field(default=None, repr=False, compare=False)
+    stored: Mapping[str, Case] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         require_folder_name("name", self.name)
@@ -79,10 +80,23 @@ class Study:
     @cached_property
     def cases(self) -> tuple[Case, ...]:
         """All that is compared, each once, in the order of the design."""
-        if self.known_cases is not None:
-            return self.known_cases
-        found = (self.case(assignment) for assignment in self._design.assignments(self.factors, self.centre))
-        return tuple(dict.fromkeys(case for case in found if case is not None))
+        return tuple(dict.fromkeys(self.assigned.values()))
+
+    @cached_property
+    def assigned(self) -> Mapping[str, Case]:
+        """Cases by their assignments, these as JSON; a case is there under each assignment that leads to it."""
+        if self.stored is not None:
+            return self.stored
+        found: dict[str, Case] = {}
+        for assignment in self._design.assignments(self.factors, self.centre):
+            case = self.of.case({**self.shared, **assignment})
+            if case is not None:
+                found[_key(assignment)] = case
+        return found
+
+    def case_of(self, assignment: Assignment) -> Case | None:
+        """Return the case of a value for each factor; None where it is none of its own."""
+        return self.assigned.get(_key(assignment))
 
     @property
     def centre(self) -> dict[str, Plain]:
@@ -93,10 +107,6 @@ class Study:
     def groups(self) -> dict[str, tuple[Assignment, ...]]:
         """Combinations that differ in one factor alone, by the factor; none for a full grid."""
         return self._design.groups(self.factors, self.centre)
-
-    def case(self, assignment: Assignment) -> Case | None:
-        """Return the case of a value for each factor; None where it is none of its own."""
-        return self.of.case({**self.shared, **assignment})
 
     def run(self, case: Case, learning_rate: float | None, seed: int) -> Run:
         """Return a run of a case."""
@@ -129,7 +139,7 @@ class Study:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], known_cases: tuple[Case, ...] | None = None) -> Self:
+    def from_dict(cls, values: Mapping[str, Any], stored: Mapping[str, Case] | None = None) -> Self:
         """Build a study from plain values, as a TOML file or :meth:`to_dict` has them.
 
         Keys are those of the study, those that its kind's cases share, the kind's short forms of factors, and the
@@ -137,7 +147,7 @@ class Study:
 
         Args:
             values: the keys.
-            known_cases: see the class.
+            stored: see the class.
 
         Raises:
             TypeError, ValueError: a key is unknown, or a value not of its kind, unknown or out of range.
@@ -149,7 +159,8 @@ class Study:
         options = [f.name for f in fields(strategy_type)]  # type: ignore[arg-type]
         known = [*OWN_KEYS, *kind.short_forms, *kind.defaults, *options]
         for key in given:
-            require_known(f"key of a study of the kind {kind.name!r}", key, known)
+            if not _is_option(kind, key):
+                require_known(f"key of a study of the kind {kind.name!r}", key, known)
         if "name" not in given:
             raise ValueError("name is missing; give a short word, which is also the folder's")
         chosen = {key: tupled(given.pop(key)) for key in options if key in given}
@@ -159,10 +170,11 @@ class Study:
         for short, name in kind.short_forms.items():
             if short in given:
                 factors[name] = given.pop(short)
-        require_all = [name for name in factors if name not in (*kind.defaults, *kind.short_forms.values())]
-        for name in require_all:
-            require_known("factor", name, (*kind.short_forms.values(), *kind.defaults))
-        shared = {**kind.defaults, **{key: given.pop(key) for key in kind.defaults if key in given}}
+        for name in factors:
+            if not _is_option(kind, name):
+                require_known("factor", name, dict.fromkeys((*kind.short_forms.values(), *kind.defaults)))
+        own = [key for key in given if key in kind.defaults or _is_option(kind, key)]
+        shared = {**kind.defaults, **{key: given.pop(key) for key in own}}
         design = DESIGNS[given.pop("design")] if "design" in given else None
         return cls(
             kind=kind.name,
@@ -170,7 +182,7 @@ class Study:
             shared=shared,
             design=design,
             strategy=strategy,
-            known_cases=known_cases,
+            stored=stored,
             **given,
         )
 
@@ -193,6 +205,15 @@ def read_study(path: Path) -> Study:
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"study {str(path)!r} is not TOML ({error}); mend that line") from None
     return Study.from_dict({"name": path.stem} | values)
+
+
+def _is_option(kind: Kind, key: str) -> bool:
+    part, dot, option = key.partition(".")
+    return bool(dot and option) and part in kind.open_parts
+
+
+def _key(assignment: Mapping[str, Any]) -> str:
+    return json.dumps(assignment, sort_keys=True)
 
 
 def _named(register: Register[Design], thing: Design) -> str:

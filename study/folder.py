@@ -101,8 +101,9 @@ class ResultsFolder:
                     f"it has format {written!r}, of version 0.1 or a later one, where this version reads {FORMAT}"
                 )
             kind = KINDS[content["study"]["kind"]]
-            cases = tuple(kind.case_type.from_dict(values) for values in content["cases"])
-            study = Study.from_dict(content["study"], cases)
+            cases = [kind.case_type.from_dict(values) for values in content["cases"]]
+            stored = {key: cases[index] for key, index in content["assignments"].items()}
+            study = Study.from_dict(content["study"], stored)
             return cls(path, study, content.get("data"), content["presentation"])
         except OSError:
             raise ValueError(
@@ -186,8 +187,10 @@ class ResultsFolder:
 
     def _define(self) -> None:
         data = {} if self._data is None else {"data": self._data}
-        cases = [case.to_dict() for case in self.study.cases]
-        content = {"format": FORMAT, **data, "study": self.study.to_dict(), "cases": cases}
+        study = self.study
+        positions = {case: index for index, case in enumerate(study.cases)}
+        content = {"format": FORMAT, **data, "study": study.to_dict(), "cases": [c.to_dict() for c in study.cases]}
+        content["assignments"] = {key: positions[case] for key, case in study.assigned.items()}
         content["presentation"] = self.presentation
         write_content(self.path / DEFINITION, to_json(content, indent=1))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._plain import Plain
-from .case import Case, Run
+from .case import Case
 from .design import Assignment, Design, Grid
 from .register import Register
 from .result import Result
@@ -32,6 +32,7 @@ class Kind(abc.ABC):
         short_forms: keys that stand for a factor, such as ``ranks`` for ``rank``.
         design: which combinations are compared where the definition does not say.
         strategy: how learning rates are found where the definition does not say.
+        open_parts: parts whose options are factors too: with ``optimizer`` among them ``optimizer.momentum`` is one.
     """
 
     name: ClassVar[str]
@@ -40,6 +41,7 @@ class Kind(abc.ABC):
     short_forms: ClassVar[Mapping[str, str]] = {}
     design: ClassVar[Design] = Grid()
     strategy: ClassVar[Strategy] = GridSearch()
+    open_parts: ClassVar[tuple[str, ...]] = ()
 
     def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return a definition's keys with those defaults that depend on others, such as a task's own."""
@@ -70,16 +72,22 @@ class Kind(abc.ABC):
         return None
 
     def presentation(self, study: Study) -> dict[str, Plain]:
-        """Return plain values that the report needs and that drawing it again could not find without the user's code."""
+        """Return plain values that the report needs and could not find again without the user's code."""
         return {}
 
     @abc.abstractmethod
-    def columns(self, study: Study, run: Run, result: Result) -> dict[str, Plain]:
-        """Return what ``results.csv`` has of a run beside its identifier; nothing that differs between executions."""
+    def columns(self, study: Study, result: Result, chosen: bool) -> dict[str, Plain]:
+        """Return a run's row of ``results.csv`` after its identifier; nothing that differs between executions.
+
+        Args:
+            study: what was compared.
+            result: of the run.
+            chosen: whether the run is at the learning rate that was chosen for its case.
+        """
 
     @abc.abstractmethod
-    def costs(self, study: Study, run: Run, result: Result) -> dict[str, Plain]:
-        """Return what ``timings.csv`` has of a run beside its identifier and name."""
+    def costs(self, study: Study, result: Result) -> dict[str, Plain]:
+        """Return a run's row of ``timings.csv`` after its identifier and name."""
 
     @abc.abstractmethod
     def content(

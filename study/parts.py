@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 import geoopt
 import torch
-from torch.nn import Parameter
 from torch.optim import Optimizer
 
 from ..layers import STTP, SVDP, Free, Identity, Lipschitz, Specification
@@ -48,8 +48,9 @@ from ..optim import (
 from ..optim.deterministic import Method as FullBatchMethod
 from .register import Register, callable_thing
 
-# Returns an optimizer of parameters, manifold and plain ones together, at a learning rate; or is its class.
-BuildOptimizer = Callable[[Iterable[Parameter], float], Optimizer]
+# Returns an optimizer of parameters, manifold and plain ones together, at a learning rate and with options by keyword;
+# or is its class.
+BuildOptimizer = Callable[..., Optimizer]
 
 
 def _of(kind: type) -> Callable[[object], None]:
@@ -61,36 +62,44 @@ def _of(kind: type) -> Callable[[object], None]:
 
 
 OPTIMIZERS: Final[Register[BuildOptimizer]] = Register("optimizer", callable_thing)
-for _name, _build in {
-    "riemannian-adam": lambda parameters, rate: RiemannianAdam(parameters, lr=rate),
-    "riemannian-sgd": lambda parameters, rate: RiemannianSGD(parameters, lr=rate, momentum=0.9),
-    "gan-adam": lambda parameters, rate: RiemannianAdam(parameters, lr=rate, betas=(0.0, 0.9)),  # the paper's betas
-    "geoopt-adam": lambda parameters, rate: geoopt.optim.RiemannianAdam(parameters, lr=rate),
-    "geoopt-sgd": lambda parameters, rate: geoopt.optim.RiemannianSGD(parameters, lr=rate, momentum=0.9),
-    "cayley-adam": lambda parameters, rate: CayleyAdam(parameters, lr=rate),
-    "cayley-sgd": lambda parameters, rate: CayleySGD(parameters, lr=rate, momentum=0.9),
-    "landing": lambda parameters, rate: Landing(parameters, lr=rate, momentum=0.9),
-    "pogo": lambda parameters, rate: POGO(parameters, lr=rate),
-    "random-submanifold": lambda parameters, rate: RandomSubmanifoldDescent(parameters, lr=rate),
-    "momentum-stiefel-adam": lambda parameters, rate: MomentumStiefelAdam(parameters, lr=rate),
-    "momentum-stiefel-sgd": lambda parameters, rate: MomentumStiefelSGD(parameters, lr=rate, momentum=0.9),
-    "manifold-muon": lambda parameters, rate: ManifoldMuon(parameters, lr=rate),
-    "spel": lambda parameters, rate: SPEL(parameters, lr=rate),
-    "retracted-adamw": lambda parameters, rate: Retracted(torch.optim.AdamW, parameters, lr=rate),
-}.items():
-    OPTIMIZERS.add(_name, _build)
+
+
+def _with(
+    kind: Callable[..., Optimizer], defaults: Mapping[str, Any], parameters: Any, lr: float, **options: Any
+) -> Optimizer:
+    return kind(parameters, lr=lr, **{**defaults, **options})
+
+
+for _name, _kind, _defaults in (
+    ("riemannian-adam", RiemannianAdam, {}),
+    ("riemannian-sgd", RiemannianSGD, {"momentum": 0.9}),
+    ("gan-adam", RiemannianAdam, {"betas": (0.0, 0.9)}),  # the paper's betas
+    ("geoopt-adam", geoopt.optim.RiemannianAdam, {}),
+    ("geoopt-sgd", geoopt.optim.RiemannianSGD, {"momentum": 0.9}),
+    ("cayley-adam", CayleyAdam, {}),
+    ("cayley-sgd", CayleySGD, {"momentum": 0.9}),
+    ("landing", Landing, {"momentum": 0.9}),
+    ("pogo", POGO, {}),
+    ("random-submanifold", RandomSubmanifoldDescent, {}),
+    ("momentum-stiefel-adam", MomentumStiefelAdam, {}),
+    ("momentum-stiefel-sgd", MomentumStiefelSGD, {"momentum": 0.9}),
+    ("manifold-muon", ManifoldMuon, {}),
+    ("spel", SPEL, {}),
+    ("retracted-adamw", partial(Retracted, torch.optim.AdamW), {}),
+):
+    OPTIMIZERS.add(_name, partial(_with, _kind, _defaults))
 
 # Methods of ``minimize``, which need no learning rate.
-METHODS: Final[Register[FullBatchMethod]] = Register("method of minimize", _of(FullBatchMethod))
-METHODS.add("trust-regions", TrustRegions())
-METHODS.add("lbfgs", LBFGS())
-METHODS.add("conjugate-gradient-hs", ConjugateGradient(rule=HestenesStiefel()))
-METHODS.add("conjugate-gradient-hz", ConjugateGradient(rule=HagerZhang()))
-METHODS.add("steepest-descent", SteepestDescent())
+MINIMIZERS: Final[Register[FullBatchMethod]] = Register("method of minimize", _of(FullBatchMethod))
+MINIMIZERS.add("trust-regions", TrustRegions())
+MINIMIZERS.add("lbfgs", LBFGS())
+MINIMIZERS.add("conjugate-gradient-hs", ConjugateGradient(rule=HestenesStiefel()))
+MINIMIZERS.add("conjugate-gradient-hz", ConjugateGradient(rule=HagerZhang()))
+MINIMIZERS.add("steepest-descent", SteepestDescent())
 
 RETRACTIONS: Final[Register[Retraction]] = Register("retraction", _of(Retraction))
-for _kind in (QR, Polar, Cayley, Exponential):
-    RETRACTIONS.add(_kind.__name__.lower(), _kind())
+for _retraction in (QR(), Polar(), Cayley(), Exponential()):
+    RETRACTIONS.add(type(_retraction).__name__.lower(), _retraction)
 
 # Names of metrics; the embedded one belongs to whole weights.
 EMBEDDED: Final = "embedded"
@@ -122,17 +131,23 @@ SPECIFICATIONS.add("svdp", SVDP, title="SVDP")
 SPECIFICATIONS.add("sttp", STTP, title="STTP")
 
 
-def build_optimizer(name: str, parameters: Any, learning_rate: float) -> Optimizer:
+def build_optimizer(name: str, parameters: Any, learning_rate: float, **options: Any) -> Optimizer:
     """Return the optimizer of a name: of a class the object with ``lr=learning_rate``, else what the function returns.
+
+    Args:
+        name: a registered one, or ``package.module:object``.
+        parameters: what it moves.
+        learning_rate: at the first step.
+        **options: such as ``momentum=0.5``, in place of what the registered function would give.
 
     Raises:
         ValueError: the name is unknown, or the optimizer refuses the learning rate.
-        TypeError: what is returned is no optimizer.
+        TypeError: it has no such option, or what is returned is no optimizer.
     """
     build: Any = OPTIMIZERS[name]
     if isinstance(build, type) and issubclass(build, Optimizer):
-        return build(parameters, lr=learning_rate)
-    optimizer = build(parameters, learning_rate)
+        return build(parameters, lr=learning_rate, **options)
+    optimizer = build(parameters, learning_rate, **options)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer {name!r} must return a torch.optim.Optimizer, got {optimizer!r}")
     return optimizer

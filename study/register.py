@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar, final
 
-from ._plain import import_object, require_known
+from ._plain import import_object, importable_name, require_known
 
 Thing = TypeVar("Thing")
 
@@ -105,6 +105,32 @@ class Register(Generic[Thing]):
             return self._imported[name]
         return self._entries[require_known(argument, name, self._entries)]
 
+    def name_for(self, thing: object) -> str:
+        """Return the name of a thing, by which a definition names it and another process finds it.
+
+        A string is a name already. What is registered has its name, what can be imported is called
+        ``package.module:object``, and all else is registered under its own name, from which workers know it.
+
+        Raises:
+            TypeError: it is of another kind.
+            ValueError: something else is registered under its name.
+        """
+        if isinstance(thing, str):
+            return thing
+        for name, entry in self._entries.items():
+            if entry.thing is thing:
+                return name
+        imported = importable_name(thing)
+        if imported is not None:
+            self.entry(imported)
+            return imported
+        own = getattr(thing, "__name__", None) or getattr(thing, "name", None) or type(thing).__name__
+        name = str(own).strip("<>").replace(":", " ")
+        if name in self._entries and self._entries[name].is_ours:
+            raise ValueError(f"{self.kind} {name!r} is registered and another one; give yours another name")
+        self.add(name, thing)
+        return name
+
     def __getitem__(self, name: object) -> Thing:
         """Return the thing of a name; see :meth:`entry`."""
         return self.entry(name).thing
@@ -159,9 +185,7 @@ def adopt(entries: Mapping[str, Mapping[str, Entry[Any]]]) -> None:
 def default_look(position: int) -> Appearance:
     """Return the look of the thing at a position among others that have none of their own."""
     turn = position // len(COLOURS)
-    return Appearance(
-        COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)], LINES[turn % len(LINES)]
-    )
+    return Appearance(COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)], LINES[turn % len(LINES)])
 
 
 def callable_thing(thing: object) -> None:
