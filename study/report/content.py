@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from ..register import Appearance
+
 
 @final
 @dataclass(frozen=True)
@@ -81,9 +83,13 @@ class Content:
         findings: what was found, in sentences that are computed from the numbers.
         on_findings: how the findings are to be read.
         sections: all else.
-        frames: a row a case, for programs: ``outcome.table``.
+        frame: for programs, ``outcome.table``: a row a case that has results, in the study's order.
         csv: other tables for programs, by their file's name.
         values: plain values for ``--json``.
+        notes: what a reader should be warned of, in sentences.
+        measures: other names of measures, such as ``accuracy``, with the names in results that they stand for; the
+            first that a result has counts.
+        looks: of the lines of ``outcome.plot``, by the part of the titles that the cases of a line share.
     """
 
     subtitle: str
@@ -94,6 +100,9 @@ class Content:
     frame: Callable[[], pd.DataFrame]
     csv: Mapping[str, Callable[[], pd.DataFrame]] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    measures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    looks: Mapping[str, Appearance] = field(default_factory=dict)
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -108,4 +117,4 @@ class Content:
 
 def listed(words: Sequence[str]) -> str:
     """Return words as a sentence has them: ``a, b and c``."""
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
+    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)
