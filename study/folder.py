@@ -9,6 +9,7 @@
     runs/<hash>/samples.png   images that a finished run generates
     runs/<hash>/error.txt     why a run failed, until it succeeds
     turns.json                times of steps of all cases, taken in turns
+    command.txt               the command that began the study
     tensorboard/<hash>/       event files, where they are asked for
     *.csv *.png *.svg report.html
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Self, final
 
@@ -28,6 +29,7 @@ from .checkpoint import remove_checkpoint
 from .definition import Study
 from .heartbeat import clear_heartbeats, stop_heartbeat
 from .kind import KINDS
+from .machine import command
 from .result import Result
 from .surroundings import RUNS
 from .turns import Turn
@@ -36,6 +38,7 @@ DEFINITION: Final = "study.json"
 RESULT: Final = "result.json"
 ERROR: Final = "error.txt"
 TURNS: Final = "turns.json"
+COMMAND: Final = "command.txt"
 LOCK: Final = ".lock"
 
 
@@ -176,6 +179,13 @@ class ResultsFolder:
         except (OSError, ValueError, TypeError, KeyError):
             return ()
 
+    @property
+    def command(self) -> str | None:
+        """The command that began the study, if there was one."""
+        with suppress(OSError, UnicodeDecodeError):
+            return (self.path / COMMAND).read_text(encoding="utf-8").strip()
+        return None
+
     def save_turns(self, turns: tuple[Turn, ...]) -> None:
         """Write the times that were taken in turns."""
         write_content(self.path / TURNS, to_json([turn.to_dict() for turn in turns]))
@@ -193,6 +203,8 @@ class ResultsFolder:
         content["assignments"] = {key: positions[case] for key, case in study.assigned.items()}
         content["presentation"] = self.presentation
         write_content(self.path / DEFINITION, to_json(content, indent=1))
+        if (words := command()) is not None:
+            write_content(self.path / COMMAND, words + "\n")
 
     def _require_same(self, study: Study, data: str | None, place: str) -> None:
         """Refuse a study, or data, that the folder's results do not belong to.

@@ -22,6 +22,7 @@ from .board import Board, open_board
 from .case import Run
 from .checkpoint import read_checkpoint, write_checkpoint
 from .heartbeat import Heartbeat
+from .machine import processor
 from .memory import peak_memory, reset_peak_memory
 from .result import Look, Result, Timing
 from .sample_grid import write_samples
@@ -70,6 +71,8 @@ def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
         base_memory,
         torch.get_num_threads(),
         load(),
+        processor(),
+        time.time(),
     )
     device = {} if surroundings.device == "cpu" else {"device": surroundings.device}
     losses, looks = tuple(trace.losses), tuple(trace.looks)

@@ -47,6 +47,8 @@ class Timing:
         base_memory: resident set before it ran: interpreter, libraries, data; in bytes.
         threads: number of threads of torch.
         load: how many processes wanted a core on average (the system's load over a minute); None if unknown.
+        processor: its name; None if unknown.
+        ended: when the run ended, in seconds since 1970; None if unknown.
     """
 
     step_seconds: tuple[float, ...]
@@ -55,6 +57,8 @@ class Timing:
     base_memory: int
     threads: int
     load: float | None = None
+    processor: str | None = None
+    ended: float | None = None
 
     def seconds(self, step: int) -> float:
         """Return the time that the first steps took together."""
