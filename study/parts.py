@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
@@ -55,8 +56,8 @@ BuildOptimizer = Callable[..., Optimizer]
 
 def _of(kind: type) -> Callable[[object], None]:
     def check(thing: object) -> None:
-        if not isinstance(thing, kind):
-            raise TypeError(f"it must be an object of a subclass of {kind.__name__}, got {thing!r}")
+        if not isinstance(thing, kind) and not (isinstance(thing, type) and issubclass(thing, kind)):
+            raise TypeError(f"it must be a subclass of {kind.__name__} or an object of one, got {thing!r}")
 
     return check
 
@@ -129,6 +130,19 @@ FLAVOURS: Final[dict[str, str]] = {"C": "identity", "L": "lipschitz", "R": "regu
 SPECIFICATIONS: Final[Register[Callable[..., Specification]]] = Register("specification", callable_thing)
 SPECIFICATIONS.add("svdp", SVDP, title="SVDP")
 SPECIFICATIONS.add("sttp", STTP, title="STTP")
+
+
+def made(register: Register[Any], name: str, **options: Any) -> Any:
+    """Return the part of a name: an object of a class, or the registered object, with options in its fields' place.
+
+    Raises:
+        ValueError: the name is unknown.
+        TypeError: the part has no such option.
+    """
+    thing = register[name]
+    if isinstance(thing, type):
+        return thing(**options)
+    return replace(thing, **options) if options else thing
 
 
 def build_optimizer(name: str, parameters: Any, learning_rate: float, **options: Any) -> Optimizer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Generic, Literal, TypeVar, final
+from typing import Any, Final, Generic, Literal, TypeVar, cast, final
 
 from ._plain import import_object, importable_name, require_known
 
@@ -77,13 +77,15 @@ class Register(Generic[Thing]):
             raise TypeError(f"name of a {self.kind} must be a string, got {name!r}")
         if not name.strip() or ":" in name:
             raise ValueError(f"name of a {self.kind} must be a word without a colon, got {name!r}")
-        if thing is None:
-            return lambda given: self.add(name, given, title=title, look=look)
-        self._require(name, thing)
         # What this package registers is there in every process; what somebody else does must be sent along.
-        is_ours = str(sys._getframe(1).f_globals.get("__name__", "")).startswith(__package__.partition(".")[0] + ".")
-        self._entries[name] = Entry(name, thing, title, look, is_ours)
-        return thing
+        caller = str(sys._getframe(1).f_globals.get("__name__", ""))
+        is_ours = caller.startswith(__package__.partition(".")[0] + ".")
+
+        def added(given: Any) -> Any:
+            self._add(Entry(name, given, title, look, is_ours))
+            return given
+
+        return added if thing is None else added(thing)
 
     def entry(self, name: object, argument: str | None = None) -> Entry[Thing]:
         """Return the entry of a name.
@@ -128,7 +130,7 @@ class Register(Generic[Thing]):
         name = str(own).strip("<>").replace(":", " ")
         if name in self._entries and self._entries[name].is_ours:
             raise ValueError(f"{self.kind} {name!r} is registered and another one; give yours another name")
-        self.add(name, thing)
+        self._add(Entry(name, cast(Thing, thing)))
         return name
 
     def __getitem__(self, name: object) -> Thing:
@@ -159,6 +161,10 @@ class Register(Generic[Thing]):
         """Return all entries by name."""
         return dict(self._entries)
 
+    def _add(self, entry: Entry[Thing]) -> None:
+        self._require(entry.name, entry.thing)
+        self._entries[entry.name] = entry
+
     def _require(self, name: str, thing: object) -> None:
         try:
             self._check(thing)
@@ -174,6 +180,11 @@ def foreign_entries() -> dict[str, dict[str, Entry[Any]]]:
         for kind, entries in found.items()
         if (foreign := {name: entry for name, entry in entries.items() if not entry.is_ours})
     }
+
+
+def imported_entries() -> dict[str, dict[str, Entry[Any]]]:
+    """Return what has been imported by a name such as ``package.module:object``, by the kind of the register."""
+    return {register.kind: dict(register._imported) for register in _REGISTERS if register._imported}
 
 
 def adopt(entries: Mapping[str, Mapping[str, Entry[Any]]]) -> None:
