@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -25,6 +26,7 @@ from ..manifolds import (
     Retraction,
     Riemannian,
     Spectrum,
+    from_description,
 )
 from ..optim import (
     LBFGS,
@@ -130,6 +132,21 @@ FLAVOURS: Final[dict[str, str]] = {"C": "identity", "L": "lipschitz", "R": "regu
 SPECIFICATIONS: Final[Register[Callable[..., Specification]]] = Register("specification", callable_thing)
 SPECIFICATIONS.add("svdp", SVDP, title="SVDP")
 SPECIFICATIONS.add("sttp", STTP, title="STTP")
+
+
+def name_of_part(register: Register[Any], thing: object) -> str:
+    """Return the name by which a register knows a thing; see :meth:`~sttp.study.register.Register.name_for`.
+
+    The name of a class that ``register_retraction`` or ``register_geometry`` of ``sttp.manifolds`` knows will do.
+
+    Raises:
+        TypeError: the thing is of another kind.
+        ValueError: something else is registered under its name.
+    """
+    if isinstance(thing, str) and thing not in register and ":" not in thing:
+        with contextlib.suppress(ValueError):  # which the register will say better
+            return register.name_for(type(from_description({"kind": thing})))
+    return register.name_for(thing)
 
 
 def made(register: Register[Any], name: str, **options: Any) -> Any:
