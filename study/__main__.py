@@ -1,5 +1,5 @@
 """``python -m sttp.study`` is the command `sttp`."""
 
-from .command_line import main
+from .cli import main
 
 main()

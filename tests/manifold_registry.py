@@ -1,4 +1,4 @@
-"""The one list of manifolds that drives all shared tests: a new manifold or retraction is a row."""
+"""The frame manifolds that drive all shared tests: those of `sttp check`, with what tests alone need."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,8 @@ import torch
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from sttp.manifolds import QR, Cayley, Exponential, Grassmann, Polar, Stiefel, Transport
+from sttp.manifolds import FrameManifold, Grassmann
+from sttp.manifolds.checks import CheckedManifold, known_manifolds
 
 torch.set_num_threads(1)
 
@@ -37,38 +38,20 @@ class Row:
     is_quotient: bool = False
 
 
-def _stiefel_dimension(n: int, p: int) -> int:
-    return n * p - p * (p + 1) // 2
+def _row(entry: CheckedManifold) -> Row:
+    is_quotient = isinstance(entry.manifold, Grassmann)
+    return Row(
+        name=entry.name.removeprefix("stiefel-"),
+        manifold=entry.manifold,
+        dimension=(lambda n, p: p * (n - p)) if is_quotient else (lambda n, p: n * p - p * (p + 1) // 2),
+        second_order=entry.second_order,
+        is_isometric=entry.isometric,
+        is_quotient=is_quotient,
+    )
 
 
-def _grassmann_dimension(n: int, p: int) -> int:
-    return p * (n - p)
-
-
-# Which retractions are of second order for which manifold: measured, and a theorem each (Absil and Malick 2012).
-_SECOND_ORDER = {"euclidean": (Polar, Exponential), "canonical": (Cayley, Exponential)}
-
-
-def _rows() -> tuple[Row, ...]:
-    retractions = [
-        kind(transport=transport)
-        for kind in (QR, Polar, Cayley, Exponential)
-        for transport in Transport
-        if transport is not Transport.ISOMETRIC or kind.is_rotation
-    ]
-    rows = []
-    for retraction in retractions:
-        name = f"{type(retraction).__name__}-{retraction.transport}".lower()
-        isometric = retraction.transport is Transport.ISOMETRIC
-        for metric, kinds in _SECOND_ORDER.items():
-            manifold = Stiefel(metric, retraction)
-            rows.append(Row(f"{metric}-{name}", manifold, _stiefel_dimension, type(retraction) in kinds, isometric))
-        rows.append(Row(f"grassmann-{name}", Grassmann(retraction), _grassmann_dimension, True, isometric, True))
-    return tuple(rows)
-
-
-ROWS = _rows()
-EUCLIDEAN = next(row for row in ROWS if row.name == "euclidean-qr-projection")
+ROWS = tuple(_row(entry) for entry in known_manifolds() if isinstance(entry.manifold, FrameManifold))
+EUCLIDEAN = next(row for row in ROWS if row.name == "euclidean-qr")
 CANONICAL = next(row for row in ROWS if row.name == "canonical-exponential-isometric")
 GRASSMANN = next(row for row in ROWS if row.name == "grassmann-exponential-isometric")
 NAMES = [row.name for row in ROWS]

@@ -18,7 +18,7 @@ import sttp
 from sttp.layers import STTP, reparameterize
 from sttp.optim import RiemannianAdam
 from sttp.study import Settings, Study, data, metrics, study_of
-from sttp.study.command_line import app
+from sttp.study.cli import app
 from sttp.study.metrics.features import ClassifierOptions, feature_classifier
 from sttp.study.networks import NETWORKS
 from sttp.study.optimization import OptimizerStudy

@@ -8,7 +8,7 @@ import typer
 
 import sttp
 from sttp.study import choices
-from sttp.study.command_line import app
+from sttp.study.cli import app
 from sttp.study.networks import NETWORKS
 from sttp.study.optimization import OPTIMIZER_STUDIES
 from sttp.study.parameterizations import PARAMETERIZATIONS, SPECTRA
@@ -40,7 +40,7 @@ def test_packages_load_nothing_heavy(name):
 @pytest.mark.parametrize("command", [None, *typer.main.get_command(app).commands])
 def test_help_waits_for_nothing_heavy(command):
     arguments = [] if command is None else [command]
-    modules = loaded(f"from sttp.study.command_line import run; assert run([*{arguments}, '--help']) == 0")
+    modules = loaded(f"from sttp.study.cli import run; assert run([*{arguments}, '--help']) == 0")
     assert not modules & {"torch", "numpy", *HEAVY}
 
 

@@ -53,7 +53,7 @@ def test_the_wheel_imports_from_another_folder(wheel, tmp_path):
     installed = tmp_path / "installed"
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", installed, wheel]
     subprocess.run(command, check=True)
-    program = "import sttp, sttp.study.command_line; print(sttp.__file__, sttp.layers.STTP(rank=2).rank)"
+    program = "import sttp, sttp.study.cli; print(sttp.__file__, sttp.layers.STTP(rank=2).rank)"
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True

@@ -54,8 +54,8 @@ from sttp.optim import (
     WolfeSearch,
     minimize,
 )
-from sttp.study.command_line import app
-from sttp.study.command_line import run as run_command_line
+from sttp.study.cli import app
+from sttp.study.cli import run as run_command_line
 
 # --- the parts ---
 

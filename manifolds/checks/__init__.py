@@ -7,12 +7,16 @@ True
 
 from ._axioms import check_manifold
 from ._cost import check_gradient, check_hessian
+from ._known import SHAPE, TRAIN, CheckedManifold, known_manifolds
 from ._results import CheckResult, Finding, Verdict
 from ._retraction import check_retraction
 from ._slopes import Slope, fit_slope
 
 __all__ = [
+    "SHAPE",
+    "TRAIN",
     "CheckResult",
+    "CheckedManifold",
     "Finding",
     "Slope",
     "Verdict",
@@ -21,4 +25,5 @@ __all__ = [
     "check_manifold",
     "check_retraction",
     "fit_slope",
+    "known_manifolds",
 ]

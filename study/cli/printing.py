@@ -1,4 +1,4 @@
-"""Tables for people and JSON for programs, on the standard output."""
+"""Tables for people and JSON for programs, on the standard output. Text is shown as it is: nothing in it is markup."""
 
 from __future__ import annotations
 
@@ -9,17 +9,35 @@ from typing import TYPE_CHECKING, Final, Literal
 import rich.box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from ..layers import CompressionReport
-from .study import Study
+from ..report.text import plain
 
 if TYPE_CHECKING:
-    from .conduct import Outcome
+    from ...layers import CompressionReport
+    from ..definition import Study
+    from ..outcome import Outcome
     from .estimate import Estimate
-    from .optimization.conduct import OptimizerOutcome
 
 # Wide enough for any table where there is no terminal to fit: rich would squeeze it.
 PIPE_WIDTH: Final = 132
+
+
+def print_outcome(outcome: Outcome, as_json: bool) -> None:
+    """Print what a study has led to."""
+    if as_json:
+        print(json.dumps(outcome.to_dict(), allow_nan=False))
+        return
+    console = standard_output()
+    for table in outcome.content.tables:
+        shown = [k for k, column in enumerate(table.columns) if column not in table.optional]
+        rows = [[row[k] for k in shown] for row in table.rows]
+        console.print(filled_table(table.title, [table.columns[k] for k in shown], rows))
+    for sentence in outcome.findings:
+        console.print(Text(f"• {plain(sentence)}"))
+    if not outcome.finished:
+        console.print(Text("The study is not finished; `sttp study` goes on with it."))
+    console.print(Text(f"Report: {plain(str(outcome.report))}"), soft_wrap=True)
 
 
 def print_estimate(study: Study, estimate: Estimate, as_json: bool) -> None:
@@ -28,24 +46,9 @@ def print_estimate(study: Study, estimate: Estimate, as_json: bool) -> None:
         print(json.dumps(estimate.to_dict(), allow_nan=False))
         return
     console = standard_output()
-    console.print(_table(study.title or study.name, *estimate.table()))
+    console.print(filled_table(study.title or study.name, *estimate.table()))
     for sentence in estimate.sentences():
-        console.print(sentence, highlight=False)
-
-
-def print_outcome(outcome: Outcome | OptimizerOutcome, as_json: bool) -> None:
-    """Print what a study has led to."""
-    if as_json:
-        print(json.dumps(outcome.to_dict(), allow_nan=False))
-        return
-    console = standard_output()
-    for title, columns, rows in outcome.tables():
-        console.print(_table(title, columns, rows))
-    for sentence in outcome.findings:
-        console.print(f"• {sentence}", highlight=False)
-    if not outcome.finished:
-        console.print("The study is not finished; `sttp study` goes on with it.")
-    console.print(f"Report: {outcome.report}", soft_wrap=True, highlight=False)
+        console.print(Text(sentence))
 
 
 def print_compression(counted: CompressionReport, title: str) -> None:
@@ -64,7 +67,7 @@ def print_compression(counted: CompressionReport, title: str) -> None:
     rows.append(("all other parameters", "", "", f"{counted.kept:,}", f"{counted.kept:,}", ""))
     total, dense = counted.dof + counted.kept, counted.dense + counted.kept
     rows.append(("network", "", "", f"{total:,}", f"{dense:,}", f"Z = {counted.z:.3f}"))
-    standard_output().print(_table(title, ("layer", "matrix", "rank", "freedom", "dense", "%"), rows))
+    standard_output().print(filled_table(title, ("layer", "matrix", "rank", "freedom", "dense", "%"), rows))
 
 
 def standard_output() -> Console:
@@ -81,14 +84,15 @@ def empty_table(title: str, columns: Iterable[str], justify: Literal["right", "c
         columns: titles of the columns.
         justify: how all columns but the first are set.
     """
-    table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(title=Text(plain(title)), title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else justify, no_wrap=index == 0)
+        table.add_column(Text(plain(column)), justify="left" if index == 0 else justify, no_wrap=index == 0)
     return table
 
 
-def _table(title: str, columns: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+def filled_table(title: str, columns: Iterable[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Return a table with rows of text."""
     table = empty_table(title, columns)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(plain(cell)) for cell in row))
     return table

@@ -20,24 +20,24 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from .optimization import OptimizationRun
-from .run import Run
-from .runs.heartbeat import shares
-from .surroundings import RUNS
+from ..case import Run
+from ..heartbeat import shares
+from ..report.text import plain
+from ..surroundings import RUNS
 
 LINES: Final = 10  # without a terminal
 
 
 @final
 class ProgressDisplay:
-    """Shows how far a study is; call it as :data:`~sttp.study.conduct.Progress` is called.
+    """Shows how far a study is; call it as :data:`~sttp.study.engine.Progress` is called.
 
     Args:
-        folder: of the results, where runs under way tell how far they are; None looks at finished runs alone.
+        folder: of the results, where runs under way tell how far they are.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self._runs = None if folder is None else folder / RUNS
+    def __init__(self, folder: Path) -> None:
+        self._runs = folder / RUNS
         self._console = Console(stderr=True)
         self._bar = Progress(
             BarColumn(bar_width=24),
@@ -46,7 +46,7 @@ class ProgressDisplay:
             _TimeLeft(self._time_left_now),
             TextColumn("left,"),
             TimeElapsedColumn(),
-            TextColumn("gone; {task.description}"),
+            TextColumn("gone; {task.description}", markup=False),
             console=self._console,
             disable=not self._console.is_terminal,
         )
@@ -67,23 +67,23 @@ class ProgressDisplay:
         if not self._bar.disable:  # rich before 14.3 would end it with an empty line
             self._bar.stop()
 
-    def __call__(self, done: int, expected: int, run: Run | OptimizationRun | None) -> None:
+    def __call__(self, done: int, expected: int, run: Run | None) -> None:
         """Show the number of finished runs, the number expected, and the run that has just ended."""
         self._done, self._expected = done, expected
         if run is None:
             self._start, self._begun = time.monotonic(), done
-        left = self._time_left(done, expected)
-        words = "starting workers" if run is None else run.name
+        words = "starting workers" if run is None else plain(run.name)
         self._bar.update(self._task, completed=done, total=expected, description=words)
         if not self._console.is_terminal and done * LINES >= self._lines * expected:
             self._lines = done * LINES // max(expected, 1) + 1
-            self._console.print(f"{done}/{expected} runs, time left {left}", highlight=False)
+            left = self._time_left(done, expected)
+            self._console.print(Text(f"{done}/{expected} runs, time left {left}"))
 
     def _time_left(self, done: int, expected: int) -> str:
         """Return the time that the runs to come will take if they take as long as those so far."""
         if done >= expected:
             return "0:00"
-        told = {} if self._runs is None else shares(self._runs)
+        told = shares(self._runs)
         self._before |= {name: share.before for name, share in told.items()}
         ended = done - self._begun + sum(share.now for share in told.values())
         made = ended - sum(self._before.values())
@@ -96,6 +96,7 @@ class ProgressDisplay:
         return self._time_left(self._done, self._expected)
 
 
+@final
 class _TimeLeft(ProgressColumn):
     """The time left as it is when the bar is drawn: runs under way count by the share of their steps."""
 

@@ -1,6 +1,6 @@
-"""The names that the help of the command line lists, in plain words: the registries that have them need torch.
+"""The names that the help of the command line lists, in plain words: the registers that have them need torch.
 
-A test holds them to the registries.
+A test holds them to the registers.
 """
 
 from __future__ import annotations
@@ -34,3 +34,4 @@ NETWORKS: Final = (
 )
 PARAMETERIZATIONS: Final = ("svdp", "sttp")
 SPECTRA: Final = ("identity", "lipschitz", "learned", "regularized", "free")
+EXECUTORS: Final = ("loky", "sequential", "dask", "ray")

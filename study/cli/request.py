@@ -1,0 +1,178 @@
+"""The study that a command line asks for: a name, a file or an object, data, a scale and changed values."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .._plain import require_known
+from ..data import DATA, require_published
+from ..definition import STUDIES, Study, read_study
+from ..paper import EXPERIMENTS, paper_study
+from ..surroundings import Surroundings
+from ..tasks.images import shape_of
+
+
+class DataChoice(NamedTuple):
+    """A data set's name, and where it lies; None for one that is bundled or in the cache."""
+
+    name: str
+    directory: str | None
+
+
+def read_data(text: str) -> DataChoice:
+    """Read NAME, NAME:PATH or PATH, of a folder or file whose own name may say which data set it holds.
+
+    Whatever stands before a colon is a name only if a data set has it: a path may have colons. A path whose last part
+    is neither the name of a data set nor that of its published archive holds images by class.
+
+    Raises:
+        ValueError: no data set has this name, and there is nothing at this path.
+    """
+    name, colon, directory = text.partition(":")
+    if name in DATA and bool(colon) == bool(directory):
+        return DataChoice(name, directory or None)
+    path = Path(text).expanduser()
+    found = _name_of(path)
+    if not text or not (path.exists() or found != "folder"):  # of data that has a name, loading says what can be done
+        nearest = difflib.get_close_matches(name, DATA, n=1)
+        hint = f"did you mean {nearest[0]!r}? " if nearest else ""
+        raise ValueError(
+            f"data has no choice {text!r}; {hint}choose from {', '.join(DATA)}, or give a folder or file that is there"
+        )
+    return DataChoice(found, text)
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of the data set that a path should hold."""
+    own = path.absolute().name
+    for name, source in DATA.items():
+        archive = source.archive
+        if not source.bundled and own in (name, *((archive.file, archive.outdated) if archive else ())):
+            return name
+    return "folder"
+
+
+def requested_study(
+    name: str,
+    data: DataChoice | None = None,
+    size: int | None = None,
+    scale: float | None = None,
+    changes: Iterable[str] = (),
+) -> Study:
+    """Return the study that a command line asks for.
+
+    Args:
+        name: of a built-in or registered study, the path of a TOML file, or ``package.module:object`` of a study.
+        data: what it is about; None for what the study says.
+        size: what images of a folder are resized to.
+        scale: of the paper's experiments, 1 by default.
+        changes: such as ``steps=100``, the value as in a TOML file.
+
+    Raises:
+        ValueError: a name or key is unknown, or a value out of range.
+        TypeError: a value is not of its kind.
+    """
+    values = dict(read_change(change) for change in changes)
+    if name in EXPERIMENTS:
+        for key in ("data", "size"):
+            if key in values:
+                raise ValueError(
+                    f"--set {key}={values[key]} comes too late to build the study by; give --{key} {values[key]}"
+                )
+        chosen = data or DataChoice("digits", None)
+        shape = shape_of(chosen.name, size, Surroundings(data=chosen.directory))
+        study = paper_study(name, chosen.name, shape, 1.0 if scale is None else scale)
+    elif scale is not None:
+        raise ValueError(f"scale is for the paper's experiments, {', '.join(EXPERIMENTS)}, got {scale} with {name!r}")
+    else:
+        study = named_study(name)
+    for key, value in (("data", None if data is None else data.name), ("size", size)):
+        if value is not None:
+            require_key(study, key)
+            values.setdefault(key, value)
+    return changed(study, values) if values else study
+
+
+def named_study(name: str) -> Study:
+    """Return a registered study, that of a TOML file, or the object of ``package.module:object``.
+
+    Raises:
+        ValueError: there is no such study, or the file or module cannot be read.
+        TypeError: the object is no study.
+    """
+    if name.endswith(".toml") or Path(name).is_file():
+        return read_study(Path(name))
+    if ":" not in name:
+        require_known("study, unless it is a TOML file or package.module:object,", name, (*STUDIES, *EXPERIMENTS))
+    study = STUDIES.entry(name).thing
+    if not isinstance(study, Study):
+        raise TypeError(f"study {name!r} must be a Study, got {study!r}; name an object that is one")
+    return study
+
+
+def changed(study: Study, values: Mapping[str, Any]) -> Study:
+    """Return a study with other values for some of its keys.
+
+    A list for one of its factors is what that is varied over. A single value for a factor is the centre of a design
+    that has one, and else the only value.
+
+    Raises:
+        ValueError: a key is unknown, or a value out of range.
+        TypeError: a value is not of its kind.
+    """
+    content = study.to_dict()
+    factors = dict(content["factors"])
+    if "search" in values:  # whose options are keys, too
+        content = {key: value for key, value in content.items() if key not in asdict(study.search)}  # type: ignore[call-overload]
+    given = dict(values)
+    for key in [key for key in given if key in factors]:
+        if isinstance(given[key], list):
+            factors[key] = given.pop(key)
+        elif not study.groups:
+            factors[key] = [given.pop(key)]
+    return Study.from_dict({**content, "factors": factors, **given})
+
+
+def require_key(study: Study, key: str) -> None:
+    """Refuse an option that stands for a key which the study's kind does not have.
+
+    Raises:
+        ValueError: as said.
+    """
+    if key not in study.of.defaults:
+        raise ValueError(
+            f"--{key} is for studies that have the key {key!r}, got it with {study.name!r} of the kind "
+            f"{study.kind!r}; leave it out"
+        )
+
+
+def require_downloads(study: Study) -> None:
+    """Refuse to fetch data that is not published, of a study that has other data, or none.
+
+    Raises:
+        ValueError: as said.
+    """
+    if "data" not in study.of.defaults:
+        raise ValueError(f"--download is for studies on data, got it with {study.name!r}; leave it out")
+    for name in study.factors.get("data", (study.shared["data"],)):
+        require_published(name)
+
+
+def read_change(text: str) -> tuple[str, Any]:
+    """Read ``KEY=VALUE``; a value that is no TOML is a string.
+
+    Raises:
+        ValueError: there is no key.
+    """
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise ValueError(f"--set must be KEY=VALUE, such as steps=100, got {text!r}")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()

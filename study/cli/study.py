@@ -1,0 +1,103 @@
+"""`sttp study`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..surroundings import CHECKPOINT_SECONDS, THREADS
+from .choices import DATA_SETS, EXECUTORS, STUDIES
+from .options import Import, Json, integer, number
+
+
+def study(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help=f"A built-in study ({', '.join(STUDIES)}), a TOML file, or package.module:STUDY of your own."
+        ),
+    ],
+    output: Annotated[Path | None, typer.Option(help="Folder of the results; by default results/NAME.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Another value for a key of the study; may be repeated."),
+    ] = None,
+    imports: Import = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|NAME:PATH|PATH",
+            help=f"Data set: {', '.join(DATA_SETS)}, or a folder or zip of images by class; by default the study's.",
+        ),
+    ] = None,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="Fetch the published archive to the data's folder, or the cache, if the data is not there. Nothing is "
+            "fetched without this, or with --dry-run.",
+        ),
+    ] = False,
+    size: Annotated[
+        int | None, typer.Option(parser=integer, help="Height and width that images are resized to.")
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            parser=number, help="Of a paper-… study: S times the steps, √S times widths and ranks; at most 1."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print runs, Z, and time and memory measured on a few steps of noise; run nothing."
+        ),
+    ] = False,
+    executor: Annotated[str, typer.Option(help=f"What makes the runs: {', '.join(EXECUTORS)}.")] = EXECUTORS[0],
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Of the cluster that --executor dask or ray is to use.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(parser=integer, help="Runs at once; by default one a core.")] = None,
+    device: Annotated[str, typer.Option(help="Device of the runs, such as cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(parser=integer, help="Threads of torch for each run.")] = THREADS,
+    checkpoint_seconds: Annotated[
+        float, typer.Option(parser=number, help="Seconds from one checkpoint inside a run to the next.")
+    ] = CHECKPOINT_SECONDS,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write TensorBoard's event files.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a comparison study, or go on with one that was interrupted, and write its tables, plots and report."""
+    from .. import processes
+    from ..engine import run_study  # needs the extra `study`
+    from ..surroundings import Surroundings
+    from .estimate import estimate_study
+    from .loading import import_modules, load_wings
+    from .printing import print_estimate, print_outcome
+    from .progress import ProgressDisplay
+    from .request import read_data, requested_study, require_downloads
+
+    load_wings()
+    import_modules(imports)
+    chosen = None if data is None else read_data(data)
+    requested = requested_study(name, chosen, size, scale, changes or ())
+    if download:
+        require_downloads(requested)
+    surroundings = Surroundings(
+        data=None if chosen is None else chosen.directory,
+        download=download,
+        device=device,
+        threads=threads,
+        checkpoint_seconds=checkpoint_seconds,
+        tensorboard=tensorboard,
+    )
+    if dry_run:
+        print_estimate(requested, estimate_study(requested, surroundings, executor, workers), as_json)
+        return
+    folder = Path("results") / requested.name if output is None else output
+    with ProgressDisplay(folder) as display:
+        outcome = run_study(requested, folder, executor, workers, display, surroundings)
+    if processes.rank() == 0:
+        print_outcome(outcome, as_json)
+    processes.end()
