@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -160,6 +161,21 @@ def made(register: Register[Any], name: str, **options: Any) -> Any:
     if isinstance(thing, type):
         return thing(**options)
     return replace(thing, **options) if options else thing
+
+
+def has_option(register: Register[Any], name: str, option: str) -> bool:
+    """Return whether the part of a name takes an option by keyword.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    thing = register[name]
+    if isinstance(thing, partial) and thing.func is _with:
+        thing = thing.args[0]
+    while isinstance(thing, partial):
+        thing = thing.func
+    parameters = inspect.signature(thing if callable(thing) else type(thing)).parameters
+    return option in parameters or any(given.kind is given.VAR_KEYWORD for given in parameters.values())
 
 
 def build_optimizer(name: str, parameters: Any, learning_rate: float, **options: Any) -> Optimizer:
