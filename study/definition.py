@@ -129,7 +129,7 @@ class Study:
             "name": self.name,
             "title": self.title,
             "kind": self.kind,
-            "design": _named(DESIGNS, self._design),
+            "design": _name_of_design(self._design, self.of),
             "factors": {name: list(values) for name, values in self.factors.items()},
             **self.shared,
             "search": _name_of_type(self.search),
@@ -175,7 +175,9 @@ class Study:
                 require_known("factor", name, dict.fromkeys((*kind.short_forms.values(), *kind.defaults)))
         own = [key for key in given if key in kind.defaults or _is_option(kind, key)]
         shared = {**kind.defaults, **{key: given.pop(key) for key in own}}
-        design = DESIGNS[given.pop("design")] if "design" in given else None
+        design = DESIGNS[given.pop("design")] if "design" in given else kind.design
+        if type(design) is type(kind.design):  # which knows the factors that this kind crosses
+            design = kind.design
         return cls(
             kind=kind.name,
             factors=factors,
@@ -216,11 +218,11 @@ def _key(assignment: Mapping[str, Any]) -> str:
     return json.dumps(assignment, sort_keys=True)
 
 
-def _named(register: Register[Design], thing: Design) -> str:
-    for name, entry in register.entries().items():
-        if entry.thing == thing:
+def _name_of_design(design: Design, kind: Kind) -> str:
+    for name, entry in DESIGNS.entries().items():
+        if entry.thing == design or (design == kind.design and type(entry.thing) is type(design)):
             return name
-    raise ValueError(f"design {thing!r} is not registered; add it to DESIGNS under a name")
+    raise ValueError(f"design {design!r} is not registered; add it to DESIGNS under a name")
 
 
 def _name_of_type(strategy: Strategy) -> str:
