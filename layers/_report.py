@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from typing import Any, final
 
 from torch import Tensor, nn
@@ -94,6 +95,23 @@ class CompressionReport:
         }
 
     def __str__(self) -> str:
+        rows = self._cells()
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if index == 0 else cell.rjust(width)
+                for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+            )
+            for row in rows
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        head, *body = self._cells()
+        return f"<table>{_line('th', head)}{''.join(_line('td', row) for row in body)}</table>"
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        """Return the table with its head; the last column is there where a layer was fitted."""
         fitted = any(layer.fit_error is not None for layer in self.layers)
         rows = [("layer", "matrix", "rank", "freedom", "dense", "%", "fit error")]
         for layer in self.layers:
@@ -107,15 +125,7 @@ class CompressionReport:
             rows.append((f"  left dense: {tensor.name}", size, "", *_counts(tensor.numel, tensor.numel), ""))
         total = _counts(self.dof + self.kept, self.dense + self.kept)
         rows.append(("all with the rest", "", "", *total, ""))
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        columns = len(widths) if fitted else len(widths) - 1
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if index == 0 else cell.rjust(width)
-                for index, (cell, width) in enumerate(zip(row[:columns], widths[:columns], strict=True))
-            )
-            for row in rows
-        )
+        return [row if fitted else row[:-1] for row in rows]
 
 
 def report(network: nn.Module, spec: Specification | None = None, skip: Iterable[str] = ()) -> CompressionReport:
@@ -197,6 +207,10 @@ def _row(name: str, manifold: SpectralTensorTrain, fit_error: float | None = Non
     return LayerReport(
         name, shape.rows, shape.columns, shape.center_rank, manifold.degrees_of_freedom, dense, fit_error
     )
+
+
+def _line(tag: str, cells: tuple[str, ...]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
 
 def _counts(dof: int, dense: int) -> tuple[str, str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from .definition import Study
 from .folder import ResultsFolder, write_content
@@ -12,17 +14,20 @@ from .report.content import Content
 from .report.page import render_page
 from .report.pictures import drawn
 from .report.tables import results_table, timings_table
+from .report.text import plain
 from .schedule import Results, pending_runs
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+REPORT: Final = "report.html"
+
 
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """A study with its results.
+    """A study with its results. A notebook shows its findings and its table.
 
     Attributes:
         study: what was compared.
@@ -43,7 +48,7 @@ class Outcome:
         """Return the outcome of the results that there are."""
         study = folder.study
         content = study.of.content(study, results, folder.presentation, folder.turns())
-        return cls(study, results, content, folder.path / "report.html", not pending_runs(study, results))
+        return cls(study, results, content, folder.path / REPORT, not pending_runs(study, results))
 
     @property
     def table(self) -> pd.DataFrame:
@@ -56,11 +61,15 @@ class Outcome:
         return self.content.findings
 
     def plot(self, measure: str, against: str = "step") -> Figure:
-        """Return a figure of a measure, a line a case, with bands or bars over seeds.
+        """Return a figure of a measure with 95 % intervals over seeds.
+
+        Against steps or seconds it has a line a case and bands; else a point a case and bars, joined where cases differ
+        in numbers alone. Where values span more than a factor of 30 the axis is logarithmic, and means are geometric.
 
         Args:
-            measure: a measure of looks or of the end, such as ``"accuracy"`` or ``"loss"``.
-            against: ``"step"``, ``"seconds"``, or a column of :attr:`table` such as ``"z"`` or ``"rank"``.
+            measure: one of looks or of the end, such as ``"accuracy"`` or ``"loss"``, or a column of :attr:`table`.
+            against: ``"step"``, ``"seconds"``, or what cases differ in, such as ``"z"`` or ``"rank"``: a value of
+                theirs, or a column of :attr:`table`.
 
         Raises:
             ValueError: no result has this measure, or the table no such column; those there are, are listed.
@@ -79,18 +88,33 @@ class Outcome:
             **self.content.values,
         }
 
+    def _repr_html_(self) -> str:
+        findings = "".join(f"<li>{escape(plain(sentence))}</li>" for sentence in self.findings)
+        table = self.table.map(lambda cell: plain(cell) if isinstance(cell, str) else cell)
+        shown = table.to_html(index=False, border=0, na_rep="", max_rows=60, float_format=lambda value: f"{value:.4g}")
+        return f"<p><b>{escape(plain(self.study.title or self.study.name))}</b></p><ul>{findings}</ul>{shown}"
+
 
 def write_all(folder: ResultsFolder, results: Results) -> Outcome:
-    """Write the tables, then draw the figures, then write the page; what cannot be drawn is said there."""
+    """Write the tables of all runs, then what the study's kind makes of them, then the figures, then the page.
+
+    What was computed is written before anything can fail that draws it; what cannot be drawn is said on the page.
+    """
+    study, path = folder.study, folder.path
+    _write_tables(
+        path,
+        {"results.csv": lambda: results_table(study, results), "timings.csv": lambda: timings_table(study, results)},
+    )
     outcome = Outcome.of(folder, results)
-    study, path = outcome.study, folder.path
-    tables = {"results.csv": lambda: results_table(study, results), "timings.csv": lambda: timings_table(study, results)}
-    for name, table in {**tables, **outcome.content.csv}.items():
-        # As many digits as float32 has where a column is not said to be exact.
-        write_content(path / name, table().to_csv(index=False, lineterminator="\n"))
+    _write_tables(path, outcome.content.csv)
     pictures = drawn(outcome.content.pictures)
     for picture in pictures:
         for ending, data in picture.files.items():
             write_content(path / f"{picture.name}.{ending}", data)
     write_content(outcome.report, render_page(outcome, folder, pictures))
     return outcome
+
+
+def _write_tables(path: Path, tables: Mapping[str, Callable[[], pd.DataFrame]]) -> None:
+    for name, table in tables.items():
+        write_content(path / name, table().to_csv(index=False, lineterminator="\n"))

@@ -307,6 +307,18 @@ def test_an_exact_model_is_recognised_and_a_hopeless_one_is_not() -> None:
 # --- results ---
 
 
+def test_a_notebook_shows_findings_with_their_words_as_text() -> None:
+    findings = (
+        checks.Finding("a < b", checks.Verdict.FAILED, 2.0, 1.0, note="<script>"),
+        checks.Finding("c", checks.Verdict.ABSENT),
+    )
+    html = checks.CheckResult("Mine", "float64", findings)._repr_html_()
+    assert html.count("<tr>") == 1 + len(findings)
+    assert "a &lt; b" in html
+    assert "error 2.0e+00 (allowed 1.0e+00)" in html
+    assert "<script" not in html
+
+
 def test_results_are_plain_and_plotted(tmp_path) -> None:
     for result in (
         checks.check_manifold(geoopt.Stiefel()),

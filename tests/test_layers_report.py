@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import OrderedDict
 
 import pytest
 import torch
@@ -53,6 +54,14 @@ def test_report_is_a_table_and_json():
     assert len(lines) == 1 + 3 + 3
     assert all(len(line) == len(lines[0]) for line in lines)
     assert f"{found.z:.3f}" in lines[-1]
+
+
+def test_a_notebook_shows_the_table_with_names_as_text():
+    counted = report(nn.Sequential(OrderedDict({"<b>&": nn.Linear(8, 6)})), STTP(rank=2))
+    html = counted._repr_html_()
+    assert html.count("<tr>") == len(str(counted).splitlines())
+    assert "&lt;b&gt;&amp;" in html
+    assert "<b>" not in html
 
 
 def test_padding_row_of_an_embedding_is_part_of_its_weight():

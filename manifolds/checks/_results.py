@@ -6,6 +6,7 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from html import escape
 from typing import TYPE_CHECKING, Any, final
 
 from ._slopes import Slope
@@ -44,9 +45,10 @@ class Finding:
     slope: Slope | None = None
     note: str = ""
 
-    def __str__(self) -> str:
-        """Return one line."""
-        parts = [f"{self.verdict:6s}", self.name]
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """What was measured, in words, with what is allowed or expected."""
+        parts = []
         if self.error is not None:
             parts.append(f"error {self.error:.1e} (allowed {self.tolerance:.1e})")
         if self.slope is not None:
@@ -54,6 +56,11 @@ class Finding:
             if self.slope.measured is not None:
                 measured = f"slope {self.slope.measured:.2f}"
             parts.append(f"{measured} (expected {self.slope.expected:g})")
+        return tuple(parts)
+
+    def __str__(self) -> str:
+        """Return one line."""
+        parts = [f"{self.verdict:6s}", self.name, *self.measured]
         return "  ".join([*parts, self.note] if self.note else parts)
 
 
@@ -96,6 +103,12 @@ class CheckResult:
     def __str__(self) -> str:
         """Return a table in plain text."""
         return "\n".join([f"{self.subject}, {self.dtype}", *(f"  {finding}" for finding in self.findings)])
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        rows = [_line("th", "property", "verdict", "measured", "note")]
+        rows += [_line("td", f.name, f.verdict, ", ".join(f.measured), f.note) for f in self.findings]
+        return f"<table><caption>{escape(f'{self.subject}, {self.dtype}')}</caption>{''.join(rows)}</table>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings in plain types, for JSON: numbers that are not finite become None."""
@@ -148,6 +161,10 @@ class CheckResult:
         axes.set_yticks(range(len(measured)), [finding.name for finding in measured], fontsize=7)
         axes.invert_yaxis()
         axes.set_xlabel("error (bar) and tolerance (line)")
+
+
+def _line(tag: str, *cells: str) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
 
 def _finite(number: float | None) -> float | None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Self, final
 
+import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # scipy carries no types
 
 CONFIDENCE: Final = 0.95
@@ -34,8 +35,7 @@ class Interval:
         mean = statistics.fmean(values)
         if len(values) == 1:
             return cls(mean, None, 1)
-        quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1))
-        return cls(mean, quantile * statistics.stdev(values) / math.sqrt(len(values)), len(values))
+        return cls(mean, _factor(len(values)) * statistics.stdev(values), len(values))
 
     @property
     def excludes_zero(self) -> bool:
@@ -48,3 +48,14 @@ class Interval:
             return "–"
         mean = f"{scale * self.mean:.{digits}f}"
         return mean if self.half_width is None else f"{mean} ± {scale * self.half_width:.{digits}f}"
+
+
+def half_widths(samples: np.ndarray) -> np.ndarray:
+    """Return half the width of the 95 % interval of each column of samples ``(n, ...)``; 0 where n is 1."""
+    count = len(samples)
+    return _factor(count) * samples.std(axis=0, ddof=1) if count > 1 else np.zeros(samples.shape[1:])
+
+
+def _factor(count: int) -> float:
+    """Return by what a standard deviation of a sample is multiplied for half the width of its interval."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) / math.sqrt(count)

@@ -1,69 +1,131 @@
-"""The report: one HTML file that needs nothing else."""
+"""The report: one HTML file that needs nothing else, of a study of any kind."""
 
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
-from ..paper import has_published
-from ..selection import Results, expected_total, pending_runs, planned_runs
-from ..study import Study
-from ..tasks import TASKS
-from .figures import CAPTIONS
-from .rendering import render_page
-from .summary import CurveSummary
-from .tables import column_titles, other_measures, summary_rows
+import jinja2
+from markupsafe import Markup, escape
 
-BASELINE_WORDS: Final = {
-    "sn": "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
-    "forward follows (Miyato et al. 2018); Z = 100 %.",
-    "sr": "Spectral regularization: the same, with normalized singular values that a step may raise and not lower "
-    "(Liu et al. 2019); Z = 100 %.",
-}
+from ..schedule import Results, expected_total, pending_runs, planned_runs
+from .content import Section, Table
+from .falling import still_falling
+from .pictures import Drawn
+from .tables import to_csv, to_latex
+from .text import plain
+
+if TYPE_CHECKING:
+    from ..folder import ResultsFolder
+    from ..outcome import Outcome
+
+TEMPLATE: Final = "report.html"
+CSV_FILES: Final = ("results.csv", "timings.csv")
 
 
-def render(
-    study: Study,
-    results: Results,
-    summaries: Sequence[CurveSummary],
-    sentences: Sequence[str],
-    figures: Mapping[str, bytes],
-    name: str,
-) -> str:
-    """Return the report of a study as HTML, the figures within.
+def render_page(outcome: Outcome, folder: ResultsFolder, pictures: Sequence[Drawn]) -> str:
+    """Return the report as HTML, the same text for the same results.
 
     Args:
-        study: what was compared.
-        results: of all finished runs.
-        summaries: of the curves.
-        sentences: what was found.
-        figures: PNG files by their names in ``figures.CAPTIONS``.
-        name: the study's folder, by which the report says where its tables are.
+        outcome: what the page shows.
+        folder: of the results, which says where they come from.
+        pictures: those of the outcome's content, in its order.
     """
-    task = TASKS[study.task]
-    parameterizations = {method.parameterization for method in study.methods}
-    return render_page(
-        "report.html",
-        (result.environment for result in results.values()),
-        study=study,
-        task=task,
-        settings=({} if study.task == "digits" else {"data": study.settings.data}) | study.settings.changed,
-        baselines=[(kind.upper(), words) for kind, words in BASELINE_WORDS.items() if kind in parameterizations],
-        flavoured=any(method.spectrum is not None for method in study.methods),
-        others=list(other_measures(study).values()),
-        published=has_published(study),
-        findings=sentences,
-        columns=column_titles(study),
-        rows=summary_rows(study, summaries),
-        figures=[
-            {"title": title, "caption": caption, "data": base64.b64encode(figures[file]).decode()}
-            for file, (title, caption) in CAPTIONS.items()
-            if file in figures
-        ],
+    study, results, content = outcome.study, outcome.results, outcome.content
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader(__package__),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+    )
+    environment.filters["prose"] = prose
+    falling = still_falling(study, results)
+    left = iter(pictures)
+    return environment.get_template(TEMPLATE).render(
+        title=study.title or study.name,
+        name=study.name,
+        content=content,
+        notes=[*content.notes, *([] if falling is None else [falling])],
+        sections=[_section(section, [next(left) for _ in section.pictures]) for section in content.sections],
         finished=len(planned_runs(study, results)) - len(pending_runs(study, results)),
         expected=expected_total(study, results),
-        threads=sorted({result.timing.threads for result in results.values()}),
-        devices=sorted({result.environment.get("device", "cpu") for result in results.values()}),
-        folder=name,
+        files=[*CSV_FILES, *content.csv],
+        origin=_origin(folder, results),
     )
+
+
+def prose(text: str) -> Markup:
+    """Return text as HTML in which words between backquotes are set as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(plain(text)))))
+
+
+def _section(section: Section, pictures: Sequence[Drawn]) -> dict[str, Any]:
+    return {
+        "title": section.title,
+        "paragraphs": section.paragraphs,
+        "terms": section.terms,
+        "tables": [_table(table) for table in section.tables],
+        "pictures": [_picture(picture) for picture in pictures],
+    }
+
+
+def _table(table: Table) -> dict[str, Any]:
+    texts = {"csv": to_csv(table), "tex": to_latex(table)}
+    links = table.links or ((),) * len(table.rows)
+    return {
+        "title": table.title,
+        "columns": table.columns,
+        "rows": list(zip(table.rows, links, strict=True)),
+        "has_links": any(links),
+        "notes": table.notes,
+        "file": re.sub(r"\W+", "-", plain(table.title)).strip("-").lower() or "table",
+        "data": {ending: f"data:text/plain;charset=utf-8,{quote(text)}" for ending, text in texts.items()},
+    }
+
+
+def _picture(picture: Drawn) -> dict[str, Any]:
+    png = picture.files.get("png", b"")
+    return {
+        "title": picture.title,
+        "caption": picture.caption,
+        "error": picture.error,
+        "data": f"data:image/png;base64,{base64.b64encode(png).decode()}",
+        "size": picture.size,
+        "files": {ending: f"{picture.name}.{ending}" for ending in picture.files},
+    }
+
+
+def _origin(folder: ResultsFolder, results: Results) -> dict[str, str]:
+    """Return where the numbers come from: words by what they are about."""
+    timings = [result.timing for result in results.values()]
+    loads = [timing.load for timing in timings if timing.load is not None]
+    ends = [timing.ended for timing in timings if timing.ended is not None]
+    found = {
+        "Command": folder.command or "",
+        "Versions": "; ".join(sorted({_versions(result.environment) for result in results.values()})),
+        "Processor": "; ".join(sorted({timing.processor for timing in timings if timing.processor})),
+        "Threads": " or ".join(map(str, sorted({timing.threads for timing in timings}))),
+        "Load": _range([f"{load:.1f}" for load in (min(loads), max(loads))]) if loads else "",
+        "Date": _range([f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d %H:%M}" for end in (min(ends), max(ends))])
+        + " UTC"
+        if ends
+        else "",
+    }
+    turns = [turn.load for turn in folder.turns() if turn.load is not None]
+    if turns and loads:
+        found["Load"] += f"; {turns[0]:.1f} while steps were timed in turns"
+    return {name: words for name, words in found.items() if words}
+
+
+def _versions(environment: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in environment.items())
+
+
+def _range(ends: Sequence[str]) -> str:
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"

@@ -54,10 +54,10 @@ def to_file(figure: Figure, ending: str = "png") -> bytes:
     import matplotlib
 
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "sttp", "svg.fonttype": "path", "savefig.bbox": None}):
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-            figure.savefig(buffer, format=ending, dpi=RESOLUTION, metadata=_WITHOUT[ending])
+    settings = {"svg.hashsalt": "sttp", "svg.fonttype": "path", "savefig.bbox": None}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure.savefig(buffer, format=ending, dpi=RESOLUTION, metadata=_WITHOUT[ending])
     return buffer.getvalue()
 
 

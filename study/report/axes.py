@@ -1,0 +1,30 @@
+"""How all plots are dressed. No state of pyplot is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+
+def dress(axes: Axes) -> None:
+    """Give a panel the faint grid and the two borders that all panels have."""
+    axes.grid(True, color="#e5e5e5", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def legend_columns(width: float, labels: Iterable[str]) -> int:
+    """Return how many columns of a legend a figure of a width in inches has room for, four at the most."""
+    longest = max(map(len, labels), default=0)
+    # Inches of a letter, and of what stands before the words and between them.
+    return max(1, min(4, int(width / (0.072 * longest + 0.65))))
+
+
+def logarithmic(axes: Axes, axis: str) -> None:
+    """Make an axis logarithmic, with plain numbers on it."""
+    getattr(axes, f"set_{axis}scale")("log")
+    chosen = axes.xaxis if axis == "x" else axes.yaxis
+    chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    chosen.set_minor_formatter(NullFormatter())

@@ -1,0 +1,242 @@
+"""One figure of any measure, for notebooks and for figures of one's own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .._plain import require_known
+from ..case import Case
+from ..register import Appearance, default_look
+from ..result import LAST_STEPS, Result
+from ..schedule import chosen_runs
+from .axes import dress, legend_columns, logarithmic
+from .intervals import half_widths
+from .pictures import to_file
+from .text import label
+
+if TYPE_CHECKING:
+    from ..outcome import Outcome
+
+LOSS: Final = "loss"  # of training, which has a value a step
+ABSCISSAS: Final = ("step", "seconds")
+POINTS: Final = 1000  # of a line; more are not seen
+WIDE: Final = 30.0  # the ratio of the largest to the smallest value from which an axis is logarithmic
+Line = dict[str, Any]
+
+
+@final
+class Plot(Figure):
+    """A figure that a notebook shows, whether or not pyplot was imported."""
+
+    def _repr_png_(self) -> bytes:
+        return to_file(self)
+
+
+def plot(outcome: Outcome, measure: str, against: str = "step") -> Plot:
+    """Return a figure of a measure; see :meth:`sttp.study.Outcome.plot`."""
+    reported = _reported(outcome)
+    figure = Plot(figsize=(8, 5), layout="constrained")
+    axes = figure.add_subplot()
+    if against in ABSCISSAS:
+        _lines(axes, outcome, reported, measure, against)
+    else:
+        _points(axes, outcome, reported, measure, against)
+    axes.set_xlabel(label(against))
+    axes.set_ylabel(label(measure))
+    dress(axes)
+    handles, labels = axes.get_legend_handles_labels()
+    columns = legend_columns(8, labels)
+    figure.set_figheight(5 + 0.22 * math.ceil(len(handles) / columns))
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    return figure
+
+
+def _reported(outcome: Outcome) -> dict[Case, list[Result]]:
+    """Return the results of the chosen runs of each case that has any.
+
+    Raises:
+        ValueError: none has.
+    """
+    study, results = outcome.study, outcome.results
+    found = {case: [results[r] for r in chosen_runs(study, case, results) if r in results] for case in study.cases}
+    found = {case: runs for case, runs in found.items() if runs}
+    if not found:
+        raise ValueError("no case has a result at a chosen learning rate yet; let the study go on")
+    return found
+
+
+def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], measure: str, against: str) -> None:
+    """Draw a line a case over its training, with a band over seeds."""
+    names = outcome.content.measures.get(measure, (measure,))
+    known = {name for runs in reported.values() for run in runs for look in run.looks for name in look.measures}
+    known |= {LOSS for runs in reported.values() for run in runs if run.losses}
+    if not known.intersection(names):
+        also = [name for name, meant in outcome.content.measures.items() if known.intersection(meant)]
+        require_known("measure", measure, [*also, *sorted(known)])
+    groups = _groups(reported)
+    curves = []
+    for position, (shared, cases) in enumerate(groups.items()):
+        look = outcome.content.looks.get(shared, default_look(position))
+        for case, line in zip(cases, _dashes(look, len(cases)), strict=True):
+            runs = [run for run in reported[case] if not run.diverged]
+            found = [s for run in runs if (s := _series(run, names, against)) is not None]
+            steps = min((len(x) for x, _ in found), default=0)
+            if steps:
+                x = np.mean([x[:steps] for x, _ in found], axis=0)
+                y = np.array([y[:steps] for _, y in found])
+                curves.append((case.title, look, line, x, y))
+    is_wide = _is_wide([y for *_, y in curves])
+    for title, look, line, x, y in curves:
+        thin = slice(None, None, max(1, len(x) // POINTS))
+        middle, low, high = (values[thin] for values in _band(y, is_wide))
+        axes.plot(x[thin], middle, color=look.color, linestyle=line, linewidth=1.6, label=label(title))
+        axes.fill_between(x[thin], low, high, color=look.color, alpha=0.15, linewidth=0)
+    if is_wide:
+        logarithmic(axes, "y")
+
+
+def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], measure: str, against: str) -> None:
+    """Draw a point a case with a bar over seeds; a line through those that differ in numbers alone."""
+    columns = _columns(outcome, reported)
+    require_known("against", against, [*ABSCISSAS, *columns])
+    samples = _samples(outcome, reported, columns, measure)
+    is_wide = _is_wide(samples.values())
+    places = columns[against]
+    numbers = [place for case in samples if isinstance(place := places[case], int | float)]
+    for position, (shared, cases) in enumerate(_groups(samples, against).items()):
+        look = outcome.content.looks.get(shared, default_look(position))
+        bands = {case: [float(value[0]) for value in _band(samples[case][:, None], is_wide)] for case in cases}
+        style: Line = {"color": look.color, "label": label(shared)}
+        for middle, _, _ in (band for case, band in bands.items() if places[case] is None):
+            axes.axhline(middle, linestyle=look.line, linewidth=1, **style)
+        placed = sorted((case for case in cases if places[case] is not None), key=lambda case: _order(places[case]))
+        if placed:
+            middle, low, high = (np.array(values) for values in zip(*(bands[case] for case in placed), strict=True))
+            axes.errorbar(
+                [places[case] if numbers else label(str(places[case])) for case in placed],
+                middle,
+                yerr=[middle - low, high - middle],
+                marker=look.marker,
+                linestyle=look.line if numbers else "",
+                capsize=3,
+                **style,
+            )
+    if _is_wide([np.array(numbers, dtype=float)]):
+        logarithmic(axes, "x")
+    if is_wide:
+        logarithmic(axes, "y")
+
+
+def _samples(
+    outcome: Outcome, reported: Mapping[Case, list[Result]], columns: Mapping[str, Mapping[Case, Any]], measure: str
+) -> dict[Case, np.ndarray]:
+    """Return a measure at the end, one value a seed; of what only the table has, one value."""
+    names = outcome.content.measures.get(measure, (measure,))
+    found: dict[Case, list[float]] = {}
+    for case, runs in reported.items():
+        per_run = (next((value for name in names if (value := _end(run, name)) is not None), None) for run in runs)
+        found[case] = [value for value in per_run if value is not None]
+    if not any(found.values()):
+        numeric = [name for name, cells in columns.items() if any(_is_number(cell) for cell in cells.values())]
+        known = {name for runs in reported.values() for run in runs for name in (*run.final, *run.looks[-1].measures)}
+        require_known("measure", measure, [*outcome.content.measures, *sorted({*known, LOSS}), *numeric])
+        cells = columns.get(measure, {})
+        found = {case: [float(cells[case])] for case in reported if _is_number(cells.get(case))}
+    return {case: np.array(values) for case, values in found.items() if values}
+
+
+def _columns(outcome: Outcome, reported: Mapping[Case, list[Result]]) -> dict[str, dict[Case, Any]]:
+    """Return what cases can be set apart by: their own values, facts of their runs, and columns of the table."""
+    found: dict[str, dict[Case, Any]] = {}
+    for case, runs in reported.items():
+        for name, value in {**case.to_dict(), **runs[0].facts}.items():
+            if value is None or isinstance(value, str | int | float):
+                found.setdefault(name, dict.fromkeys(reported))[case] = value
+    table = outcome.table
+    if len(table) == len(reported):
+        for column in table.columns:
+            cells = [
+                None if cell != cell else cell for cell in table[column].astype(object).where(table[column].notna())
+            ]
+            plain_cells = [cell.item() if isinstance(cell, np.generic) else cell for cell in cells]
+            found[str(column)] = dict(zip(reported, plain_cells, strict=True))
+    return found
+
+
+def _groups(cases: Iterable[Case], against: str = "") -> dict[str, list[Case]]:
+    """Return the cases that differ in numbers, or in what is across, alone, by what their titles share."""
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        words = {name: value for name, value in case.to_dict().items() if name != against}
+        groups.setdefault(repr(_without_numbers(words)), []).append(case)
+    named: dict[str, list[Case]] = {}
+    for members in groups.values():
+        parts = [case.title.split(", ") for case in members]
+        shared = ", ".join(part for part in parts[0] if all(part in others for others in parts))
+        name = shared if shared and shared not in named else members[0].title
+        named.setdefault(name, []).extend(members)
+    return named
+
+
+def _without_numbers(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_numbers(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_numbers(item) for item in value]
+    return 0 if _is_number(value) else value
+
+
+def _series(result: Result, names: Sequence[str], against: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return steps or seconds, and the first of the measures that the result has on its way."""
+    for name in names:
+        if name == LOSS and result.losses:
+            width = min(LAST_STEPS, len(result.losses))
+            values = np.convolve(result.losses, np.full(width, 1 / width), mode="valid")
+            steps = np.arange(width, len(result.losses) + 1)
+        else:
+            seen = [(look.step, value) for look in result.looks if (value := look.measures.get(name)) is not None]
+            if not seen:
+                continue
+            steps, values = (np.array(numbers) for numbers in zip(*seen, strict=True))
+        if against == "step":
+            return steps, values
+        seconds = np.array([0.0, *accumulate(result.timing.step_seconds)])
+        return seconds[np.minimum(steps, len(seconds) - 1)], values
+    return None
+
+
+def _end(result: Result, name: str) -> float | None:
+    return result.final_loss if name == LOSS else result.last(name)
+
+
+def _band(samples: np.ndarray, is_wide: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return means over the rows and the ends of their intervals; geometric ones for a logarithmic axis."""
+    values = np.log10(samples) if is_wide else samples
+    middle, width = values.mean(axis=0), half_widths(values)
+    back: Callable[[np.ndarray], np.ndarray] = (lambda x: 10.0**x) if is_wide else (lambda x: x)
+    return back(middle), back(middle - width), back(middle + width)
+
+
+def _is_wide(samples: Iterable[np.ndarray]) -> bool:
+    values = np.concatenate([np.ravel(sample) for sample in samples] or [np.zeros(0)])
+    return bool(values.size) and bool(values.min() > 0) and bool(values.max() > WIDE * values.min())
+
+
+def _dashes(look: Appearance, count: int) -> list[Any]:
+    """Return the look's own line where one case has it, and several kinds of lines where several do."""
+    return [look.line] if count == 1 else [("-", "--", ":", "-.")[index % 4] for index in range(count)]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _order(place: Any) -> tuple[bool, Any]:
+    return (False, place) if _is_number(place) else (True, str(place))
