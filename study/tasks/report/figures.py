@@ -1,0 +1,189 @@
+"""Figures of score, loss and feasibility. No state of pyplot is touched: each function returns its own figure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from ...report.axes import logarithmic
+from ...result import LAST_STEPS
+from .curve import Curve, by_line, ranks_of
+from .panels import handles_of, heading, paneled, rank_words
+from .score import Score
+
+Curves = Sequence[Curve]
+
+# Lines of one compression are set apart by this factor of Z, so that their points do not hide one another.
+SPREAD: Final = 1.03
+FEASIBLE: Final = 1e-5
+POINTS: Final = 300  # of a line of losses; more are not seen
+# Compressions that an axis names where they are in its range.
+NAMED: Final = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+
+
+def has_accuracy(curve: Curve) -> bool:
+    """Return whether a curve has a point in the figure of scores."""
+    return bool(curve.scores) and curve.z is not None and curve.z > 0
+
+
+def accuracy_figure(curves: Curves, score: Score) -> Figure:
+    """Plot the test score against compression: means with their intervals over seeds, a line through them."""
+    curves = [curve for curve in curves if has_accuracy(curve)]
+    figure, (axes,) = paneled(1, handles_of(curves), height=2.3)
+    lines = by_line(curves)
+    for line, group in lines.items():
+        look = group[0].look
+        family = [other for other, rivals in lines.items() if _sizes(rivals) & _sizes(group)]
+        shift = SPREAD ** (family.index(line) - (len(family) - 1) / 2)
+        found = [curve.test for curve in group]
+        means = [score.scale * (interval.mean or 0.0) for interval in found]
+        bars = [score.scale * (interval.half_width or 0.0) for interval in found]
+        axes.errorbar(
+            [(curve.z or 0.0) * shift for curve in group],
+            means,
+            yerr=bars if any(bars) else None,
+            color=look.color,
+            linestyle=look.line,
+            linewidth=1.6,
+            elinewidth=1.1,
+            capsize=2.5,
+            marker=look.marker,
+            markersize=7,
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+        )
+        if group[0].is_dense:
+            axes.axhline(means[0], color=look.color, linestyle=look.line, linewidth=1, alpha=0.6)
+    logarithmic(axes, "x")
+    sizes = [curve.z or 0.0 for curve in curves]
+    axes.set_xticks([z for z in NAMED if min(sizes) / 1.5 <= z <= max(sizes) * 1.5])
+    axes.set_xlabel("Z: parameters kept, % (smaller to the left)")
+    axes.set_ylabel(f"test {score.title}")
+    _mark_ranks(axes, curves, score)
+    return figure
+
+
+def loss_figure(curves: Curves) -> Figure:
+    """Plot the training loss against steps and against seconds, a row of panels a rank, with bands over seeds."""
+    curves = [curve for curve in curves if any(result.losses for result in curve.finished)]
+    ranks = ranks_of(curves)
+    figure, panels = paneled(2 * len(ranks), handles_of(curves, markers=False))
+    for row, rank in enumerate(ranks):
+        pair = panels[2 * row : 2 * row + 2]
+        pair[1].sharey(pair[0])
+        lowest = math.inf
+        for curve in curves:
+            if curve.case.rank in (None, rank):
+                lowest = min(lowest, *(_draw_loss(axes, curve, axes is pair[1]) for axes in pair))
+        for axes, words in zip(pair, ("steps", "seconds of training"), strict=True):
+            heading(axes, rank_words(rank))
+            if lowest > 0:
+                _logarithmic_loss(axes)
+            if row == len(ranks) - 1:
+                axes.set_xlabel(words)
+        pair[0].set_ylabel("training loss")
+    return figure
+
+
+def orthogonality_figure(curves: Curves) -> Figure:
+    """Plot the largest distance of a frame from orthogonality over training, a panel a rank."""
+    curves = [curve for curve in curves if curve.orthogonality_error is not None and curve.finished]
+    ranks = sorted({curve.case.rank for curve in curves}, key=lambda rank: rank or 0)
+    figure, panels = paneled(len(ranks), handles_of(curves))
+    for column, (axes, rank) in enumerate(zip(panels, ranks, strict=True)):
+        for curve in curves:
+            if curve.case.rank == rank:
+                steps, errors = _errors(curve)
+                style = {"color": curve.look.color, "linestyle": curve.look.line, "marker": curve.look.marker}
+                axes.plot(steps, errors, markersize=5, linewidth=1.4, **style)
+        axes.set_yscale("log")
+        axes.axhline(FEASIBLE, color="#999999", linewidth=1)
+        axes.sharey(panels[0])
+        heading(axes, rank_words(rank))
+        axes.set_xlabel("steps")
+        if column % 2 == 0:
+            axes.set_ylabel("largest ‖XᵀX − I‖")
+    panels[0].annotate(
+        "tolerance", (0.02, FEASIBLE), xycoords=("axes fraction", "data"), color="#666666", fontsize=9, va="top"
+    )
+    return figure
+
+
+def smoothed(losses: np.ndarray) -> np.ndarray:
+    """Return the moving mean over the last steps, ``(..., steps)``."""
+    width = min(LAST_STEPS, losses.shape[-1])
+    sums = np.cumsum(losses, axis=-1)
+    sums = np.concatenate([np.zeros_like(sums[..., :1]), sums], axis=-1)
+    means: np.ndarray = (sums[..., width:] - sums[..., :-width]) / width
+    return means
+
+
+def _draw_loss(axes: Axes, curve: Curve, against_seconds: bool) -> float:
+    """Draw the mean over seeds and a band from the lowest to the highest; return the least value."""
+    runs = [result for result in curve.finished if result.losses]
+    count = min(len(result.losses) for result in runs)
+    losses = smoothed(np.array([result.losses[:count] for result in runs]))
+    abscissa = np.arange(count) + 1.0
+    if against_seconds and curve.turn is not None:
+        abscissa = abscissa * curve.turn.median
+    elif against_seconds:
+        abscissa = np.mean([np.cumsum(result.timing.step_seconds[:count]) for result in runs], axis=0)
+    abscissa = abscissa[-losses.shape[1] :]
+    shown = np.unique(np.linspace(0, losses.shape[1] - 1, POINTS).round().astype(int))
+    losses, abscissa = losses[:, shown], abscissa[shown]
+    look = curve.look
+    if len(runs) > 1:
+        low, high = losses.min(axis=0), losses.max(axis=0)
+        axes.fill_between(abscissa, low, high, color=look.color, alpha=0.16, linewidth=0)
+    axes.plot(abscissa, losses.mean(axis=0), color=look.color, linestyle=look.line, linewidth=1.4)
+    return float(losses.min())
+
+
+def _logarithmic_loss(axes: Axes) -> None:
+    logarithmic(axes, "y")
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
+    axes.tick_params(axis="y", which="minor", labelsize=8)
+
+
+def _errors(curve: Curve) -> tuple[list[int], np.ndarray]:
+    """Return steps, and the largest error over seeds after each."""
+    found: dict[int, float] = {}
+    for result in curve.finished:
+        for look in result.looks:
+            error = look.measures.get("orthogonality_error")
+            if error is not None:
+                found[look.step] = max(error, found.get(look.step, 0.0))
+    steps = sorted(found)
+    return steps, np.array([found[step] or np.nan for step in steps])
+
+
+def _sizes(group: Curves) -> set[str]:
+    """Return the compressions of a line, as far as a plot tells them apart."""
+    return {f"{curve.z:.2g}" for curve in group}
+
+
+def _mark_ranks(axes: Axes, curves: Curves, score: Score) -> None:
+    """Write ranks to the lower right of the lowest means of each compression, where the rising lines leave room."""
+    lowest: dict[tuple[str, int], tuple[float, float]] = {}
+    for curve in curves:
+        rank, mean = curve.case.rank, curve.test.mean
+        if rank is not None and mean is not None and not curve.is_foreign:
+            key = (curve.case.parameterization, rank)
+            lowest[key] = (curve.z or 0.0, min(score.scale * mean, lowest.get(key, (0.0, math.inf))[1]))
+    for (_, rank), position in lowest.items():
+        axes.annotate(
+            rank_words(rank),
+            position,
+            xytext=(10, -3),
+            textcoords="offset points",
+            ha="left",
+            va="top",
+            fontsize=9,
+            color="#555555",
+        )

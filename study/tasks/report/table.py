@@ -1,0 +1,102 @@
+"""The curves of a study as a table for people, and as one for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from ...definition import Study
+from ...report.content import Table
+from .curve import Curve
+from .score import Score, column
+
+NONE: Final = "–"
+# Columns that only the page shows where a terminal would have too many.
+OPTIONAL: Final = ("rate", "loss", "MiB", "‖XᵀX−I‖", "diverged")
+PAPER: Final = "paper’s Z %"
+
+
+def table(study: Study, presentation: Mapping[str, Any], curves: Sequence[Curve], score: Score) -> Table:
+    """Return the table for people."""
+    published: Mapping[str, str] = presentation["published"]
+    rows = [_cells(curve, score, published) for curve in curves]
+    return Table(
+        title=study.title or study.name,
+        columns=tuple(rows[0]),
+        rows=tuple(tuple(row.values()) for row in rows),
+        notes=_notes(curves, score, bool(published)),
+        links=tuple(tuple(result.run.identifier for result in curve.results) for curve in curves),
+        optional=OPTIONAL,
+    )
+
+
+def frame(curves: Sequence[Curve], score: Score) -> pd.DataFrame:
+    """Return a row a curve: what it is, and means over seeds with half of the widths of their 95 % intervals."""
+    found = pd.DataFrame([_row(curve, score) for curve in curves])
+    whole = [name for name in ("rank", "degrees_of_freedom") if name in found]
+    return found.astype(dict.fromkeys(whole, "Int64"))
+
+
+def _cells(curve: Curve, score: Score, published: Mapping[str, str]) -> dict[str, str]:
+    """Return the cells of a row by the titles of their columns."""
+    case, loss, error = curve.case, curve.training_loss.mean, curve.orthogonality_error
+    cells = {"method": curve.line, "rank": NONE if case.rank is None else str(case.rank)}
+    cells["Z %"] = NONE if curve.z is None else f"{curve.z:.2f}"
+    if published:
+        cells[PAPER] = published.get(case.title, NONE)
+    cells["rate"] = f"{curve.learning_rate:.3g}" + "*" * curve.at_edge
+    cells[f"test {score.name} {score.unit}".rstrip()] = score.text(curve.test)
+    cells |= {title: curve.measure(f"test_{column(name)}").text(1.0, 3) for name, title in score.others.items()}
+    cells["loss"] = NONE if loss is None else f"{loss:.3f}"
+    cells["ms/step"] = _milliseconds(curve)
+    cells["MiB"] = f"{curve.peak_memory:.0f}"
+    cells["‖XᵀX−I‖"] = NONE if error is None else f"{error:.0e}"
+    cells["diverged"] = f"{curve.diverged} of {len(curve.results)}"
+    return cells
+
+
+def _milliseconds(curve: Curve) -> str:
+    median, quartiles = curve.step_milliseconds, curve.step_quartiles
+    if median is None:
+        return NONE
+    return f"{median:.1f}" + (f" ({quartiles[0]:.1f} to {quartiles[1]:.1f})" if quartiles else "")
+
+
+def _notes(curves: Sequence[Curve], score: Score, has_published: bool) -> tuple[str, ...]:
+    loads = [curve.turn.load for curve in curves if curve.turn is not None and curve.turn.load is not None]
+    if any(curve.turn is not None for curve in curves):
+        load = f", at a load of {max(loads):.1f}" if loads else ""
+        times = f"median time of a step with its quartiles, taken in turns on one worker{load}"
+    else:
+        times = "median time of a step in the runs themselves, which is not to be compared"
+    words = {
+        "Z": "parameters kept",
+        "rate": "the chosen learning rate; a * marks one at the edge of what was tried",
+        f"test {score.name}": "mean over seeds ± half of the 95 % interval (Student’s t)",
+        "loss": "training loss over the last steps, mean over seeds",
+        "ms/step": times,
+        "MiB": "peak memory",
+        "‖XᵀX−I‖": "largest distance of a frame from orthogonality at any time",
+        "diverged": "runs whose loss ceased to be finite; the means leave them out",
+    }
+    if score.others:
+        words[", ".join(score.others.values())] = "on the test split; of a distance or loss less is better"
+    if has_published:
+        words[PAPER] = "as the paper prints it, where some digits are cut, not rounded"
+    return tuple(f"{name}: {meaning}." for name, meaning in words.items())
+
+
+def _row(curve: Curve, score: Score) -> dict[str, Any]:
+    case, test = curve.case, curve.test
+    row: dict[str, Any] = {"method": curve.method, "rank": case.rank, "spectrum": case.spectrum, **curve.factors}
+    row |= {"z": curve.z, "degrees_of_freedom": curve.results[0].facts.get("degrees_of_freedom")}
+    row |= {"learning_rate": curve.learning_rate, "at_edge": curve.at_edge}
+    row |= {score.column: test.mean, f"{score.column}_half_width": test.half_width}
+    row |= {column(title): curve.measure(f"test_{column(name)}").mean for name, title in score.others.items()}
+    low, high = curve.step_quartiles or (None, None)
+    row |= {"loss": curve.training_loss.mean, "step_milliseconds": curve.step_milliseconds}
+    row |= {"step_milliseconds_low": low, "step_milliseconds_high": high, "peak_memory_mib": curve.peak_memory}
+    row |= {"orthogonality_error": curve.orthogonality_error, "diverged": curve.diverged, "seeds": len(curve.results)}
+    return row
