@@ -35,7 +35,7 @@ def read_checkpoint(folder: Path, environment: dict[str, str]) -> dict[str, Any]
     """Return what the last checkpoint holds; None where there is none to go on from.
 
     One from another environment is left alone: going on from it would end in digits that neither would reach. So is
-    one that is damaged, and that is said.
+    one that is damaged, of which a warning tells. The next checkpoint takes the place of either.
     """
     path = folder / CHECKPOINT
     try:
@@ -44,7 +44,9 @@ def read_checkpoint(folder: Path, environment: dict[str, str]) -> dict[str, Any]
         return None
     size = _DIGEST().digest_size
     if _DIGEST(data[size:]).digest() != data[:size]:
-        warnings.warn(f"{path} is damaged, so that its run begins anew", UserWarning, stacklevel=2)
+        warnings.warn(
+            f"checkpoint {str(path)!r} is damaged, so that its run begins anew: the disk may be failing", stacklevel=2
+        )
         return None
     try:
         saved = torch.load(io.BytesIO(data[size:]), map_location="cpu", weights_only=True)

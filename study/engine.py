@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -12,14 +12,16 @@ from typing import Final
 from . import processes
 from .case import Run
 from .definition import Study
+from .executors import Executor, executor_of
+from .failures import RunFailedError
 from .folder import ResultsFolder
 from .loop import perform
 from .outcome import Outcome, write_all
 from .result import Result
-from .schedule import Results, chosen_runs, expected_total, pending_runs
+from .schedule import Results, chosen_runs, expected_runs, pending_runs
 from .surroundings import Surroundings
-from .turns import Turn, take_turns
-from .workers import EXECUTORS, Failure, perform_all
+from .turns import take_turns
+from .workers import Failure, perform_all, require_workers
 
 # Called with the number of finished runs, the number expected in all, and the run that has just ended (None at first).
 Progress = Callable[[int, int, Run | None], None]
@@ -28,14 +30,10 @@ Progress = Callable[[int, int, Run | None], None]
 LONGEST_STEP: Final = 0.25
 
 
-class RunFailedError(RuntimeError):
-    """A run raised an exception; the message names it and the file that tells where."""
-
-
 def run_study(
     study: Study,
     output: str | Path,
-    executor: str = "loky",
+    executor: str | Executor = "loky",
     workers: int | None = None,
     progress: Progress | None = None,
     surroundings: Surroundings | None = None,
@@ -45,8 +43,8 @@ def run_study(
     Args:
         study: what to compare.
         output: the folder of results; made where it is missing.
-        executor: name of an executor, such as `loky` or `sequential`.
-        workers: how many runs at once; by default one a physical core.
+        executor: an executor, such as ``Dask("tcp://host:8786")``, or the name of one, such as `loky` or `sequential`.
+        workers: how many runs at once; by default one a physical core. A cluster has its own number.
         progress: told of every run that ends.
         surroundings: data, device and threads; the folder among them is ``output`` whatever it says.
 
@@ -55,26 +53,24 @@ def run_study(
     Raises:
         ValueError: the folder holds something else or results on other data, is damaged, or is in use; the data, or
             what scores need, is missing; or the executor is unknown.
-        RunFailedError: a run raised an exception; those that ended before it are kept.
+        RunFailedError: a run raised an exception, workers died, or the folder was removed; what was finished is kept.
     """
     surroundings = replace(surroundings or Surroundings(), folder=str(Path(output).resolve()))
     processes.begin(surroundings.device)
-    if processes.world_size() > 1:
-        executor = "sequential"
-    EXECUTORS[executor].require()
+    chosen = executor_of("sequential" if processes.world_size() > 1 else executor)
+    require_workers(chosen, workers, study.to_dict())
     with ExitStack() as stack:
 
         def opened() -> tuple[ResultsFolder, dict[Run, Result]]:
             checksum = study.of.require(study, surroundings)
-            folder = ResultsFolder.create(Path(output), study, checksum, surroundings.place)
-            stack.enter_context(folder.locked())
+            folder = stack.enter_context(ResultsFolder.held(Path(output), study, checksum, surroundings.place))
             return folder, folder.results()
 
         folder, results = processes.by_first(opened)
         is_first = processes.rank() == 0
-        _make_runs(folder, results, executor, workers, surroundings, progress if is_first else None)
+        _make_runs(folder, results, chosen, workers, surroundings, progress if is_first else None)
         if processes.world_size() == 1:
-            folder.save_turns(_turns(folder, results, surroundings))
+            _take_turns(folder, results, chosen, surroundings)
         return write_all(folder, results) if is_first else Outcome.of(folder, results)
 
 
@@ -91,7 +87,7 @@ def redraw(output: str | Path) -> Outcome:
 def _make_runs(
     folder: ResultsFolder,
     results: dict[Run, Result],
-    executor: str,
+    executor: Executor,
     workers: int | None,
     surroundings: Surroundings,
     progress: Progress | None,
@@ -99,34 +95,44 @@ def _make_runs(
     """Make the runs that the folder does not have yet, and save them as they end."""
     study = folder.study
     tell = progress or (lambda done, total, run: None)
-    tell(len(results), expected_total(study, results), None)
+    expected = {case: expected_runs(study, case, results) for case in study.cases}
+    tell(len(results), sum(expected.values()), None)
     function = functools.partial(perform, surroundings=surroundings)
     while runs := pending_runs(study, results):
-        for made in perform_all(function, runs, executor, workers, surroundings.threads):
-            # A process that fails ends at once: the others may be waiting for it in the middle of their run.
-            if isinstance(made, Failure):
-                path = folder.save_error(made.job, made.text)
-                raise RunFailedError(f"run {made.job.name!r} failed ({made.summary}); its traceback is in {path}")
-            result: Result = processes.from_first(made)
-            if processes.rank() == 0:
-                folder.save(result)
-            results[result.run] = result
-            tell(len(results), expected_total(study, results), result.run)
+        with closing(perform_all(function, runs, executor, workers, surroundings.threads)) as products:
+            for made in products:
+                # A process that fails ends at once: the others may be waiting for it in the middle of their run.
+                if isinstance(made, Failure):
+                    raise _failed(folder, made)
+                result: Result = processes.from_first(made)
+                if processes.rank() == 0:
+                    folder.save(result)
+                results[result.run] = result
+                case = result.run.case
+                expected[case] = expected_runs(study, case, results)
+                tell(len(results), sum(expected.values()), result.run)
 
 
-def _turns(folder: ResultsFolder, results: Results, surroundings: Surroundings) -> tuple[Turn, ...]:
-    """Return times of the cases' steps, taken in turns on one worker unless the folder has them already."""
+def _failed(folder: ResultsFolder, failure: Failure[Run]) -> RunFailedError:
+    try:
+        where = f"its traceback is in {folder.save_error(failure.job, failure.text)}"
+    except OSError as error:
+        where = f"its traceback could not be written ({error})"
+    return RunFailedError(f"run {failure.job.name!r} failed ({failure.summary}); {where}")
+
+
+def _take_turns(folder: ResultsFolder, results: Results, executor: Executor, surroundings: Surroundings) -> None:
+    """Time steps of the cases in turns on one worker, unless the folder has these times already."""
     study = folder.study
     runs = [run for case in study.cases for run in chosen_runs(study, case, results)[:1]]
     runs = [run for run in runs if not results[run].diverged and _quick(results[run])]
-    known = {turn.run: turn for turn in folder.turns()}
-    if all(run.identifier in known for run in runs):
-        return tuple(known.values())
+    if folder.has_turns_of(runs):
+        return
     alone = replace(surroundings, folder=None, tensorboard=False)
-    (made,) = perform_all(functools.partial(take_turns, surroundings=alone), [runs], "loky", 1, surroundings.threads)
+    (made,) = perform_all(functools.partial(take_turns, surroundings=alone), [runs], executor, 1, surroundings.threads)
     if isinstance(made, Failure):
         raise RunFailedError(f"steps could not be timed in turns ({made.summary})")
-    return made
+    folder.save_turns(runs, made)
 
 
 def _quick(result: Result) -> bool:

@@ -28,6 +28,7 @@ from .result import Look, Result, Timing
 from .sample_grid import write_samples
 from .surroundings import Surroundings
 from .trial import Trial
+from .watch import require_study
 
 # A GPU is asked for its losses once in so many steps: each question makes it wait.
 STEPS_A_READING: Final = 20
@@ -45,24 +46,26 @@ def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
     threads; on a CPU to the last digit.
     """
     surroundings = surroundings or Surroundings()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)  # an optimizer may draw from the global generator
+    with torch.random.fork_rng(_cards(surroundings.device)):
         run.case.warm_up(run, surroundings)
         reset_peak_memory(surroundings.device)
         base_memory = peak_memory(surroundings.device)
         start = time.perf_counter()
+        torch.manual_seed(run.seed)  # a network or an optimizer may draw from the global generator
         trace = _Trace()
         folder = surroundings.run_folder(run.identifier)
         trial = run.case.begin(run, surroundings)
         facts = trial.facts()
-        saved = None if folder is None else read_checkpoint(folder, _conditions(surroundings))
+        saved = None if folder is None else read_checkpoint(folder, _conditions(run, surroundings))
         if saved is not None:
             trial.restore(saved["trial"], saved["step"])
             trace = _Trace.restored(saved["trace"])
+            _set_random_state(saved["random"], surroundings.device)
         with open_board(run, surroundings, folder) as board:
             _Loop(run, trial, trace, surroundings, folder, board, start).run()
         final = {} if trace.diverged_at is not None else trial.finish()
         if folder is not None and processes.rank() == 0:
+            require_study(folder.parent.parent)
             write_samples(folder, trial)
     timing = Timing(
         tuple(trace.step_seconds),
@@ -96,9 +99,26 @@ def load() -> float | None:
     return None
 
 
-def _conditions(surroundings: Surroundings) -> dict[str, str]:
+def _conditions(run: Run, surroundings: Surroundings) -> dict[str, str]:
     """Return what must be the same for a run to go on where it was."""
-    return environment() | {"device": surroundings.device, "threads": str(torch.get_num_threads())}
+    own = {"run": run.identifier, "device": surroundings.device, "threads": str(torch.get_num_threads())}
+    return environment() | own
+
+
+def _cards(device: str) -> list[int]:
+    """Return the GPU whose generator a run draws from, if any."""
+    return [torch.device(device).index or 0] if device.startswith("cuda") else []
+
+
+def _random_state(device: str) -> list[Tensor]:
+    """Return the states of torch's global generators, on the CPU and on the run's GPU."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(card) for card in _cards(device))]
+
+
+def _set_random_state(states: list[Tensor], device: str) -> None:
+    torch.set_rng_state(states[0])
+    for card, state in zip(_cards(device), states[1:], strict=True):
+        torch.cuda.set_rng_state(state, card)
 
 
 @final
@@ -159,7 +179,7 @@ class _Loop:
             except RateRefusedError as error:
                 self._trace.diverged_at, self._trial.reason = step, f"refused: {error}"
                 return
-            except LinAlgError:  # a finite loss with a gradient that is not: a factorization meets it first
+            except (LinAlgError, FloatingPointError):  # a finite loss with a gradient that is not
                 if self._read():
                     self._trace.diverged_at = step
                 return
@@ -222,7 +242,11 @@ class _Loop:
         state = self._trial.state()
         if state is None or self._folder is None or processes.rank() != 0:
             return
-        trace = self._trace.saved(time.perf_counter() - self._begun)
-        write_checkpoint(
-            self._folder, _conditions(self._surroundings), {"step": done, "trial": state, "trace": trace}
-        )
+        require_study(self._folder.parent.parent)
+        content = {
+            "step": done,
+            "trial": state,
+            "trace": self._trace.saved(time.perf_counter() - self._begun),
+            "random": _random_state(self._surroundings.device),
+        }
+        write_checkpoint(self._folder, _conditions(self._run, self._surroundings), content)

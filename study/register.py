@@ -187,6 +187,16 @@ def imported_entries() -> dict[str, dict[str, Entry[Any]]]:
     return {register.kind: dict(register._imported) for register in _REGISTERS if register._imported}
 
 
+def register_of(kind: str) -> Register[Any]:
+    """Return the register of a kind of things.
+
+    Raises:
+        ValueError: there is none.
+    """
+    registers = {register.kind: register for register in _REGISTERS}
+    return registers[require_known("register", kind, registers)]
+
+
 def adopt(entries: Mapping[str, Mapping[str, Entry[Any]]]) -> None:
     """Register what another process has sent."""
     for register in _REGISTERS:

@@ -46,19 +46,26 @@ def pending_runs(study: Study, results: Results) -> list[Run]:
     return [run for turn in rounds for run in turn if run is not None and run not in results]
 
 
+def expected_runs(study: Study, case: Case, results: Results) -> int:
+    """Return the number of runs of a case, further extensions of a search not foreseen."""
+    found = progress(study, case, results)
+    if found is None:
+        return len(study.seeds)
+    # The search's run of the chosen rate is one of those reported if its seed is among theirs.
+    return len(study.seeds) + found.expected - (study.tuning_seed in study.seeds)
+
+
 def expected_total(study: Study, results: Results) -> int:
     """Return the number of runs of the whole study, further extensions of a search not foreseen."""
-    total = 0
-    for case in study.cases:
-        found = progress(study, case, results)
-        shared = study.tuning_seed in study.seeds  # then the search's run of the chosen rate is one of those reported
-        total += len(study.seeds) + (0 if found is None else found.expected - shared)
-    return total
+    return sum(expected_runs(study, case, results) for case in study.cases)
 
 
 @final
 class _Tried(Mapping[float, Order]):
-    """What the runs of a case's learning rates are ordered by, looked up when a search asks for a rate."""
+    """What the runs of a case's learning rates are ordered by, looked up when a search asks for a rate.
+
+    To list the rates takes a look at all results: no search does so for every case.
+    """
 
     def __init__(self, study: Study, case: Case, results: Results) -> None:
         self._study, self._case, self._results = study, case, results

@@ -80,14 +80,13 @@ class GridSearch(Strategy):
             if missing:
                 return Progress(tuple(rates), missing, None, len(rates))
             best = max(rates, key=lambda rate: tried[rate])
-            interior = len(rates) == 1 or best not in (rates[0], rates[-1])
-            if interior or extension == self.extensions:
-                return Progress(tuple(rates), (), best, len(rates))
-            if best == rates[0]:
-                rates.insert(0, rounded(rates[0] ** 2 / rates[1]))
-            else:
-                rates.append(rounded(rates[-1] ** 2 / rates[-2]))
-        raise AssertionError("the last extension returns")
+            if len(rates) == 1 or best not in (rates[0], rates[-1]):
+                break
+            new = beyond(rates[0], rates[1]) if best == rates[0] else beyond(rates[-1], rates[-2])
+            if extension == self.extensions or new is None:
+                break
+            rates = sorted([*rates, new])
+        return Progress(tuple(rates), (), best, len(rates))
 
 
 @final
@@ -95,7 +94,7 @@ class GridSearch(Strategy):
 class Bisection(Strategy):
     """A coarse grid, then the middle of the wider gap beside the best, or the rate beyond where that is at an end.
 
-    Every case has the same number of runs.
+    Every case has the same number of runs, unless the rates come so near to each other that there is none between.
 
     Attributes:
         learning_rates: the coarse grid, two at least, ascending by one ratio.
@@ -123,20 +122,22 @@ class Bisection(Strategy):
             if missing:
                 return Progress(tuple(rates), missing, None, self.trials)
             best = max(rates, key=lambda rate: tried[rate])
-            if len(rates) >= self.trials:
-                return Progress(tuple(rates), (), best, self.trials)
-            rates = sorted([*rates, self._next(rates, rates.index(best), ratio)])
+            new = None if len(rates) >= self.trials else self._next(rates, rates.index(best), ratio)
+            if new is None:
+                return Progress(tuple(rates), (), best, len(rates))
+            rates = sorted([*rates, new])
 
     @staticmethod
-    def _next(rates: list[float], best: int, ratio: float) -> float:
+    def _next(rates: list[float], best: int, ratio: float) -> float | None:
         if best == 0:
-            return rounded(rates[0] / ratio)
+            return beyond(rates[0], rates[0] * ratio)
         if best == len(rates) - 1:
-            return rounded(rates[-1] * ratio)
+            return beyond(rates[-1], rates[-1] / ratio)
         below, above = rates[best] / rates[best - 1], rates[best + 1] / rates[best]
         # Rounded rates make equal gaps differ in the last digits.
         other = rates[best + 1] if above > 0.99 * below else rates[best - 1]
-        return rounded(math.sqrt(rates[best] * other))
+        middle = rounded(math.sqrt(rates[best]) * math.sqrt(other))
+        return None if middle in rates else middle
 
 
 STRATEGIES: Register[type[Strategy]] = Register("search")
@@ -158,6 +159,12 @@ def require_rates(rates: object) -> tuple[float, ...]:
     if list(rates) != sorted(rates):
         raise ValueError(f"learning_rates must ascend, got {list(rates)}; sort them")
     return tuple(float(rate) for rate in rates)
+
+
+def beyond(edge: float, inner: float) -> float | None:
+    """Return the rate as far beyond the edge as the inner one is within; None where no positive finite one is."""
+    rate = rounded(edge / inner * edge)
+    return rate if rate not in (edge, inner) and 0 < rate < math.inf else None
 
 
 def rounded(rate: float) -> float:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final, Self, final
 
 import numpy as np
 import torch
+from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
 
 from .case import Run
 from .loop import RateRefusedError, load
 from .surroundings import Surroundings
-from .trial import Trial
 
 ROUNDS: Final = 9
 STEPS: Final = 10  # of a case in a round
@@ -28,7 +29,8 @@ class Turn:
     Attributes:
         run: identifier of the run whose steps were made.
         seconds: of a step, one a round: the median of the round's steps.
-        load: of the system, in the middle of the rounds; None if unknown.
+        load: how many processes wanted a core while the steps were made, this one among them: the median over the
+            rounds; None if unknown.
     """
 
     run: str
@@ -59,41 +61,70 @@ class Turn:
 def take_turns(runs: Sequence[Run], surroundings: Surroundings, rounds: int = ROUNDS) -> tuple[Turn, ...]:
     """Begin all runs anew, and time steps of one after another, round by round. Nothing is written.
 
-    A run that has ended, diverged or is refused within the rounds has no turn.
+    A run that ends before its rounds do begins again; one that cannot make a step has no turn.
     """
-    trials: dict[Run, Trial] = {}
     times: dict[Run, list[float]] = {run: [] for run in runs}
-    made = dict.fromkeys(runs, 0)
+    loads: list[float] = []
     with torch.random.fork_rng(devices=[]):
-        for run in runs:
-            torch.manual_seed(run.seed)
-            trials[run] = run.case.begin(run, surroundings)
+        contestants = {run: _Contestant(run, surroundings) for run in runs}
         for turn in range(rounds + 1):  # the first one warms up
-            for run in list(trials):
-                seconds = _round(trials[run], run, made)
+            for run in list(contestants):
+                seconds = contestants[run].round()
                 if seconds is None:
-                    del trials[run]
+                    del contestants[run]
                 elif turn:
                     times[run].append(seconds)
-    now = load()
-    return tuple(Turn(run.identifier, tuple(times[run]), now) for run in runs if len(times[run]) == rounds)
+            loads.extend(_runnable())
+    busy = float(np.median(loads)) if loads else load()
+    return tuple(Turn(run.identifier, tuple(times[run]), busy) for run in runs if len(times[run]) == rounds)
 
 
-def _round(trial: Trial, run: Run, made: dict[Run, int]) -> float | None:
-    """Make steps; return the median of their times, None where the trial has no more of them."""
-    seconds: list[float] = []
-    while len(seconds) < STEPS and sum(seconds) < SECONDS:
-        if made[run] >= run.case.steps:
-            return None
+@final
+class _Contestant:
+    """A run whose steps are timed."""
+
+    def __init__(self, run: Run, surroundings: Surroundings) -> None:
+        self._run, self._surroundings = run, surroundings
+        self._begin()
+
+    def _begin(self) -> None:
+        torch.manual_seed(self._run.seed)
+        self._trial = self._run.case.begin(self._run, self._surroundings)
+        self._made = 0
+
+    def round(self) -> float | None:
+        """Make steps; return the median of their times, None where the run cannot make one."""
+        seconds: list[float] = []
+        while len(seconds) < STEPS and sum(seconds) < SECONDS:
+            if self._made >= self._run.case.steps:
+                self._begin()
+            found = self._step()
+            if found is None:
+                if self._made == 0:
+                    return None
+                self._begin()
+            else:
+                seconds.append(found)
+        return float(np.median(seconds))
+
+    def _step(self) -> float | None:
         start = time.perf_counter()
         try:
-            loss = trial.step(made[run])
-        except (RateRefusedError, torch.linalg.LinAlgError):  # type: ignore[attr-defined]  # it is there, and documented
+            loss = self._trial.step(self._made)
+        except (RateRefusedError, LinAlgError, FloatingPointError):
             return None
         if loss is None:
             return None
         float(loss)  # waits for the device
-        own = trial.step_seconds(made[run])
-        seconds.append(time.perf_counter() - start if own is None else own)
-        made[run] += 1
-    return float(np.median(seconds))
+        seconds = time.perf_counter() - start
+        own = self._trial.step_seconds(self._made)
+        self._made += 1
+        return seconds if own is None else own
+
+
+def _runnable() -> list[float]:
+    """Return how many processes want a core at this moment, where the system tells: its mean looks back too far."""
+    try:
+        return [float(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].partition("/")[0])]
+    except (OSError, ValueError, IndexError):
+        return []
