@@ -47,7 +47,8 @@ class Outcome:
     def of(cls, folder: ResultsFolder, results: Results) -> Outcome:
         """Return the outcome of the results that there are."""
         study = folder.study
-        content = study.of.content(study, results, folder.presentation, folder.turns())
+        presentation = {**folder.presentation, "folder": str(folder.path)}  # which has the images that runs generate
+        content = study.of.content(study, results, presentation, folder.turns())
         return cls(study, results, content, folder.path / REPORT, not pending_runs(study, results))
 
     @property
@@ -64,7 +65,7 @@ class Outcome:
         """Return a figure of a measure with 95 % intervals over seeds.
 
         Against steps or seconds it has a line a case and bands; else a point a case and bars, joined where cases differ
-        in numbers alone. Where values span more than a factor of 30 the axis is logarithmic, and means are geometric.
+        in numbers alone. Where values span more than a factor of 10 the axis is logarithmic, and means are geometric.
 
         Args:
             measure: one of looks or of the end, such as ``"accuracy"`` or ``"loss"``, or a column of :attr:`table`.

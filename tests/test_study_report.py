@@ -12,7 +12,7 @@ import pytest
 from made_up_kind import results_of
 from matplotlib.figure import Figure
 
-from sttp.study.folder import ResultsFolder
+from sttp.study.folder import COMMAND, DEFINITION, ResultsFolder
 from sttp.study.outcome import write_all
 from sttp.study.report.content import Picture, Table
 from sttp.study.report.falling import still_falling
@@ -20,6 +20,7 @@ from sttp.study.report.intervals import Interval, half_widths
 from sttp.study.report.pictures import drawn
 from sttp.study.report.tables import to_csv, to_latex
 from sttp.study.report.text import plain
+from sttp.study.surroundings import RUNS
 
 HOSTILE = "<script>alert(1)</script>[red]&\x1b[31mred\x07 $x_1$"
 
@@ -30,7 +31,12 @@ def write(tmp_path):
         study = made_up_kind.study(**others)
         results = results_of(study, slope)
         kept = dict(list(results.items())[: len(results) - drop])
-        return write_all(ResultsFolder.create(tmp_path / "results", study), kept)
+        path = tmp_path / "results"
+        path.mkdir(exist_ok=True)
+        (path / COMMAND).write_text("sttp study made-up\n")
+        (path / DEFINITION).touch()
+        (path / RUNS).mkdir(exist_ok=True)
+        return write_all(ResultsFolder(path, study, None, {}), kept)
 
     return write
 
@@ -111,14 +117,14 @@ def test_the_page_needs_no_other_file_to_be_read(write):
 
 def test_the_page_says_where_its_numbers_come_from(write):
     text = page_of(write()).text
-    for words in ("A processor", "torch 0", "0.5 to 2.5", "2023-11-14", "pytest"):
+    for words in ("A processor", "torch 0", "0.5 to 2.5", "2023-11-14", "sttp study made-up"):
         assert words in text
 
 
 def test_drawing_again_gives_the_same_page(write):
     outcome = write()
     before = outcome.report.read_bytes()
-    write_all(ResultsFolder.open(outcome.report.parent), outcome.results)
+    write_all(ResultsFolder(outcome.report.parent, outcome.study, None, {}), outcome.results)
     assert outcome.report.read_bytes() == before
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 
 def dress(axes: Axes) -> None:
@@ -22,9 +23,14 @@ def legend_columns(width: float, labels: Iterable[str]) -> int:
     return max(1, min(4, int(width / (0.072 * longest + 0.65))))
 
 
-def logarithmic(axes: Axes, axis: str) -> None:
-    """Make an axis logarithmic, with plain numbers on it."""
-    getattr(axes, f"set_{axis}scale")("log")
+def logarithmic(axes: Axes, axis: Literal["x", "y"]) -> None:
+    """Make an axis logarithmic, with plain numbers on it: powers of ten, and where it spans few also 2 and 5."""
+    axes.set(**{f"{axis}scale": "log"})
     chosen = axes.xaxis if axis == "x" else axes.yaxis
+
+    def between(value: float, _: int) -> str:
+        low, high = chosen.get_view_interval()
+        return f"{value:g}" if f"{value:e}"[0] in "25" and high < 300 * low else ""
+
     chosen.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    chosen.set_minor_formatter(NullFormatter())
+    chosen.set_minor_formatter(FuncFormatter(between))

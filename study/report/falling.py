@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from ..schedule import Results, chosen_runs
-from .content import listed
 
 if TYPE_CHECKING:
     from ..definition import Study
@@ -36,13 +35,13 @@ def still_falling(study: Study, results: Results) -> str | None:
     if not falls:
         return None
     steepest = sorted(falls, key=lambda title: -falls[title])
-    named = [f"{title} by {100 * falls[title]:.0f} %" for title in steepest[:NAMED]]
+    named = [f"{title} ({100 * falls[title]:.0f} %)" for title in steepest[:NAMED]]
     if len(steepest) > NAMED:
         named.append(f"{len(steepest) - NAMED} others by less")
     return (
-        f"The training loss was still falling at the last step in {len(falls)} of {len(study.cases)} cases. From one "
-        f"tenth of the steps to the next, the last one, its mean fell for {listed(named)}. With more steps these might "
-        f"compare differently."
+        f"The training loss was still falling at the last step in {len(falls)} of {len(study.cases)} cases, and with "
+        f"more steps these might compare differently. Its mean over the last tenth of the steps is below that over the "
+        f"tenth before for: {'; '.join(named)}."
     )
 
 

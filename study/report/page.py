@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from ..outcome import Outcome
 
 TEMPLATE: Final = "report.html"
+LONG: Final = 40  # rows, from which a table scrolls by itself below its titles
+BROAD: Final = 9  # columns, from which it has smaller letters
 CSV_FILES: Final = ("results.csv", "timings.csv")
 
 
@@ -83,6 +85,9 @@ def _table(table: Table) -> dict[str, Any]:
         "columns": table.columns,
         "rows": list(zip(table.rows, links, strict=True)),
         "has_links": any(links),
+        "is_long": len(table.rows) > LONG,
+        "is_broad": len(table.columns) > BROAD,
+        "has_groups": len({row[0] for row in table.rows}) < len(table.rows),
         "notes": table.notes,
         "file": re.sub(r"\W+", "-", plain(table.title)).strip("-").lower() or "table",
         "data": {ending: f"data:text/plain;charset=utf-8,{quote(text)}" for ending, text in texts.items()},

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LOSS: Final = "loss"  # of training, which has a value a step
 ABSCISSAS: Final = ("step", "seconds")
 POINTS: Final = 1000  # of a line; more are not seen
-WIDE: Final = 30.0  # the ratio of the largest to the smallest value from which an axis is logarithmic
+WIDE: Final = 10.0  # the ratio of the largest to the smallest value from which an axis is logarithmic
 Line = dict[str, Any]
 
 
