@@ -17,13 +17,12 @@ from image_archives import (
     write_folder,
 )
 
-from sttp.study.command_line import run
+from sttp.study.cli import run
+from sttp.study.cli.request import changed, requested_study
 from sttp.study.data import DATA, fetch_missing, load
-from sttp.study.paper import has_published, paper_study, published_z
-from sttp.study.request import requested_study
 from sttp.study.surroundings import Surroundings
 from sttp.study.tasks import gan_scores, images
-from sttp.study.tasks.images import KNOWN_SHAPES, data_fingerprint, open_images
+from sttp.study.tasks.images import data_fingerprint, open_images
 
 # A study of a run that takes no time.
 SHORT = ["--executor", "sequential", "--set", "methods=['dense']", "--set", "steps=1", "--set", "evaluations=1"]
@@ -106,7 +105,7 @@ def test_downloads_of_what_is_not_published_are_refused_by_name(tmp_path, capsys
         (tmp_path / "flowers" / f"{name}.png").write_bytes(png(drawn(1, shape=(3, 8, 8))[0][0]))
     assert "got it with data 'folder'" in refused(capsys, "--data", "flowers", "--download")
     assert run(["study", "optimizers", "--download", "--output", "out"]) == 2
-    assert "--download is for studies of trained networks" in capsys.readouterr().err
+    assert "--download is for studies on data, got it with 'optimizers'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -177,9 +176,8 @@ def test_images_without_classes_are_scored_by_the_classifier_of_those_with_class
     write_folder(tmp_path / "data", stl10)
     splits = {}
     for name in (UNLABELLED, "stl10"):
-        study = requested_study("paper-table1", None, 8, None, ["batch_size=4"])
-        study = replace(study, settings=replace(study.settings, data=name))
-        splits[name] = open_images(study.run(study.curves[0], 0.1, 0), Surroundings(data="data"))
+        study = changed(requested_study("paper-table1", size=8, changes=["batch_size=4"]), {"data": name})
+        splits[name] = open_images(study.cases[0], Surroundings(data="data"))
     own, labelled = splits[UNLABELLED], splits["stl10"]
     assert own.shape.classes == 1
     assert own.labelled.classes == labelled.labelled.classes == 10
@@ -198,9 +196,9 @@ def test_images_without_classes_are_scored_by_the_classifier_of_those_with_class
     # The checksum is of both: either may be what a folder of results does not belong to.
     before = data_fingerprint(UNLABELLED, 8, Surroundings(data="data"))
     for part in ("train_y.bin", "unlabeled_X.bin"):
-        changed = tmp_path / part
-        write_folder(changed, stl10 | {part: stl10[part][1:] + stl10[part][:1]})
-        assert data_fingerprint(UNLABELLED, 8, Surroundings(data=str(changed))) != before
+        other = tmp_path / part
+        write_folder(other, stl10 | {part: stl10[part][1:] + stl10[part][:1]})
+        assert data_fingerprint(UNLABELLED, 8, Surroundings(data=str(other))) != before
 
 
 def test_images_without_classes_need_those_with_classes(tmp_path, stl10):
@@ -210,10 +208,3 @@ def test_images_without_classes_need_those_with_classes(tmp_path, stl10):
         data_fingerprint(UNLABELLED, 8, Surroundings(data="data"))
     assert data_fingerprint(UNLABELLED, 8, Surroundings(data="data", download=True)) is not None
     assert sorted(file.name for file in (tmp_path / "data").iterdir()) == ["stl10_binary", "stl10_binary.tar.gz"]
-
-
-def test_the_networks_are_those_of_the_images_with_classes():
-    one, other = (paper_study("paper-table2", name, KNOWN_SHAPES[name]) for name in (UNLABELLED, "stl10"))
-    assert replace(one, settings=replace(one.settings, data="stl10")) == other
-    assert has_published(one)
-    assert [published_z(one, curve) for curve in one.curves] == [published_z(other, curve) for curve in other.curves]

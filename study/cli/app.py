@@ -30,6 +30,7 @@ app = typer.Typer(
     help="Geometric optimization of spectral tensor train layers: studies and compression reports.",
     add_completion=False,
     no_args_is_help=False,
+    pretty_exceptions_enable=False,
 )
 for _command in (study, plot, report, check):
     app.command(_command.__name__)(_command)
@@ -61,7 +62,7 @@ def run(arguments: list[str]) -> int:
         return _refuse(f"{words.rstrip('.')}; see `sttp --help`", BAD_ARGUMENT)
     except (ValueError, TypeError) as error:
         return _refuse(str(error), BAD_ARGUMENT)
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         return _refuse(f"{error}; install what studies need with: pip install 'sttp-torch[study]'", FAILURE)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED

@@ -14,7 +14,8 @@ from ..definition import Study
 from ..memory import peak_memory, reset_peak_memory
 from ..schedule import progress
 from ..surroundings import Surroundings
-from ..workers import Failure, perform_all
+from ..tasks.case import TrainingCase
+from ..workers import Executor, Failure, executor_of, perform_all
 
 # Batches that are measured where a whole one would take longer than a few seconds: a step is affine in its batch.
 SMALL_BATCHES: Final = (4, 8)
@@ -114,7 +115,7 @@ class Estimate:
 
 
 def estimate_study(
-    study: Study, surroundings: Surroundings, executor: str = "loky", workers: int | None = None
+    study: Study, surroundings: Surroundings, executor: str | Executor = "loky", workers: int | None = None
 ) -> Estimate:
     """Count and measure; nothing is written.
 
@@ -145,7 +146,8 @@ def estimate_study(
         Row(case.title, str(titles.get(case.title, "")), _count(study, case), case.steps, measured[run])
         for case, run in zip(study.cases, runs, strict=True)
     )
-    at_once = 1 if executor == "sequential" else workers or joblib.cpu_count(only_physical_cores=True)
+    count = workers or int(joblib.cpu_count(only_physical_cores=True))
+    at_once = 1 if executor_of(executor).is_here(count) else count
     return Estimate(study, rows, min(at_once, sum(row.runs for row in rows)))
 
 
@@ -169,26 +171,26 @@ class _Measure:
     surroundings: Surroundings
 
     def __call__(self, run: Run) -> tuple[Run, Measurement]:
-        batch = getattr(run.case, "batch_size", None)
-        if batch is None:
+        case = run.case
+        if not isinstance(case, TrainingCase):
             return run, self._measured(run)
-        pieces = getattr(run.case, "accumulation", 1)
-        whole = batch // pieces
-        first, second = (self._smaller(run, size) for size in SMALL_BATCHES)
-        small = self._measured(first) if whole > SMALL_BATCHES[0] else None
-        if small is None or small.step_seconds * whole / SMALL_BATCHES[0] < WHOLE_BATCH_SECONDS:
-            found = self._measured(self._smaller(run, whole))
+        pieces = case.settings.accumulation
+        whole = case.batch_size // pieces
+        in_one = replace(case, settings=replace(case.settings, accumulation=1))
+
+        def measured(batch: int) -> Measurement:
+            return self._measured(replace(run, case=replace(in_one, batch_size=batch)))
+
+        first, second = SMALL_BATCHES
+        small = measured(first) if whole > first else None
+        if small is None or small.step_seconds * whole / first < WHOLE_BATCH_SECONDS:
+            found = measured(whole)
             return run, replace(found, step_seconds=pieces * found.step_seconds)
-        large = self._measured(second)
-        share = (whole - SMALL_BATCHES[0]) / (SMALL_BATCHES[1] - SMALL_BATCHES[0])
+        large = measured(second)
+        share = (whole - first) / (second - first)
         seconds = small.step_seconds + max(large.step_seconds - small.step_seconds, 0) * share
         memory = small.memory + max(large.memory - small.memory, 0) * share
         return run, Measurement(small.z, pieces * seconds, memory, extrapolated=True)
-
-    @staticmethod
-    def _smaller(run: Run, batch: int) -> Run:
-        pieces = {"accumulation": 1} if hasattr(run.case, "accumulation") else {}
-        return replace(run, case=replace(run.case, batch_size=batch, **pieces))  # type: ignore[type-var]
 
     def _measured(self, run: Run) -> Measurement:
         """Measure a few steps."""

@@ -35,16 +35,20 @@ def report(
     import torch
 
     from ...layers import report as count
-    from ..networks import NETWORKS
+    from ..networks import network_entry
     from ..parts import specification
     from .loading import import_modules
     from .printing import print_compression
 
     import_modules(imports)
-    entry = NETWORKS[network]
+    entry = network_entry(network)
     options = {"depth": depth, "widen_factor": widen_factor}
-    with torch.device("meta"):
-        built = entry.build(base_width, **{name: value for name, value in options.items() if value is not None})
+    chosen = {name: value for name, value in options.items() if value is not None}
+    try:
+        with torch.device("meta"):  # a count needs no weights
+            built = entry.build(base_width, **chosen)
+    except (NotImplementedError, RuntimeError):  # a network of one's own may read weights while it is built
+        built = entry.build(base_width, **chosen)
     counted = count(built, specification(parameterization, rank, spectrum), (*entry.skip, *(skip or ())))
     if as_json:
         print(json.dumps(counted.to_dict()))

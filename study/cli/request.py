@@ -108,7 +108,7 @@ def named_study(name: str) -> Study:
     if name.endswith(".toml") or Path(name).is_file():
         return read_study(Path(name))
     if ":" not in name:
-        require_known("study, unless it is a TOML file or package.module:object,", name, (*STUDIES, *EXPERIMENTS))
+        require_known("study, unless it is a TOML file or package.module:object,", name, STUDIES)
     study = STUDIES.entry(name).thing
     if not isinstance(study, Study):
         raise TypeError(f"study {name!r} must be a Study, got {study!r}; name an object that is one")
@@ -118,23 +118,29 @@ def named_study(name: str) -> Study:
 def changed(study: Study, values: Mapping[str, Any]) -> Study:
     """Return a study with other values for some of its keys.
 
-    A list for one of its factors is what that is varied over. A single value for a factor is the centre of a design
-    that has one, and else the only value.
+    A list for one of its factors is what that is varied over, and an empty one leaves the factor out. A single value
+    for a factor is the centre of a design that has one, and else the only value.
 
     Raises:
         ValueError: a key is unknown, or a value out of range.
         TypeError: a value is not of its kind.
     """
-    content = study.to_dict()
-    factors = dict(content["factors"])
-    if "search" in values:  # whose options are keys, too
+    content, given = study.to_dict(), dict(values)
+    factors = dict(content.pop("factors"))
+    if "search" in given:  # whose options are keys, too
         content = {key: value for key, value in content.items() if key not in asdict(study.search)}  # type: ignore[call-overload]
-    given = dict(values)
-    for key in [key for key in given if key in factors]:
-        if isinstance(given[key], list):
-            factors[key] = given.pop(key)
-        elif not study.groups:
-            factors[key] = [given.pop(key)]
+    if isinstance(content.get("centre"), Mapping):  # which would have the last word
+        content["centre"] = {key: value for key, value in content["centre"].items() if key not in given}
+    for key in list(given):
+        factor = study.of.short_forms.get(key, key)
+        if factor not in factors:
+            continue
+        if given[key] == []:
+            del factors[factor], given[key]
+        elif key == factor and isinstance(given[key], list):
+            factors[factor] = given.pop(key)
+        elif key == factor and not study.groups:
+            factors[factor] = [given.pop(key)]
     return Study.from_dict({**content, "factors": factors, **given})
 
 

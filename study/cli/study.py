@@ -72,6 +72,7 @@ def study(
     from .. import processes
     from ..engine import run_study  # needs the extra `study`
     from ..surroundings import Surroundings
+    from ..workers import executor_of
     from .estimate import estimate_study
     from .loading import import_modules, load_wings
     from .printing import print_estimate, print_outcome
@@ -80,6 +81,7 @@ def study(
 
     load_wings()
     import_modules(imports)
+    where = executor_of(executor, scheduler=scheduler)
     chosen = None if data is None else read_data(data)
     requested = requested_study(name, chosen, size, scale, changes or ())
     if download:
@@ -93,11 +95,11 @@ def study(
         tensorboard=tensorboard,
     )
     if dry_run:
-        print_estimate(requested, estimate_study(requested, surroundings, executor, workers), as_json)
+        print_estimate(requested, estimate_study(requested, surroundings, where, workers), as_json)
         return
     folder = Path("results") / requested.name if output is None else output
     with ProgressDisplay(folder) as display:
-        outcome = run_study(requested, folder, executor, workers, display, surroundings)
+        outcome = run_study(requested, folder, where, workers, display, surroundings)
     if processes.rank() == 0:
         print_outcome(outcome, as_json)
     processes.end()
