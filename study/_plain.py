@@ -49,6 +49,19 @@ def require_distinct(argument: str, values: object) -> None:
         raise ValueError(f"{argument} must have no entry twice, got {repeated[0]!r} again; remove one")
 
 
+def require_text(argument: str, value: object) -> None:
+    """Refuse all but strings that are not blank.
+
+    Raises:
+        TypeError: the value is no string.
+        ValueError: it is blank.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a string, got {described(value)}")
+    if not value.strip():
+        raise ValueError(f"{argument} must not be blank, got {value!r}; write something")
+
+
 def require_folder_name(argument: str, value: object) -> None:
     """Refuse all but strings that can be the name of one folder.
 
@@ -60,6 +73,11 @@ def require_folder_name(argument: str, value: object) -> None:
         raise TypeError(f"{argument} must be a string, got {described(value)}")
     if not value.strip() or value in (".", "..") or any(sign in value for sign in "/\\"):
         raise ValueError(f"{argument} must be the name of a folder without slashes, got {value!r}; write a word")
+
+
+def shown(text: object) -> str:
+    """Return a name from outside as text that does nothing to a terminal: what cannot be printed is escaped."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in str(text))
 
 
 def import_object(argument: str, name: str) -> Any:

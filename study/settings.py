@@ -1,4 +1,4 @@
-"""What a run has beside its method, budget and seed; most studies leave all of it as it is."""
+"""What a training has beside its method and budget; most studies leave all of it as it is."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any, Final, final
 
 import torch
 
-from .arguments import require_integer, require_known, require_positive, require_text
+from ..manifolds import require_flag, require_integer, require_number
+from ._plain import require_known, require_text
 
 PRECISIONS: Final[dict[str, torch.dtype | None]] = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -17,7 +18,7 @@ PRECISIONS: Final[dict[str, torch.dtype | None]] = {"float32": None, "bfloat16":
 class Settings:
     """Data, sizes of networks, and how they are trained. Values at their defaults do not enter a run's identifier.
 
-    A task has some of these; a value of another that is not at its default is refused by the run.
+    A task has some of these; a value of another that is not at its default is refused.
 
     Attributes:
         data: name of the data set; where it lies is told when the run is made, and is no part of it.
@@ -65,23 +66,23 @@ class Settings:
         require_known("precision", self.precision, PRECISIONS)
         for name in ("size", "images", "width", "depth", "widen_factor", "partner_width"):
             if getattr(self, name) is not None:
-                require_integer(name, getattr(self, name), minimum=1)
+                require_integer(name, getattr(self, name), least=1)
         for name in ("accumulation", "critic_steps"):
-            require_integer(name, getattr(self, name), minimum=1)
-        require_integer("samples", self.samples, minimum=40)  # of which looks take ten, and the scores want as many
+            require_integer(name, getattr(self, name), least=1)
+        require_integer("samples", self.samples, least=40)  # of which looks take ten, and the scores want as many
         for name in ("conditional", "augment", "inception"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be true or false, got {getattr(self, name)!r}")
+            require_flag(name, getattr(self, name))
+        require_number("weight_decay", self.weight_decay, least=0)
+        require_number("averaging", self.averaging, least=0, below=1)
         for name in ("weight_decay", "averaging"):
-            if getattr(self, name) != 0:
-                require_positive(f"{name}, unless it is 0,", getattr(self, name))
             # Equal settings are to have equal runs whether 0 was written 0 or 0.0.
             object.__setattr__(self, name, float(getattr(self, name)))
-        if self.averaging >= 1:
-            raise ValueError(f"averaging must be below 1, got {self.averaging}; 0.999 keeps the last thousand steps")
 
     @property
     def changed(self) -> dict[str, Any]:
         """The values that are not at their defaults."""
-        defaults = {field.name: field.default for field in fields(self)}
-        return {name: value for name, value in asdict(self).items() if value != defaults[name]}
+        return {name: value for name, value in asdict(self).items() if value != SETTINGS[name]}
+
+
+# Names of all settings, with their defaults.
+SETTINGS: Final[dict[str, Any]] = {field.name: field.default for field in fields(Settings)}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from .arguments import require_integer, require_positive
+from ..manifolds import require_integer, require_number
 
 # Fixed, so that the outcome does not depend on the machine's number of cores, and recorded with every timing.
 THREADS = 1
@@ -48,8 +48,8 @@ class Surroundings:
     def __post_init__(self) -> None:
         import torch  # not before: the command line's help has its defaults from this file
 
-        require_integer("threads", self.threads, minimum=1)
-        require_positive("checkpoint_seconds", self.checkpoint_seconds)
+        require_integer("threads", self.threads, least=1)
+        require_number("checkpoint_seconds", self.checkpoint_seconds, above=0)
         if self.tensorboard and importlib.util.find_spec("tensorboard") is None:
             raise ValueError(
                 "tensorboard must be installed for its event files: pip install 'sttp-torch[tensorboard]', "
@@ -63,6 +63,11 @@ class Surroundings:
             torch.empty(1, device=self.device).cpu()  # which meta tensors refuse
         except (RuntimeError, AssertionError, NotImplementedError):
             raise ValueError(f"device must be one that this machine has, got {self.device!r}; give 'cpu'") from None
+
+    @property
+    def place(self) -> str:
+        """Where the data is, in words."""
+        return "the cache, or in this package" if self.data is None else repr(self.data)
 
     def run_folder(self, identifier: str) -> Path | None:
         """Return the folder of a run, made where it is missing; None where there is no folder."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from ..arguments import require_integer
+from ...manifolds import require_integer
 from ..random_streams import generator_of
 from .image_data import Images
 
@@ -66,9 +66,9 @@ def batch_indices(
         ValueError: a number is out of range.
         TypeError: a number is no integer.
     """
-    require_integer("batch_size", batch_size, minimum=1)
-    require_integer("seed", seed)
-    require_integer("start", start)
+    require_integer("batch_size", batch_size, least=1)
+    require_integer("seed", seed, least=0)
+    require_integer("start", start, least=0)
     if batch_size > count:
         raise ValueError(f"batch_size must be at most {count}, the number of images, got {batch_size}")
     return _batch_indices(count, batch_size, seed, start, torch.device(device))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import shown
+from .._plain import shown
 from .image_data import Images
 
 FORMATS: Final = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # of Pillow's others, some run programs

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, final
 import numpy as np
 import torch
 
-from ..arguments import shown
+from .._plain import shown
 from .encoded import decode
 from .image_data import ImageData, Images
 from .source import DataSource, Found, MissingDataError

@@ -14,7 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ...layers import write_atomically
-from ..arguments import choose, require_integer
+from ...manifolds import require_integer
+from .._plain import require_known
 from .digits import BundledDigits
 from .folder import ImageFolder
 from .image_data import ImageData, Images
@@ -56,10 +57,10 @@ def load(
         TypeError: a number is no integer.
         OSError: the archive cannot be fetched, or the cache not be written.
     """
-    source = choose("data", name, DATA)
+    source = DATA[require_known("data", name, DATA)]
     for argument, value in (("size", size), ("workers", workers)):
         if value is not None:
-            require_integer(argument, value, minimum=1)
+            require_integer(argument, value, least=1)
     cache_folder = None if cache is None else Path(cache).expanduser()
     if download:
         require_published(name)
@@ -95,7 +96,7 @@ def require_published(name: str) -> None:
     Raises:
         ValueError: as said, or the name is unknown.
     """
-    if choose("data", name, DATA).archive is None:
+    if DATA[require_known("data", name, DATA)].archive is None:
         published = ", ".join(known for known, source in DATA.items() if source.archive)
         raise ValueError(
             f"download is for data that is published in an archive, {published}, got it with data {name!r}; "

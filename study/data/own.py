@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import shown
+from .._plain import shown
 from .folder import SPLIT_SEED, TEST_SHARE, stratified_split
 from .image_data import checksum_of
 from .table import read_table

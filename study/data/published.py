@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import shown
+from .._plain import shown
 from .encoded import ParquetFiles, find_parquet, read_parquet
 from .image_data import ImageData, Images, resize
 from .source import Archive, DataSource, Found, MissingDataError

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
-from ..arguments import require_folder_name
+from .._plain import require_folder_name
 from .image_data import ImageData
 
 

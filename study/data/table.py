@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..arguments import shown
+from .._plain import shown
 
 INTEGER: Final = re.compile(r"[+-]?\d{1,18}")
 FEW: Final = 5  # lines that an error names

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ...layers import write_atomically
-from ..arguments import require_integer, require_positive
+from ...manifolds import require_integer, require_number
 from ..data import Images, Normalization, batches
 from .feature_network import FeatureNetwork
 
@@ -49,10 +49,10 @@ class ClassifierOptions:
     learning_rate: float = 2e-3
 
     def __post_init__(self) -> None:
-        require_integer("seed", self.seed)
+        require_integer("seed", self.seed, least=0)
         for name in ("epochs", "steps", "batch_size"):
-            require_integer(name, getattr(self, name), minimum=1)
-        require_positive("learning_rate", self.learning_rate)
+            require_integer(name, getattr(self, name), least=1)
+        require_number("learning_rate", self.learning_rate, above=0)
 
 
 class Seen(NamedTuple):

@@ -1,4 +1,4 @@
-"""Networks by name: what `sttp report` counts and studies train. A new network adds a row."""
+"""Networks by name: what `sttp report` counts and studies train."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Final
 
 from torch import nn
 
+from ...manifolds import described
+from ..register import Register
 from .digits import digits
 from .entry import NetworkEntry, Role
 from .sngan import RESOLUTIONS, discriminator, generator
@@ -36,13 +38,35 @@ def _sngan(
     }
 
 
-NETWORKS: Final[dict[str, NetworkEntry]] = {
-    "digits": NetworkEntry(digits, _DIGITS),
-    "wrn-28-10": NetworkEntry(wide_resnet, _WIDE),
-    "wrn-16-2": NetworkEntry(partial(wide_resnet, depth=16, widen_factor=2), _WIDE),
-    "wrn-10-1": NetworkEntry(partial(wide_resnet, depth=10, widen_factor=1), _WIDE),
+
+
+def _require_network(thing: object) -> None:
+    if not isinstance(thing, NetworkEntry) and (isinstance(thing, nn.Module) or not callable(thing)):
+        raise TypeError(f"it must be a function or class that makes a network, got {described(thing)}; give that")
+
+
+# Functions and classes of others may be here as they are; :func:`network_entry` has an entry for each.
+NETWORKS: Final[Register[NetworkEntry | Callable[..., nn.Module]]] = Register("network", _require_network)
+for _name, _entry in {
+    "digits": NetworkEntry(digits, _DIGITS, role="classifier"),
+    "wrn-28-10": NetworkEntry(wide_resnet, _WIDE, role="classifier"),
+    "wrn-16-2": NetworkEntry(partial(wide_resnet, depth=16, widen_factor=2), _WIDE, role="classifier"),
+    "wrn-10-1": NetworkEntry(partial(wide_resnet, depth=10, widen_factor=1), _WIDE, role="classifier"),
     **_sngan(discriminator, "discriminator", "generator"),
     **_sngan(generator, "generator", "discriminator", skip=("linear",)),
-}
+}.items():
+    NETWORKS.add(_name, _entry)
 
-__all__ = ["NETWORKS", "NetworkEntry", "Role"]
+
+def network_entry(name: str) -> NetworkEntry:
+    """Return the network of a registered name, or of ``package.module:object``.
+
+    Raises:
+        ValueError: the name is unknown, or cannot be imported.
+        TypeError: it names something else.
+    """
+    found = NETWORKS[name]
+    return found if isinstance(found, NetworkEntry) else NetworkEntry(found)
+
+
+__all__ = ["NETWORKS", "NetworkEntry", "Role", "network_entry"]

@@ -1,14 +1,15 @@
-"""A network of the registry."""
+"""A network of the register."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
 from torch import nn
 
-from ..arguments import require_known
+from .._plain import require_known
 
 Role = Literal["classifier", "generator", "discriminator"]
 
@@ -16,35 +17,65 @@ Role = Literal["classifier", "generator", "discriminator"]
 @final
 @dataclass(frozen=True)
 class NetworkEntry:
-    """A network of the registry, with what can be chosen about it.
+    """A network of the register, with what can be chosen about it.
 
     Attributes:
-        function: makes it from options by keyword, all of which have defaults; works on the meta device.
-        options: what each option is, by its name.
+        function: makes it from options by keyword, all of which have defaults; those of this package work on the meta
+            device.
+        options: what each option is, by its name; None for the parameters of the function.
         skip: layers that stay dense when the network is reparameterized.
-        role: what it is trained to be; generators and discriminators are halves of GANs.
+        role: what it is trained to be; generators and discriminators are halves of GANs. None for whatever the task
+            makes of it.
         size: height and width of the images that it is for; None for any.
         partner: name of the other half of its GAN.
     """
 
     function: Callable[..., nn.Module]
-    options: Mapping[str, str]
+    options: Mapping[str, str] | None = None
     skip: tuple[str, ...] = ()
-    role: Role = "classifier"
+    role: Role | None = None
     size: int | None = None
     partner: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of the function, under which an entry is known that was registered under no other."""
+        return str(getattr(self.function, "__name__", "network"))
+
+    def takes(self, option: str) -> bool:
+        """Return whether the network has an option of this name."""
+        return option in (_parameters(self.function) if self.options is None else self.options)
 
     def build(self, base_width: int | None = None, **options: Any) -> nn.Module:
         """Build the network.
 
         Args:
-            base_width: the option that every network has; None for its standard one.
+            base_width: the option that every network of this package has; None for its standard one.
             options: others by name; None leaves one at its default.
 
         Raises:
             ValueError: the network has no such option, or not this value of it.
+            TypeError: what the function returns is no network.
         """
-        for name in options:
-            require_known("option of the network", name, self.options)
-        given = {"base_width": base_width, **options}
-        return self.function(**{name: value for name, value in given.items() if value is not None})
+        given = {
+            name: value for name, value in {"base_width": base_width, **options}.items() if value is not None
+        }
+        known = _parameters(self.function) if self.options is None else self.options
+        for name in given:
+            if known:
+                require_known("option of the network", name, known)
+            else:
+                raise ValueError(f"network {self.name!r} has no options, got {name}={given[name]!r}; leave it out")
+        network = self.function(**given)
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"network {self.name!r} must return a torch.nn.Module, got {network!r}")
+        return network
+
+
+def _parameters(function: Callable[..., nn.Module]) -> tuple[str, ...]:
+    """Return the names by which a function takes arguments; none where they cannot be told."""
+    try:
+        found = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return ()
+    return tuple(p.name for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))

@@ -1,13 +1,55 @@
-"""Tasks by name. A new task adds a row."""
+"""Trainings of networks: what they are trained on, the methods that are compared, and studies of them."""
 
 from __future__ import annotations
 
 from typing import Final
 
+from ..definition import STUDIES, Study
+from .case import TrainingCase
 from .classification import Classification
 from .digits import Digits
 from .gan import Gan
-from .task import Task
+from .kind import TrainingKind
+from .method import METHODS, Method
+from .own import Training
+from .task import TASKS, Evaluation, SupervisedTask, Task
+from .trial import NetworkTrial
 
 DIGITS: Final = Digits()
-TASKS: Final[dict[str, Task]] = {"digits": DIGITS, "classification": Classification(), "gan": Gan()}
+TASKS.add("digits", DIGITS)
+TASKS.add("classification", Classification())
+TASKS.add("gan", Gan())
+
+STUDIES.add(
+    "digits",
+    Study.from_dict(
+        {
+            "name": "digits",
+            "title": "Spectral tensor train layers on handwritten digits",
+            "kind": TrainingKind.name,
+            "methods": [
+                "dense",
+                "svdp stiefel",
+                "svdp householder",
+                "sttp stiefel",
+                "sttp grassmann",
+                "sttp householder",
+                "sttp householder-reduced",
+            ],
+        }
+    ),
+)
+
+__all__ = [
+    "DIGITS",
+    "METHODS",
+    "TASKS",
+    "Evaluation",
+    "Method",
+    "NetworkTrial",
+    "SupervisedTask",
+    "Task",
+    "Training",
+    "TrainingCase",
+    "TrainingKind",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
@@ -13,21 +13,21 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ...layers import shared_evaluation
 from ...optim import d_optimal
+from .. import processes
+from ..case import Run
 from ..data import Batch, to_symmetric
-from ..networks import NETWORKS
+from ..networks import network_entry
 from ..networks.sngan import NOISE_DIMENSION
-from ..optimizers import OPTIMIZERS
+from ..parts import build_optimizer
 from ..random_streams import generator_of
-from ..runs import processes
 from ..surroundings import Surroundings
 from .averaging import STATISTICS_BATCHES, MovingAverage
+from .case import TrainingCase
 from .decay import decay_groups
 from .images import ImageSplits
 from .supervised import accumulate, autocast
-from .task import Evaluation, Split, Training
-
-if TYPE_CHECKING:
-    from ..run import Run
+from .task import Evaluation, Split
+from .trial import NetworkTrial
 
 # What noise is drawn for: each purpose has numbers of its own, apart from those of data.batches.
 CRITIC, GENERATOR, GRID, VALIDATION, TEST, STATISTICS = range(16, 22)
@@ -47,16 +47,15 @@ class Round(NamedTuple):
 
 
 @final
-class AdversarialTraining(Training):
+class AdversarialTrial(NetworkTrial):
     """Several steps of the discriminator, then one of the generator; both learning rates fall linearly to 0.
 
     The discriminator minimizes the mean of max(0, 1 − D(x)) over real images plus that of max(0, 1 + D(G(z))), the
-    generator the mean of −D(G(z)); the penalty of the curve is added to the loss of the network that the run is about.
+    generator the mean of −D(G(z)); the penalty of the spectrum is added to the loss of the network that the run is about.
 
     Args:
-        run: what is trained.
-        network: the one that the run is about, at its first weights.
-        partner: the other one.
+        case, run: what is trained.
+        partner: the network that the run's is trained against.
         splits: the images.
         score: evaluates generated images in [−1, 1] against a split.
         surroundings: the device.
@@ -69,25 +68,27 @@ class AdversarialTraining(Training):
 
     def __init__(
         self,
+        case: TrainingCase,
         run: Run,
-        network: nn.Module,
         partner: nn.Module,
         splits: ImageSplits,
         score: Score,
         surroundings: Surroundings,
     ) -> None:
-        processes.require_divisible(run.batch_size, run.settings.accumulation)
+        processes.require_divisible(case.batch_size, case.settings.accumulation)
+        super().__init__(case, run, splits.shape)
         self._device = torch.device(processes.own_device(surroundings.device))
-        self.network, self._partner = network.to(self._device), partner.to(self._device)
-        self._run, self._splits, self._score = run, splits, score
-        is_generator = NETWORKS[run.network].role == "generator"
+        network, partner = self.network.to(self._device), partner.to(self._device)
+        self.network = network
+        self._splits, self._score = splits, score
+        is_generator = network_entry(case.network).role == "generator"
         generator, discriminator = (network, partner) if is_generator else (partner, network)
         self._generator, self._discriminator = generator, discriminator
         self._parallel_generator = processes.parallel(generator)
         self._parallel_discriminator = processes.parallel(discriminator)
         self._optimizers = [self._optimizer(module) for module in (generator, discriminator)]
-        self._schedules = [LambdaLR(o, lambda step: max(0.0, 1 - step / run.steps)) for o in self._optimizers]
-        decay = run.settings.averaging
+        self._schedules = [LambdaLR(o, lambda step: max(0.0, 1 - step / case.steps)) for o in self._optimizers]
+        decay = case.settings.averaging
         self._average = MovingAverage(generator, decay) if decay else None
         self._batches = self._real(0)
         self._losses: dict[str, Tensor] = {}
@@ -96,7 +97,7 @@ class AdversarialTraining(Training):
         """Make the steps of the discriminator and the one of the generator; return the former's mean loss."""
         generator, discriminator = self._optimizers
         losses = []
-        for repetition in range(self._run.settings.critic_steps):
+        for repetition in range(self.case.settings.critic_steps):
             discriminator.zero_grad()
             real = next(self._batches)
             own = self._round(real, CRITIC, step, repetition)
@@ -121,7 +122,7 @@ class AdversarialTraining(Training):
     def evaluate(self, split: Split) -> Evaluation:
         """Return the scores of generated images: of as many as the settings say at the end, of a quarter on the way."""
         whole = split == "test"
-        count = self._run.settings.samples if whole else self._run.settings.samples // 4
+        count = self.case.settings.samples if whole else self.case.settings.samples // 4
         return self._score(self._generated(count, TEST if whole else VALIDATION), split)
 
     def samples(self) -> Tensor | None:
@@ -151,30 +152,32 @@ class AdversarialTraining(Training):
             schedule.load_state_dict(saved)
         if self._average is not None:
             self._average.restore(state["average"])
-        self._batches = self._real(step * self._run.settings.critic_steps)
+        self._batches = self._real(step * self.case.settings.critic_steps)
 
     def _optimizer(self, module: nn.Module) -> Optimizer:
-        parameters = decay_groups(module, self._run.settings.weight_decay)
-        return OPTIMIZERS[self._run.optimizer](parameters, self._run.learning_rate)  # type: ignore[arg-type]
+        parameters = decay_groups(module, self.case.settings.weight_decay)
+        assert self.run.learning_rate is not None, "trainings have a learning rate"
+        options = self.case.options_of("optimizer")
+        return build_optimizer(self.case.optimizer, parameters, self.run.learning_rate, **options)
 
     def _real(self, start: int) -> Iterator[Batch]:
-        return self._splits.batches(self._run, start)
+        return self._splits.batches(self.run.seed, self.case.batch_size, self.case.settings.augment, start)
 
     def _show_noise(self, generator: nn.Module) -> None:
         """Give a generator in training mode some batches of noise."""
-        with shared_evaluation(generator), autocast(self._run, self._device):
+        with shared_evaluation(generator), autocast(self.case, self._device):
             for index in range(STATISTICS_BATCHES):
-                for piece in processes.pieces(self._whole(None, STATISTICS, index), self._run.settings.accumulation):
+                for piece in processes.pieces(self._whole(None, STATISTICS, index), self.case.settings.accumulation):
                     self._generate(generator, piece)
 
     def _round(self, real: Batch | None, *key: int) -> list[Round]:
         """Return this process's part of a step, in pieces."""
-        return processes.own_pieces(self._whole(real, *key), self._run.settings.accumulation)
+        return processes.own_pieces(self._whole(real, *key), self.case.settings.accumulation)
 
     def _whole(self, real: Batch | None, *key: int) -> Round:
         """Return what all processes see in a step."""
-        generator = generator_of(self._run.seed, *key)
-        size = self._run.batch_size
+        generator = generator_of(self.run.seed, *key)
+        size = self.case.batch_size
         noise = torch.randn(size, NOISE_DIMENSION, generator=generator).to(self._device)
         wanted = torch.randint(self._splits.shape.classes, (size,), generator=generator).to(self._device)
         images, labels = (None, None) if real is None else real
@@ -182,11 +185,11 @@ class AdversarialTraining(Training):
 
     def _critic_loss(self, piece: Round) -> Tensor:
         assert piece.images is not None, "the discriminator sees real images"
-        with autocast(self._run, self._device):
+        with autocast(self.case, self._device):
             with torch.no_grad():
                 fake = self._generate(self._generator, piece)
             images = torch.cat([piece.images, fake])  # one forward, so that normalizations see one state of the weights
-            if self._run.settings.conditional:
+            if self.case.settings.conditional:
                 assert piece.labels is not None, "real images have classes"
                 scores = self._parallel_discriminator(images, torch.cat([piece.labels, piece.wanted]))
             else:
@@ -195,28 +198,28 @@ class AdversarialTraining(Training):
         return self._penalized(F.relu(1 - real).mean() + F.relu(1 + generated).mean(), self._discriminator)
 
     def _generator_loss(self, piece: Round) -> Tensor:
-        with autocast(self._run, self._device):
+        with autocast(self.case, self._device):
             fake = self._generate(self._parallel_generator, piece)
-            scores = self._discriminator(fake, *([piece.wanted] if self._run.settings.conditional else []))
+            scores = self._discriminator(fake, *([piece.wanted] if self.case.settings.conditional else []))
         return self._penalized(-scores.float().mean(), self._generator)
 
     def _generate(self, generator: nn.Module, piece: Round) -> Tensor:
-        images: Tensor = generator(piece.noise, *([piece.wanted] if self._run.settings.conditional else []))
+        images: Tensor = generator(piece.noise, *([piece.wanted] if self.case.settings.conditional else []))
         return images
 
     def _penalized(self, loss: Tensor, module: nn.Module) -> Tensor:
-        penalty = self._run.curve.penalty
+        penalty = self.case.penalty
         return loss + penalty * d_optimal(module) if penalty and module is self.network else loss
 
     @torch.no_grad()
     def _generated(self, count: int, purpose: int) -> Tensor:
         """Return images in [−1, 1] of the generator, or of its moving average, in evaluation mode."""
         module = self._generator if self._average is None else self._average.network(self._show_noise)
-        noise = generator_of(self._run.seed, purpose)
+        noise = generator_of(self.run.seed, purpose)
         training = module.training
         module.eval()
         images = []
-        with shared_evaluation(module), autocast(self._run, self._device):
+        with shared_evaluation(module), autocast(self.case, self._device):
             for start in range(0, count, GENERATION_BATCH):
                 size = min(GENERATION_BATCH, count - start)
                 drawn = torch.randn(size, NOISE_DIMENSION, generator=noise).to(self._device)

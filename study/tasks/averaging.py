@@ -10,8 +10,9 @@ import geoopt
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..runs.synchronized_norm import separate_norms
+from ..synchronized_norm import separate_norms
 
 # Training batches that running statistics are measured on: with batches of 64 a mean is then wrong by less than three
 # hundredths of a deviation, and a look costs as much as a few steps more.
@@ -20,7 +21,7 @@ STATISTICS_BATCHES: Final = 20
 
 @final
 class MovingAverage:
-    """The average of a network's parameters over its steps.
+    """The average of a network's parameters over its steps, by ``torch.optim.swa_utils``.
 
     Points on a manifold are averaged as matrices, and the average is projected when it is asked for: it is then the
     chordal mean, the point nearest to the mean.
@@ -38,14 +39,12 @@ class MovingAverage:
 
     def __init__(self, network: nn.Module, decay: float) -> None:
         self._network = network
-        self._decay = decay
-        self._values = [parameter.detach().clone() for parameter in network.parameters()]
+        self._averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self.update()  # the first one takes the network as it is
 
-    @torch.no_grad()
     def update(self) -> None:
         """Take the network's present parameters in."""
-        present = [parameter.detach() for parameter in self._network.parameters()]
-        torch._foreach_lerp_(self._values, present, 1 - self._decay)
+        self._averaged.update_parameters(self._network)
 
     @torch.no_grad()
     def network(self, show: Callable[[nn.Module], object]) -> nn.Module:
@@ -56,7 +55,7 @@ class MovingAverage:
                 process. It is not called where there are no running statistics.
         """
         averaged = copy.deepcopy(self._network)
-        for parameter, value in zip(averaged.parameters(), self._values, strict=True):
+        for parameter, value in zip(averaged.parameters(), self._averaged.module.parameters(), strict=True):
             manifold = parameter.manifold if isinstance(parameter, geoopt.ManifoldParameter) else None
             parameter.copy_(value if manifold is None else manifold.projx(value))
         norms = [module for module in averaged.modules() if isinstance(module, _BatchNorm)]
@@ -69,10 +68,11 @@ class MovingAverage:
         return averaged.train(self._network.training)
 
     def state(self) -> list[Tensor]:
-        """Return the averages."""
-        return [value.clone() for value in self._values]
+        """Return the averages, which as frames lie on no manifold."""
+        return [value.detach().clone() for value in self._averaged.module.parameters()]
 
+    @torch.no_grad()
     def restore(self, state: list[Tensor]) -> None:
         """Go on from the averages that :meth:`state` returned."""
-        for value, saved in zip(self._values, state, strict=True):
+        for value, saved in zip(self._averaged.module.parameters(), state, strict=True):
             value.copy_(saved)

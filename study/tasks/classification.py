@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
+from typing import Any, Final, Self, final
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..data import Batch
 from ..surroundings import Surroundings
+from .case import TrainingCase
 from .construction import require_role
-from .images import ImageSplits, image_shape, open_images
+from .images import ImageSplits, data_fingerprint, image_shape, open_images, require_enough
 from .supervised import evaluate_classifier
 from .task import Evaluation, ImageShape, Split, SupervisedTask
-
-if TYPE_CHECKING:
-    from ..run import Run
 
 EVALUATION_BATCH: Final = 500
 
@@ -28,20 +25,20 @@ class Classification(SupervisedTask):
 
     Args:
         images: the data; None where it is not at hand yet, see :meth:`bound`.
-        run: whose batches they are; None likewise.
+        case: whose batches they are; None likewise.
     """
 
-    score_name: ClassVar[str] = "accuracy"
-    description: ClassVar[str] = (
+    score_name = "accuracy"
+    description = (
         "Images in classes. A tenth of the training images of every class is held out for validation, the same for "
         "all runs; the test split is the data set's own. The loss is the cross-entropy; the score is the share of "
         "images named correctly."
     )
-    question: ClassVar[str] = (
+    question = (
         "How small can the layers of a network become before it loses accuracy, and does it matter how a low-rank "
         "layer is parameterized? The same network is trained in several ways, everything else being equal."
     )
-    settings: ClassVar[tuple[str, ...]] = (
+    settings = (
         "data",
         "size",
         "images",
@@ -52,7 +49,7 @@ class Classification(SupervisedTask):
         "weight_decay",
         "averaging",
     )
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "network": "wrn-28-10",
         "spectrum": "regularized",
         "optimizer": "riemannian-sgd",
@@ -65,25 +62,32 @@ class Classification(SupervisedTask):
         "augment": True,
     }
 
-    def __init__(self, images: ImageSplits | None = None, run: Run | None = None) -> None:
+    def __init__(self, images: ImageSplits | None = None, case: TrainingCase | None = None) -> None:
         self._splits = images
-        self._run = run
+        self._case = case
 
-    def require(self, run: Run) -> None:
+    def require(self, case: TrainingCase) -> None:
         """Refuse a network that is no classifier.
 
         Raises:
             ValueError: as said.
         """
-        require_role(run, "a classifier", "classifier")
+        require_role(case, "a classifier", "classifier", None)
 
-    def image_shape(self, run: Run, surroundings: Surroundings) -> ImageShape:
+    def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape:
         """Return the shape of the data set's images."""
-        return image_shape(run, surroundings)
+        return image_shape(case, surroundings)
 
-    def bound(self, run: Run, surroundings: Surroundings) -> Self:
-        """Return the task with the run's data."""
-        return type(self)(open_images(run, surroundings), run)
+    def require_data(self, case: TrainingCase, surroundings: Surroundings) -> str | None:
+        """Refuse a batch larger than the training split; return the checksum of the images, None for bundled ones."""
+        settings = case.settings
+        checksum = data_fingerprint(settings.data, settings.size, surroundings, settings.images)
+        require_enough(case, surroundings)
+        return checksum
+
+    def bound(self, case: TrainingCase, surroundings: Surroundings) -> Self:
+        """Return the task with the case's data."""
+        return type(self)(open_images(case, surroundings), case)
 
     def batches(self, seed: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
         """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out.
@@ -91,8 +95,8 @@ class Classification(SupervisedTask):
         Raises:
             ValueError: the batch is larger than the training set.
         """
-        assert self._run is not None, "bound() gives the task its run"
-        return self._images.batches(replace(self._run, seed=seed, batch_size=batch_size), start)
+        assert self._case is not None, "bound() gives the task its case"
+        return self._images.batches(seed, batch_size, self._case.settings.augment, start)
 
     def loss(self, network: nn.Module, batch: Batch) -> Tensor:
         """Return the mean cross-entropy."""

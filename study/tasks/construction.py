@@ -3,103 +3,125 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ...layers import STTP, Specification, candidates, decompress, reparameterize
-from ..baselines import BASELINES
-from ..networks import NETWORKS, Role
-from ..parameterizations import DENSE
+from ...layers import STTP, Specification, candidates, decompress, reparameterize, report
+from ..networks import NETWORKS, Role, network_entry
+from ..parts import SPECTRA
 from ..settings import Settings
+from .case import TrainingCase
+from .method import Method, method_of
 from .task import ImageShape
 
-if TYPE_CHECKING:
-    from ..run import Run
 
-
-def require_role(run: Run, words: str, *roles: Role) -> None:
+def require_role(case: TrainingCase, words: str, *roles: Role | None) -> None:
     """Refuse a network that is trained to be something else than a task trains.
 
     Args:
-        run: whose network it is.
+        case: whose network it is.
         words: the roles as the message has them.
-        roles: what would do.
+        roles: what would do; None for networks of users, which may be anything.
 
     Raises:
         ValueError: as said; the message lists the networks that would do.
     """
-    if NETWORKS[run.network].role not in roles:
-        choices = ", ".join(name for name, entry in NETWORKS.items() if entry.role in roles)
+    if network_entry(case.network).role not in roles:
+        choices = ", ".join(name for name in NETWORKS if network_entry(name).role in roles)
         raise ValueError(
-            f"network of the task {run.task!r} must be {words}, got {run.network!r}; choose from {choices}"
+            f"network of the task {case.task!r} must be {words}, got {case.network!r}; choose from {choices}"
         )
 
 
-def built(name: str, width: int | None, settings: Settings, shape: ImageShape) -> nn.Module:
-    """Return a network of the registry with plain weights, torch's own first ones; works on the meta device.
+def built(
+    name: str, width: int | None, settings: Settings, shape: ImageShape | None, options: dict[str, Any] | None = None
+) -> nn.Module:
+    """Return a network of the register with plain weights, torch's own first ones.
 
     Args:
         name: of the network.
         width: its base width, None for its standard one.
         settings: depth and such, and whether it is told the classes.
-        shape: of the images.
+        shape: of the images; it tells a network the options ``channels`` and ``number_of_classes`` if it has them.
+        options: others by name.
 
     Raises:
-        ValueError: the network has no such width or depth, is for images of another size, or needs classes that are
+        ValueError: the network has no such width or option, is for images of another size, or needs classes that are
             not there.
     """
-    entry = NETWORKS[name]
-    if entry.size not in (None, shape.size):
+    entry = network_entry(name)
+    if shape is not None and entry.size not in (None, shape.size):
         raise ValueError(
             f"network {name!r} is for images of {entry.size} pixels, and those of the data {settings.data!r} have "
             f"{shape.size}; give another network"
         )
-    needs_classes = entry.role == "classifier" or settings.conditional
-    if needs_classes and shape.classes < 2:
+    needs_classes = shape is not None and (entry.role in ("classifier", None) or settings.conditional)
+    if shape is not None and needs_classes and shape.classes < 2 and entry.role is not None:
         raise ValueError(
             f"data {settings.data!r} has one class, which leaves nothing to tell apart; give data with two or more, or "
             "a GAN that is not conditional"
         )
-    options = {"channels": shape.channels, "depth": settings.depth, "widen_factor": settings.widen_factor}
-    if needs_classes:
-        options["number_of_classes"] = shape.classes
-    return entry.build(width, **{key: value for key, value in options.items() if value is not None})
+    given: dict[str, Any] = {"depth": settings.depth, "widen_factor": settings.widen_factor}
+    if shape is not None:
+        told = {"channels": shape.channels, "number_of_classes": shape.classes if needs_classes else None}
+        given |= {option: value for option, value in told.items() if entry.takes(option)}
+    return entry.build(width, **given | (options or {}))
 
 
-def plain_network(run: Run, shape: ImageShape) -> nn.Module:
-    """Return a run's network with plain weights, torch's own first ones; see :func:`built`."""
-    return built(run.network, run.settings.width, run.settings, shape)
+def plain_network(case: TrainingCase, shape: ImageShape | None) -> nn.Module:
+    """Return a case's network with plain weights, torch's own first ones; see :func:`built`."""
+    return built(case.network, case.settings.width, case.settings, shape, case.options_of("network"))
 
 
-def weightless_network(run: Run, shape: ImageShape) -> nn.Module:
-    """Return a run's network on the meta device, where it takes neither time nor memory; see :func:`built`."""
-    with torch.device("meta"):
-        return plain_network(run, shape)
+def weightless_network(case: TrainingCase, shape: ImageShape | None) -> nn.Module:
+    """Return a case's network on the meta device, where it takes neither time nor memory; see :func:`built`.
 
-
-def require_buildable(run: Run, shape: ImageShape) -> None:
-    """Refuse a run whose network cannot be built for images of a shape.
-
-    Raises:
-        ValueError: as said.
+    A network of somebody else may not know this device, and is built as it is.
     """
-    weightless_network(run, shape)
+    if not NETWORKS.entry(case.network).is_ours:
+        with torch.random.fork_rng(devices=[]):
+            return plain_network(case, shape)
+    with torch.device("meta"):
+        return plain_network(case, shape)
 
 
-def first_network(run: Run, shape: ImageShape) -> nn.Module:
+@final
+@dataclass(frozen=True)
+class Start:
+    """A network at step 0, and what is known of it.
+
+    Attributes:
+        network: what is trained.
+        z: compression in percent; 100 for plain weights.
+        degrees_of_freedom: of all weights that are reparameterized; of plain ones their entries.
+        error: largest relative Frobenius error of a weight against the one it stands for; None for plain weights.
+    """
+
+    network: nn.Module
+    z: float
+    degrees_of_freedom: int
+    error: float | None
+
+
+def first_network(case: TrainingCase, shape: ImageShape | None, seed: int) -> Start:
     """Return the network at step 0: plain ones have torch's own first weights, normalized where the method does that.
 
     All reparameterized networks of one seed, rank and spectrum have equal weights, see :func:`first_weights`.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed)
-        network = plain_network(run, shape)
-    spec, skip = run.curve.specification, NETWORKS[run.network].skip
-    if spec is None:
-        return constrained(network, run.parameterization, skip, run.seed)
-    return first_weights(network, spec, skip, run.seed)
+        torch.manual_seed(seed)
+        network = plain_network(case, shape)
+    spec, skip = case.specification, network_entry(case.network).skip
+    if spec is not None:
+        network = first_weights(network, spec, skip, seed)
+        counted = report(network)
+        return Start(network, counted.z, counted.dof, max(layer.fit_error or 0.0 for layer in counted.layers))
+    method = method_of(case.parameterization)
+    assert method is not None, "a case without specification has a method"
+    return _by_method(case, method, network, skip, seed)
 
 
 def first_weights(network: nn.Module, spec: Specification, skip: tuple[str, ...], seed: int) -> nn.Module:
@@ -123,14 +145,40 @@ def first_weights(network: nn.Module, spec: Specification, skip: tuple[str, ...]
         return reparameterize(decompress(network), spec, skip, init="weights")
 
 
-def weight_entries(run: Run, shape: ImageShape) -> int:
-    """Return the number of entries of all weights that the run's parameterization is about."""
-    network = weightless_network(run, shape)
-    return sum(candidate.weight.numel() for candidate in candidates(network, NETWORKS[run.network].skip))
+def _by_method(
+    case: TrainingCase, method: Method, network: nn.Module, skip: tuple[str, ...], seed: int
+) -> Start:
+    """Return what a method that is none of layers makes of a plain network; see :class:`Method` on how it is counted."""
+    chosen = candidates(network, skip)
+    entries = sum(candidate.weight.numel() for candidate in chosen)
+    total = sum(parameter.numel() for parameter in network.parameters())
+    kept = total - entries if not chosen else report(network, STTP(1), skip).kept
+    if case.rank is not None and chosen:
+        assert case.spectrum is not None, "a method with a rank starts from a spectrum"
+        network = decompress(first_weights(network, STTP(case.rank, spectrum=SPECTRA[case.spectrum]), skip, seed))
+    before = {c.names[0]: c.weight.detach().clone() for c in candidates(network, skip)} if case.rank else {}
+    network = method.built(network, case.rank, seed, skip, case.options_of("method"))
+    trainable = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    in_place = max(0, trainable - (total - entries))
+    z = 100 * (in_place + kept) / (entries + kept) if entries + kept else 100.0
+    return Start(network, z, in_place, _largest_error(network, before))
 
 
-def constrained(network: nn.Module, parameterization: str, skip: tuple[str, ...], seed: int) -> nn.Module:
-    """Return a plain network as it is, or with the normalization that the parameterization names."""
-    if parameterization == DENSE:
-        return network
-    return BASELINES[parameterization](network, skip, torch.Generator().manual_seed(seed))
+@torch.no_grad()
+def _largest_error(network: nn.Module, before: dict[str, Tensor]) -> float | None:
+    """Return the largest relative error of a weight that is still called what it was; None where none is."""
+    modules = dict(network.named_modules())
+    errors = []
+    for name, weight in before.items():
+        now = getattr(modules.get(name), "weight", None)
+        if isinstance(now, Tensor) and now.shape == weight.shape:
+            errors.append(float(torch.linalg.vector_norm(now - weight) / torch.linalg.vector_norm(weight)))
+    return max(errors, default=None)
+
+
+def compression(case: TrainingCase, shape: ImageShape | None) -> float:
+    """Return Z of a case's network in percent, for ours counted without its weights."""
+    spec = case.specification
+    if spec is not None:
+        return report(weightless_network(case, shape), spec, network_entry(case.network).skip).z
+    return first_network(case, shape, 0).z

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Self, final
+from typing import Final, NamedTuple, Self, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..arguments import require_known
+from .._plain import require_known
 from ..data.digits import SHADES, TRAINING_SIZE, read_scans, split_indices
+from ..networks import NETWORKS
 from ..surroundings import Surroundings
+from .case import TrainingCase
 from .supervised import evaluate_classifier
 from .task import Evaluation, ImageShape, Split, SupervisedTask
-
-if TYPE_CHECKING:
-    from ..run import Run
 
 # Evaluation in pieces as small as training's, so that the peak memory of a run is that of training.
 EVALUATION_BATCH: Final = 64
@@ -36,36 +35,37 @@ class Digits(SupervisedTask):
     """Classification of 1,797 scans of 8×8 pixels into ten digits (UCI, Alpaydin and Kaynak 1998)."""
 
     networks: Final = ("digits",)
-    warms_up: ClassVar[bool] = True
-    score_name: ClassVar[str] = "accuracy"
-    description: ClassVar[str] = (
+    warms_up = True
+    score_name = "accuracy"
+    description = (
         "1,797 real scans of handwritten digits, 8×8 pixels in 17 shades of grey, in ten classes (the UCI data as "
         "scikit-learn bundles them). One stratified split, the same for all runs: 960 for training, 418 for "
         "validation, 419 for the test. The loss is the cross-entropy; the score is the share of digits named correctly."
     )
 
-    question: ClassVar[str] = (
+    question = (
         "How small can the layers of a network become before it loses accuracy, and does it matter how a low-rank "
         "layer is parameterized? The same small network is trained in several ways, everything else being equal."
     )
 
-    settings: ClassVar[tuple[str, ...]] = ("data", "width", "precision", "accumulation", "weight_decay", "averaging")
+    settings = ("data", "width", "precision", "accumulation", "weight_decay", "averaging")
 
-    def require(self, run: Run) -> None:
-        """Refuse a network that is not for digits, other data, and a batch larger than the training set.
+    def require(self, case: TrainingCase) -> None:
+        """Refuse a network of this package that is not for digits, other data, and a batch larger than the training set.
 
         Raises:
             ValueError: as said.
         """
-        require_known(f"network of the task {run.task!r}", run.network, self.networks)
-        require_known(f"data of the task {run.task!r}", run.settings.data, ("digits",))
-        self.batches(run.seed, run.batch_size)
+        if NETWORKS.entry(case.network).is_ours:
+            require_known(f"network of the task {case.task!r}", case.network, self.networks)
+        require_known(f"data of the task {case.task!r}", case.settings.data, ("digits",))
+        self.batches(0, case.batch_size)
 
-    def image_shape(self, run: Run, surroundings: Surroundings) -> ImageShape:
+    def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape:
         """Return 8×8 pixels in one channel and ten classes."""
         return ImageShape(channels=1, size=8, classes=10)
 
-    def bound(self, run: Run, surroundings: Surroundings) -> Self:
+    def bound(self, case: TrainingCase, surroundings: Surroundings) -> Self:
         """Return the task as it is: the data is bundled."""
         return self
 

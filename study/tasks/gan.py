@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, final
+from typing import final
 
 import torch
 from torch import nn
 
+from .. import processes
+from ..baselines import spectral_normalization
+from ..case import Run
 from ..metrics import CLASSIFIER_FRECHET_DISTANCE, CLASSIFIER_KERNEL_DISTANCE, CLASSIFIER_SCORE
-from ..networks import NETWORKS
-from ..parameterizations import DENSE
-from ..runs import processes
+from ..metrics.inception import require_inception
+from ..networks import network_entry
 from ..surroundings import Surroundings
-from .adversarial import AdversarialTraining
-from .construction import built, constrained, require_role
+from ..trial import Trial
+from .adversarial import AdversarialTrial
+from .case import TrainingCase
+from .construction import built, require_role
 from .gan_scores import GeneratedScores
-from .images import image_shape, open_images
-from .task import ImageShape, Task, Training
-
-if TYPE_CHECKING:
-    from ..run import Run
+from .images import data_fingerprint, image_shape, open_images, require_enough
+from .task import ImageShape, Task
 
 
 @final
@@ -31,25 +31,25 @@ class Gan(Task):
     is the discriminator, they are normalized spectrally.
     """
 
-    score_name: ClassVar[str] = CLASSIFIER_SCORE
-    score_scale: ClassVar[float] = 1.0
-    score_unit: ClassVar[str] = ""
-    loss_name: ClassVar[str] = CLASSIFIER_FRECHET_DISTANCE
-    other_measures: ClassVar[Mapping[str, str]] = {
+    score_name = CLASSIFIER_SCORE
+    score_scale = 1.0
+    score_unit = ""
+    loss_name = CLASSIFIER_FRECHET_DISTANCE
+    other_measures = {
         "loss": CLASSIFIER_FRECHET_DISTANCE,
         CLASSIFIER_KERNEL_DISTANCE: CLASSIFIER_KERNEL_DISTANCE,
     }
-    description: ClassVar[str] = (
+    description = (
         "Generated images against a data set's. A tenth of the training images of every class is held out for "
         "validation. Both networks are trained on the hinge loss. Images are scored on the features and classes of a "
         "classifier that is trained on the data set itself: its score is more, its distances are less the better; none "
         "of them is comparable with a score on the features of Inception."
     )
-    question: ClassVar[str] = (
+    question = (
         "Does a GAN train well when the layers of one of its networks are spectral, and do the spectra of a "
         "discriminator collapse? The same pair of networks is trained in several ways, everything else being equal."
     )
-    settings: ClassVar[tuple[str, ...]] = (
+    settings = (
         "data",
         "size",
         "images",
@@ -65,7 +65,7 @@ class Gan(Task):
         "samples",
         "inception",
     )
-    defaults: ClassVar[Mapping[str, Any]] = {
+    defaults = {
         "network": "sngan32-discriminator",
         "spectrum": "regularized",
         "optimizer": "gan-adam",
@@ -76,31 +76,42 @@ class Gan(Task):
         "batch_size": 64,
     }
 
-    def require(self, run: Run) -> None:
+    def require(self, case: TrainingCase) -> None:
         """Refuse a network that is no half of a pair.
 
         Raises:
             ValueError: as said.
         """
-        require_role(run, "a generator or a discriminator", "generator", "discriminator")
+        require_role(case, "a generator or a discriminator", "generator", "discriminator")
 
-    def image_shape(self, run: Run, surroundings: Surroundings) -> ImageShape:
+    def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape:
         """Return the shape of the data set's images."""
-        return image_shape(run, surroundings)
+        return image_shape(case, surroundings)
 
-    def training(self, run: Run, network: nn.Module, surroundings: Surroundings) -> Training:
+    def require_data(self, case: TrainingCase, surroundings: Surroundings) -> str | None:
+        """Refuse scores that cannot be had and too large batches; return the checksum of the images."""
+        settings = case.settings
+        if settings.inception:
+            require_inception()
+        checksum = data_fingerprint(settings.data, settings.size, surroundings, settings.images)
+        require_enough(case, surroundings)
+        return checksum
+
+    def begin(self, case: TrainingCase, run: Run, surroundings: Surroundings) -> Trial:
         """Begin the training of the pair."""
-        splits = open_images(run, surroundings)
+        splits = open_images(case, surroundings)
         device = processes.own_device(surroundings.device)
-        score = GeneratedScores(splits, surroundings.folder, device, run.settings.inception)
-        return AdversarialTraining(run, network, partner(run, splits.shape), splits, score, surroundings)
+        score = GeneratedScores(splits, surroundings.folder, device, case.settings.inception)
+        return AdversarialTrial(case, run, partner(case, splits.shape, run.seed), splits, score, surroundings)
 
 
-def partner(run: Run, shape: ImageShape) -> nn.Module:
-    """Return the network that a run's network is trained against, at first weights that depend on the seed alone."""
-    name = NETWORKS[run.network].partner
+def partner(case: TrainingCase, shape: ImageShape, seed: int) -> nn.Module:
+    """Return the network that a case's is trained against, at first weights that depend on the seed alone."""
+    name = network_entry(case.network).partner
     assert name is not None, "both halves of a pair know the other one"
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.seed + 2**20)  # far from the seeds of the networks that runs are about
-        network = built(name, run.settings.partner_width, run.settings, shape)
-    return constrained(network, "sn" if NETWORKS[name].role == "discriminator" else DENSE, (), run.seed)
+        torch.manual_seed(seed + 2**20)  # far from the seeds of the networks that runs are about
+        network = built(name, case.settings.partner_width, case.settings, shape)
+    if network_entry(name).role == "generator":
+        return network
+    return spectral_normalization(network, (), torch.Generator().manual_seed(seed))

@@ -9,6 +9,7 @@ from typing import Final, final
 
 from torch import Tensor
 
+from .. import processes
 from ..data import from_symmetric
 from ..metrics import (
     CLASSIFIER_FRECHET_DISTANCE,
@@ -20,7 +21,6 @@ from ..metrics import (
     feature_classifier,
 )
 from ..metrics.inception import inception_scores
-from ..runs import processes
 from .images import ImageSplits
 from .task import Evaluation, Split
 

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from typing import Final, NamedTuple, final
 
 import torch
 
-from ..arguments import choose
+from .. import processes
+from .._plain import require_known
 from ..data import DATA, Batch, DataSource, Images, Normalization, augment, batches, fetch_missing, load
-from ..runs import processes
 from ..surroundings import Surroundings
+from .case import TrainingCase
 from .splitting import SPLIT_SEED, hold_out, thin_out
 from .task import ImageShape, Split
-
-if TYPE_CHECKING:
-    from ..run import Run
 
 
 def _known_shape(source: DataSource) -> ImageShape | None:
@@ -70,31 +68,31 @@ class ImageSplits:
         """Return one of the splits that networks are looked at on."""
         return self.validation if name == "validation" else self.test
 
-    def batches(self, run: Run, start: int = 0) -> Iterator[Batch]:
-        """Return a run's training batches of all processes, from a position on, augmented where the run says so.
+    def batches(self, seed: int, batch_size: int, augmented: bool, start: int = 0) -> Iterator[Batch]:
+        """Return training batches of all processes from a position on, augmented or not.
 
         Raises:
             ValueError: the batch is larger than the training set.
         """
-        augmentation = augment if run.settings.augment else None
-        return batches(self.training, run.batch_size, run.seed, start=start, augmentation=augmentation)
+        augmentation = augment if augmented else None
+        return batches(self.training, batch_size, seed, start=start, augmentation=augmentation)
 
 
-def open_images(run: Run, surroundings: Surroundings) -> ImageSplits:
-    """Return the images of a run, loaded once a process.
+def open_images(case: TrainingCase, surroundings: Surroundings) -> ImageSplits:
+    """Return the images of a case, loaded once a process.
 
     Raises:
         ValueError: the data is not there or damaged.
     """
-    settings, device = run.settings, processes.own_device(surroundings.device)
+    settings, device = case.settings, processes.own_device(surroundings.device)
     if surroundings.synthetic:
-        return _synthetic(settings.data, image_shape(run, surroundings), run.batch_size, device)
+        return _synthetic(settings.data, image_shape(case, surroundings), case.batch_size, device)
     return _open(settings.data, surroundings.data, settings.size, settings.images, device)
 
 
-def image_shape(run: Run, surroundings: Surroundings) -> ImageShape:
-    """Return the shape of a run's images; see :func:`shape_of`."""
-    return shape_of(run.settings.data, run.settings.size, surroundings)
+def image_shape(case: TrainingCase, surroundings: Surroundings) -> ImageShape:
+    """Return the shape of a case's images; see :func:`shape_of`."""
+    return shape_of(case.settings.data, case.settings.size, surroundings)
 
 
 def shape_of(name: str, size: int | None, surroundings: Surroundings) -> ImageShape:
@@ -103,7 +101,7 @@ def shape_of(name: str, size: int | None, surroundings: Surroundings) -> ImageSh
     Raises:
         ValueError: the data is not there or damaged.
     """
-    known = _known_shape(choose("data", name, DATA))
+    known = _known_shape(DATA[require_known("data", name, DATA)])
     if known is None:
         return _open(name, surroundings.data, size, None, "cpu").shape
     return known if size is None else replace(known, size=size)
@@ -124,7 +122,7 @@ def data_fingerprint(name: str, size: int | None, surroundings: Surroundings, im
         ValueError: the name is unknown, or the data is not there, damaged, too little, or not to be fetched.
         OSError: it cannot be fetched.
     """
-    source = choose("data", name, DATA)
+    source = DATA[require_known("data", name, DATA)]
     if surroundings.download:
         for needed in dict.fromkeys((name, LABELLED.get(name, name))):
             fetch_missing(needed, surroundings.data)
@@ -134,17 +132,17 @@ def data_fingerprint(name: str, size: int | None, surroundings: Surroundings, im
     return None if source.bundled else splits.fingerprint
 
 
-def require_enough(run: Run, surroundings: Surroundings) -> None:
+def require_enough(case: TrainingCase, surroundings: Surroundings) -> None:
     """Refuse a batch that is larger than the training split.
 
     Raises:
         ValueError: as said, or the data is not there or damaged.
     """
-    settings = run.settings
+    settings = case.settings
     count = len(_open(settings.data, surroundings.data, settings.size, settings.images, "cpu").training)
-    if run.batch_size > count:
+    if case.batch_size > count:
         raise ValueError(
-            f"batch_size must be at most {count}, the number of images in the training split, got {run.batch_size}"
+            f"batch_size must be at most {count}, the number of images in the training split, got {case.batch_size}"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
@@ -15,53 +15,53 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from ...layers import shared_evaluation
 from ...optim import d_optimal
-from ..optimizers import OPTIMIZERS
-from ..runs import processes
+from .. import processes
+from ..case import Run
+from ..parts import build_optimizer
 from ..settings import PRECISIONS
 from ..surroundings import Surroundings
 from .averaging import STATISTICS_BATCHES, MovingAverage
+from .case import TrainingCase
 from .decay import decay_groups
-from .task import Evaluation, Split, SupervisedTask, Training
-
-if TYPE_CHECKING:
-    from ..run import Run
+from .task import Evaluation, Split, SupervisedTask
+from .trial import NetworkTrial
 
 
 @final
-class SupervisedTraining(Training):
-    """Steps of one optimizer on a task's loss and the curve's penalty; the learning rate falls linearly to 0.
+class SupervisedTrial(NetworkTrial):
+    """Steps of one optimizer on a task's loss and the spectrum's penalty; the learning rate falls linearly to 0.
 
     Where the settings ask for a moving average of the network, it is the average that is evaluated.
 
     Args:
         task: with its data at hand.
-        run: what is trained.
-        network: at its first weights.
+        case, run: what is trained.
         surroundings: the device.
 
     Raises:
         ValueError: the processes or pieces do not divide the batch.
     """
 
-    def __init__(self, task: SupervisedTask, run: Run, network: nn.Module, surroundings: Surroundings) -> None:
-        processes.require_divisible(run.batch_size, run.settings.accumulation)
+    def __init__(self, task: SupervisedTask, case: TrainingCase, run: Run, surroundings: Surroundings) -> None:
+        processes.require_divisible(case.batch_size, case.settings.accumulation)
+        super().__init__(case, run, task.image_shape(case, surroundings))
         self._device = torch.device(processes.own_device(surroundings.device))
-        self.network = network.to(self._device)
+        self.network = self.network.to(self._device)
         self._parallel = processes.parallel(self.network)
         self._task = task
-        self._run = run
-        parameters = decay_groups(self.network, run.settings.weight_decay)
-        self._optimizer = OPTIMIZERS[run.optimizer](parameters, run.learning_rate)  # type: ignore[arg-type]
-        self._schedule = LambdaLR(self._optimizer, lambda step: max(0.0, 1 - step / run.steps))
-        decay = run.settings.averaging
+        parameters = decay_groups(self.network, case.settings.weight_decay)
+        assert run.learning_rate is not None, "trainings have a learning rate"
+        self._optimizer = build_optimizer(case.optimizer, parameters, run.learning_rate, **case.options_of("optimizer"))
+        self._schedule = LambdaLR(self._optimizer, lambda step: max(0.0, 1 - step / case.steps))
+        decay = case.settings.averaging
         self._average = MovingAverage(self.network, decay) if decay else None
-        self._batches = task.batches(run.seed, run.batch_size)
+        self._batches = task.batches(run.seed, case.batch_size)
         self._loss = torch.zeros(())
 
     def step(self, step: int) -> Tensor:
         """Make a step; return its loss."""
         self._optimizer.zero_grad()
-        pieces = processes.own_pieces(next(self._batches), self._run.settings.accumulation)
+        pieces = processes.own_pieces(next(self._batches), self.case.settings.accumulation)
         self._loss = processes.mean(accumulate(self._parallel, pieces, self._piece_loss))
         self._optimizer.step()
         self._schedule.step()
@@ -91,11 +91,7 @@ class SupervisedTraining(Training):
         self._schedule.load_state_dict(state["schedule"])
         if self._average is not None:
             self._average.restore(state["average"])
-        self._batches = self._task.batches(self._run.seed, self._run.batch_size, step)
-
-    def samples(self) -> Tensor | None:
-        """Return None: a classifier makes no images."""
-        return None
+        self._batches = self._task.batches(self.run.seed, self.case.batch_size, step)
 
     def scalars(self) -> dict[str, Tensor]:
         """Return the training loss."""
@@ -103,15 +99,15 @@ class SupervisedTraining(Training):
 
     def _show_batches(self, network: nn.Module) -> None:
         """Give a network in training mode the first batches."""
-        with shared_evaluation(network), autocast(self._run, self._device):
-            for batch in islice(self._task.batches(self._run.seed, self._run.batch_size), STATISTICS_BATCHES):
-                for piece in processes.pieces(batch, self._run.settings.accumulation):
+        with shared_evaluation(network), autocast(self.case, self._device):
+            for batch in islice(self._task.batches(self.run.seed, self.case.batch_size), STATISTICS_BATCHES):
+                for piece in processes.pieces(batch, self.case.settings.accumulation):
                     self._task.loss(network, piece)
 
     def _piece_loss(self, batch: Any) -> Tensor:
-        with autocast(self._run, self._device):
+        with autocast(self.case, self._device):
             loss = self._task.loss(self._parallel, batch)
-        penalty = self._run.curve.penalty
+        penalty = self.case.penalty
         return loss + penalty * d_optimal(self.network) if penalty else loss
 
 
@@ -149,7 +145,7 @@ def accumulate(network: nn.Module, pieces: list[Any], loss_of: Callable[[Any], T
     return total if len(pieces) == 1 else total / len(pieces)
 
 
-def autocast(run: Run, device: torch.device) -> AbstractContextManager[Any]:
-    """Return the context in which forwards have the run's precision."""
-    precision = PRECISIONS[run.settings.precision]
+def autocast(case: TrainingCase, device: torch.device) -> AbstractContextManager[Any]:
+    """Return the context in which forwards have the case's precision."""
+    precision = PRECISIONS[case.settings.precision]
     return nullcontext() if precision is None else torch.autocast(device.type, precision)

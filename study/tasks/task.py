@@ -1,24 +1,27 @@
-"""What a study trains networks on."""
+"""What networks are trained on."""
 
 from __future__ import annotations
 
 import abc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self, final
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, final
 
 from torch import Tensor, nn
 
-from ..networks import NETWORKS
+from ...manifolds import described
+from ..case import Run
+from ..networks import network_entry
+from ..register import Register
 from ..surroundings import Surroundings
+from ..trial import Trial
 
 if TYPE_CHECKING:
-    from ..report.intervals import Interval
-    from ..run import Run
+    from .case import TrainingCase
 
 Split = Literal["validation", "test"]
-# Settings that are options of a network by the same name.
-NETWORK_SETTINGS: Final = ("depth", "widen_factor")
+# Settings that are options of a network: the option by the setting.
+NETWORK_SETTINGS: Final = {"depth": "depth", "widen_factor": "widen_factor", "width": "base_width"}
 
 
 @final
@@ -29,6 +32,11 @@ class Evaluation:
     score: float
     loss: float
     others: dict[str, float] = field(default_factory=dict)
+
+    def measures(self, split: Split) -> dict[str, float | None]:
+        """Return the numbers by the names that results have for them, such as ``validation_score``."""
+        others = {name.replace(" ", "_"): value for name, value in self.others.items()}
+        return {f"{split}_{name}": value for name, value in {"score": self.score, "loss": self.loss, **others}.items()}
 
 
 @final
@@ -41,42 +49,8 @@ class ImageShape:
     classes: int
 
 
-class Training(abc.ABC):
-    """A training under way. :meth:`state` and the number of steps made are all that its future depends on.
-
-    Attributes:
-        network: the network that the run is about.
-    """
-
-    network: nn.Module
-
-    @abc.abstractmethod
-    def step(self, step: int) -> Tensor:
-        """Make the step of this number, counted from 0; return its training loss, a scalar without gradient."""
-
-    @abc.abstractmethod
-    def evaluate(self, split: Split) -> Evaluation:
-        """Return score and loss on a split, with the network in evaluation mode and back in its own afterwards."""
-
-    @abc.abstractmethod
-    def state(self) -> dict[str, Any]:
-        """Return tensors and plain values from which :meth:`restore` goes on."""
-
-    @abc.abstractmethod
-    def restore(self, state: dict[str, Any], step: int) -> None:
-        """Go on from a state after a number of steps, to the last bit on a CPU."""
-
-    @abc.abstractmethod
-    def samples(self) -> Tensor | None:
-        """Return images ``(n, C, H, W)`` in [0, 1] that show where the training is; None where it makes none."""
-
-    @abc.abstractmethod
-    def scalars(self) -> dict[str, Tensor]:
-        """Return losses of the last step by name, for logs."""
-
-
 class Task(abc.ABC):
-    """Data with a fixed split, a loss and a score.
+    """Data with a fixed split, a loss and a score. One object of each is registered in ``TASKS``.
 
     Attributes:
         score_name: what the score is, such as "accuracy".
@@ -87,81 +61,89 @@ class Task(abc.ABC):
         description: a sentence or two for the report: data, split, loss.
         question: for the report, what a study of this task asks.
         settings: names of the settings that mean something here; those of a network are its own options.
-        defaults: fields of a study, or of its settings, that have another default with this task.
+        defaults: keys of a study that have another default with this task.
         warms_up: whether the first look at a network is cheap enough to be made twice, so that it is timed fairly.
     """
 
-    score_name: ClassVar[str]
-    score_scale: ClassVar[float] = 100.0
-    score_unit: ClassVar[str] = "%"
-    loss_name: ClassVar[str] = "loss"
-    other_measures: ClassVar[Mapping[str, str]] = {}
-    description: ClassVar[str]
-    question: ClassVar[str]
-    settings: ClassVar[tuple[str, ...]]
-    defaults: ClassVar[Mapping[str, Any]] = {}
-    warms_up: ClassVar[bool] = False
-
-    def scaled(self, interval: Interval) -> str:
-        """Return a mean score with its interval as people read it, such as ``97.5 ± 0.4 %``."""
-        return f"{interval.text(self.score_scale, self.score_digits)} {self.score_unit}".rstrip()
+    score_name: str
+    score_scale: float = 100.0
+    score_unit: str = "%"
+    loss_name: str = "loss"
+    other_measures: Mapping[str, str] = {}
+    description: str
+    question: str
+    settings: tuple[str, ...]
+    defaults: Mapping[str, Any] = {}
+    warms_up: bool = False
 
     @property
     def score_digits(self) -> int:
         """How many digits after the point a score has where people read it."""
         return 1 if self.score_scale > 1 else 3
 
-    @property
-    def titled_score(self) -> str:
-        """The score with its unit, for the axis of a plot."""
-        return f"{self.score_name}, {self.score_unit}" if self.score_unit else self.score_name
-
-    def require_settings(self, run: Run) -> None:
-        """Refuse settings that neither the task nor the run's network has, instead of leaving them aside.
+    def require_settings(self, case: TrainingCase) -> None:
+        """Refuse settings that neither the task nor the case's network has, instead of leaving them aside.
 
         Raises:
             ValueError: one of them is not at its default.
         """
-        options = NETWORKS[run.network].options
-        known = [*self.settings, *(name for name in NETWORK_SETTINGS if name in options)]
-        for name, value in run.settings.changed.items():
+        entry = network_entry(case.network)
+        known = [*self.settings, *(name for name, option in NETWORK_SETTINGS.items() if entry.takes(option))]
+        for name, value in case.settings.changed.items():
             if name not in known:
-                owner = f"network {run.network!r}" if name in NETWORK_SETTINGS else f"task {run.task!r}"
+                owner = f"network {case.network!r}" if name in NETWORK_SETTINGS else f"task {case.task!r}"
                 raise ValueError(
                     f"{name} is no setting of the {owner}, got {value!r}; leave it out (there are {', '.join(known)})"
                 )
 
     @abc.abstractmethod
-    def require(self, run: Run) -> None:
-        """Refuse a run that cannot be made, as far as that is known without the data.
+    def require(self, case: TrainingCase) -> None:
+        """Refuse a case that cannot be run, as far as that is known without the data.
 
         Raises:
             ValueError: the network does not fit, or a number is out of range.
         """
 
+    def require_data(self, case: TrainingCase, surroundings: Surroundings) -> str | None:
+        """Refuse a case whose data is not there or does not fit; return a checksum of the data.
+
+        None is the checksum of data that is bundled and so always the same.
+
+        Raises:
+            ValueError: the data is missing, damaged or too little.
+        """
+        return None
+
     @abc.abstractmethod
-    def image_shape(self, run: Run, surroundings: Surroundings) -> ImageShape:
-        """Return what the run's network sees; reads the data only where its shape is not known by its name.
+    def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape | None:
+        """Return what the case's network sees; reads the data only where its shape is not known by its name.
+
+        None where the inputs are no square images: networks are then told nothing of them.
 
         Raises:
             ValueError: the data is not there or damaged.
         """
 
     @abc.abstractmethod
-    def training(self, run: Run, network: nn.Module, surroundings: Surroundings) -> Training:
-        """Begin the training of a network.
+    def begin(self, case: TrainingCase, run: Run, surroundings: Surroundings) -> Trial:
+        """Return the training of a run of a case at its start; mostly a :class:`~sttp.study.tasks.trial.NetworkTrial`.
 
         Raises:
             ValueError: the data is not there or damaged, or does not fit.
         """
+
+    def warm_up(self, case: TrainingCase, run: Run, surroundings: Surroundings) -> None:
+        """Look at a network once where that is cheap: the first of its kind would be timed with torch's own set-up."""
+        if self.warms_up:
+            self.begin(case, run, surroundings).look(0)
 
 
 class SupervisedTask(Task):
     """A task of one network, whose loss on a batch is a function of the batch alone."""
 
     @abc.abstractmethod
-    def bound(self, run: Run, surroundings: Surroundings) -> Self:
-        """Return the task with its data at hand, where the run's network will be.
+    def bound(self, case: TrainingCase, surroundings: Surroundings) -> Self:
+        """Return the task with its data at hand, where the case's network will be.
 
         Raises:
             ValueError: the data is not there or damaged.
@@ -185,8 +167,16 @@ class SupervisedTask(Task):
     def evaluate(self, network: nn.Module, split: Split) -> Evaluation:
         """Return score and loss on a split, with the network in evaluation mode and back in its own afterwards."""
 
-    def training(self, run: Run, network: nn.Module, surroundings: Surroundings) -> Training:
+    def begin(self, case: TrainingCase, run: Run, surroundings: Surroundings) -> Trial:
         """Begin the training of a network."""
-        from .supervised import SupervisedTraining  # which needs this module
+        from .supervised import SupervisedTrial  # which needs this module
 
-        return SupervisedTraining(self.bound(run, surroundings), run, network, surroundings)
+        return SupervisedTrial(self.bound(case, surroundings), case, run, surroundings)
+
+
+def _require_task(thing: object) -> None:
+    if not isinstance(thing, Task):
+        raise TypeError(f"it must be an object of a subclass of Task, such as Training(...), got {described(thing)}")
+
+
+TASKS: Final[Register[Task]] = Register("task", _require_task)

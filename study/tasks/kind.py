@@ -1,0 +1,372 @@
+"""Studies of trainings: which cases a definition stands for, and what their results are in tables."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any, ClassVar, Final, final
+
+from ...manifolds import Riemannian, require_integer
+from .. import processes
+from .._plain import Plain, require_known
+from ..case import Case
+from ..definition import Study
+from ..design import Assignment
+from ..kind import KINDS, Kind
+from ..metrics.inception import FID, INCEPTION_SCORE, KID
+from ..networks import NETWORKS
+from ..parts import GEOMETRIES, METRICS, OPTIMIZERS, RETRACTIONS, SPECIFICATIONS, SPECTRA, made, name_of_part
+from ..register import Register, callable_thing
+from ..report.content import Content
+from ..result import Result
+from ..schedule import Results
+from ..search import Order
+from ..settings import SETTINGS, Settings
+from ..surroundings import Surroundings
+from ..turns import Turn
+from .case import USUAL, TrainingCase
+from .construction import weightless_network
+from .looks import distinct, look_of_ours
+from .method import MethodChoice, read_method, read_spectrum
+from .report import content_of
+from .task import TASKS
+from .trying import try_out
+
+RANKS: Final = (2, 4, 8)
+MEBIBYTE: Final = 2**20
+# Functions of a study of this name that return published numbers: Z as text, by the titles of cases.
+PUBLISHED: Final[Register[Callable[[Study], Mapping[str, str]]]] = Register("published table", callable_thing)
+# Geometries that are for SVDP the same as another one, unless the spectrum is the identity.
+_TWINS: Final = {"grassmann": "stiefel", "householder-reduced": "householder"}
+_LETTERS: Final = {"identity": "C", "lipschitz": "L", "regularized": "R"}
+_BASELINES: Final = {
+    "sn": "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
+    "forward follows (Miyato et al. 2018); Z = 100 %.",
+    "sr": "Spectral regularization: the same, with normalized singular values that a step may raise and not lower "
+    "(Liu et al. 2019); Z = 100 %.",
+}
+
+
+@final
+class TrainingKind(Kind):
+    """Methods at several ranks, on one task or several.
+
+    Every method but those that have no rank makes one case a rank. Its learning rate is the best of a grid on the
+    validation split with the first seed; where the best lies at the grid's edge, the grid is extended. Then it runs
+    with all seeds.
+
+    Factors are those of a case, `method` in place of parameterization, geometry and spectrum. A word that a method has
+    itself comes before the study's: a geometry, a spectrum, or an optimizer. `svdp_rank` is the rank of SVDP where
+    it is another one. Options of the network, of a user's method, of the optimizer and of the others are factors too.
+    """
+
+    name: ClassVar[str] = "training"
+    case_type: ClassVar[type[Case]] = TrainingCase
+    defaults: ClassVar[Mapping[str, Plain]] = {
+        "task": USUAL["task"],
+        "network": USUAL["network"],
+        "method": None,
+        "rank": None,
+        "svdp_rank": None,
+        "geometry": None,
+        "spectrum": "free",
+        "optimizer": USUAL["optimizer"],
+        "retraction": None,
+        "metric": None,
+        "steps": USUAL["steps"],
+        "batch_size": USUAL["batch_size"],
+        "evaluations": USUAL["evaluations"],
+        **SETTINGS,
+    }
+    short_forms: ClassVar[Mapping[str, str]] = {
+        "methods": "method",
+        "ranks": "rank",
+        "svdp_ranks": "svdp_rank",
+        "geometries": "geometry",
+        "spectra": "spectrum",
+        "optimizers": "optimizer",
+        "retractions": "retraction",
+        "metrics": "metric",
+        "networks": "network",
+    }
+    open_parts: ClassVar[tuple[str, ...]] = ("network", "method", "optimizer", "retraction", "geometry")
+
+    def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a definition's keys with the ranks and the task's own defaults where they are left out.
+
+        Raises:
+            ValueError: there is no method.
+        """
+        if self.defaults.keys() <= values.keys():  # as a folder has it, which needs no task
+            return dict(values)
+        factors = values.get("factors", {})
+        if not any(key in values for key in ("methods", "method")) and "method" not in factors:
+            raise ValueError("methods is missing; give a list such as ['dense', 'sttp stiefel']")
+        own = dict(TASKS.entry(values.get("task", USUAL["task"]), "task").thing.defaults)
+        if values.get("search", "grid") != "grid":
+            own.pop("extensions", None)
+        ranked = "rank" in values or "rank" in factors
+        return own | ({} if ranked else {"ranks": list(RANKS)}) | dict(values)
+
+    def case(self, values: Assignment) -> Case | None:
+        """Return the case of a value for each key; None where it is another one in disguise."""
+        chosen = read_method(values["method"])
+        task = TASKS.entry(values["task"], "task")
+        NETWORKS.entry(values["network"], "network")
+        spectrum = read_spectrum(values["spectrum"])  # also where every method has its own
+        optimizer = chosen.optimizer or OPTIMIZERS.entry(values["optimizer"], "optimizer").name
+        for name in ("steps", "batch_size", "evaluations"):
+            require_integer(name, values[name], least=1)
+        settings = Settings(**{name: values[name] for name in SETTINGS})  # type: ignore[arg-type]  # which checks them
+        rank = values["svdp_rank"] if chosen.parameterization == "svdp" and values["svdp_rank"] else values["rank"]
+        if chosen.method is None or chosen.method.takes_rank:
+            require_integer("rank", rank, least=1)
+        else:
+            rank = None
+        found = self._parts(chosen, values, chosen.spectrum or spectrum)
+        if found is None:
+            return None
+        case = TrainingCase(
+            task=task.name,
+            network=str(values["network"]),
+            parameterization=chosen.parameterization,
+            spectrum=None if rank is None else chosen.spectrum or spectrum,
+            rank=rank,  # type: ignore[arg-type]  # which is checked
+            optimizer=optimizer,
+            steps=values["steps"],  # type: ignore[arg-type]
+            batch_size=values["batch_size"],  # type: ignore[arg-type]
+            evaluations=values["evaluations"],  # type: ignore[arg-type]
+            settings=settings,
+            options=_options(chosen, values, found),
+            **found,
+        )
+        if case.batch_size % settings.accumulation:
+            raise ValueError(f"accumulation must divide batch_size, got {settings.accumulation} for {case.batch_size}")
+        _ = case.specification  # which refuses what its parts refuse
+        task.thing.require_settings(case)
+        task.thing.require(case)
+        return case
+
+    def _parts(self, chosen: MethodChoice, values: Assignment, spectrum: str) -> dict[str, str | None] | None:
+        """Return geometry, retraction and metric, each None where the method has none; None for a twin.
+
+        Raises:
+            ValueError: a name is unknown, or the method's own geometry is a twin's.
+        """
+        absent: dict[str, str | None] = {"geometry": None, "retraction": None, "metric": None}
+        if values["retraction"] is not None:
+            retraction = name_of_part(RETRACTIONS, values["retraction"])
+            RETRACTIONS.entry(retraction, "retraction")
+        if values["metric"] is not None:
+            require_known("metric", values["metric"], METRICS)
+        if chosen.method is not None:
+            return absent
+        own = chosen.geometry or values["geometry"]
+        if own is None:
+            geometries = ", ".join(GEOMETRIES)
+            raise ValueError(f"method {chosen.parameterization!r} needs a geometry, such as one of {geometries}")
+        geometry = name_of_part(GEOMETRIES, own)
+        thing = made(GEOMETRIES, GEOMETRIES.entry(geometry, "geometry").name)
+        twin = _TWINS.get(geometry)
+        if chosen.parameterization == "svdp" and twin and not SPECTRA[spectrum].is_identity:
+            if chosen.geometry is None:
+                return None
+            raise ValueError(
+                f"geometry {geometry!r} is for svdp with the spectrum {spectrum!r} the same as {twin!r}; "
+                f"give 'svdp {twin}'"
+            )
+        if not isinstance(thing, Riemannian):
+            return absent | {"geometry": geometry}
+        metric = None if values["metric"] is None else str(values["metric"])
+        return {
+            "geometry": geometry,
+            "retraction": None if values["retraction"] is None else retraction,
+            "metric": metric,
+        }
+
+    def title(self, factor: str, value: Plain) -> str:
+        """Return how readers see the value of a factor."""
+        registers: dict[str, Register[Any]] = {"task": TASKS, "network": NETWORKS, "optimizer": OPTIMIZERS}
+        if factor == "method":
+            return method_title(read_method(value))
+        return registers[factor].title(str(value)) if factor in registers else str(value)
+
+    def order(self, result: Result) -> Order:
+        """Return what runs are ordered by: the validation score, then the validation loss."""
+        if result.diverged:
+            return (-math.inf, -math.inf)
+        score, loss = (result.looks[-1].measures[f"validation_{name}"] for name in ("score", "loss"))
+        return (-math.inf if score is None else score, -math.inf if loss is None else -loss)
+
+    def require(self, study: Study, surroundings: Surroundings) -> str | None:
+        """Refuse data, networks and methods that do not fit, before the first run; return a checksum of the data."""
+        checksums: dict[str, None] = {}
+        plain: dict[TrainingCase, None] = {}
+        for case in trainings(study):
+            options = tuple((name, value) for name, value in case.options if name.startswith("network."))
+            plain[
+                replace(
+                    case,
+                    parameterization="dense",
+                    geometry=None,
+                    spectrum=None,
+                    rank=None,
+                    retraction=None,
+                    metric=None,
+                    optimizer=USUAL["optimizer"],
+                    options=options,
+                )
+            ] = None
+        for case in plain:
+            task = TASKS[case.task]
+            checksum = task.require_data(case, surroundings)
+            checksums |= {} if checksum is None else {checksum: None}
+            weightless_network(case, task.image_shape(case, surroundings))
+            processes.require_divisible(case.batch_size, case.settings.accumulation)
+        self._require_options(study)
+        try_out(trainings(study), surroundings)
+        return "-".join(checksums) or None
+
+    @staticmethod
+    def _require_options(study: Study) -> None:
+        """Refuse options of a method that no method has.
+
+        Raises:
+            ValueError: as said.
+        """
+        given = [name for name in (*study.factors, *study.shared) if name.startswith("method.")]
+        known = {name for case in trainings(study) for name, _ in case.options}
+        for name in given:
+            if name not in known:
+                option = name.removeprefix("method.")
+                raise ValueError(f"{name} is an option that no method has; leave it out, or give a method a {option!r}")
+
+    def presentation(self, study: Study) -> dict[str, Plain]:
+        """Return how the score, the methods and the settings are shown."""
+        cases = trainings(study)
+        task, settings = TASKS[cases[0].task], cases[0].settings
+        others = {"_".join(name.split()): title for name, title in task.other_measures.items()}
+        if settings.inception:
+            others |= {"_".join(name.split()): name for name in (INCEPTION_SCORE, FID, KID)}
+        published = dict(PUBLISHED[study.name](study)) if study.name in PUBLISHED else {}
+        data = {} if cases[0].task == "digits" or "data" not in task.settings else {"data": settings.data}
+        parameterizations = {case.parameterization for case in cases}
+        return {
+            "score_name": task.score_name,
+            "score_scale": task.score_scale,
+            "score_unit": task.score_unit,
+            "score_digits": task.score_digits,
+            "loss_name": task.loss_name,
+            "other_measures": others,
+            "description": task.description,
+            "question": task.question,
+            "methods": _presented_methods(study),
+            "published": published,
+            "settings": data | settings.changed,
+            "baselines": [[name.upper(), words] for name, words in _BASELINES.items() if name in parameterizations],
+        }
+
+    def columns(self, study: Study, result: Result, chosen: bool) -> dict[str, Plain]:
+        """Return the case, side by side, and what the run has reached."""
+        case = result.run.case
+        assert isinstance(case, TrainingCase)
+        names = ("task", "network", "parameterization", "geometry", "spectrum", "rank", "optimizer")
+        row: dict[str, Plain] = {name: getattr(case, name) for name in names}
+        row |= {"learning_rate": result.run.learning_rate, "seed": result.run.seed}
+        row |= {name: getattr(case, name) for name in ("steps", "batch_size", "evaluations")}
+        row |= asdict(case.settings)
+        row |= {name: getattr(case, name) for name in ("retraction", "metric") if getattr(case, name) is not None}
+        row |= dict(case.options)
+        row |= {"chosen": chosen, "diverged_at": result.diverged_at}
+        row |= {name: result.facts[name] for name in ("z", "degrees_of_freedom")}
+        row["training_loss"] = result.final_loss
+        seen = {} if result.diverged else result.looks[-1].measures
+        for split, measures in (("validation", seen), ("test", result.final)):
+            row |= {f"{split}_{name}": measures.get(f"{split}_{name}") for name in ("score", "loss")}
+            row |= {name: value for name, value in measures.items() if name.startswith(f"{split}_")}
+        return row | {"orthogonality_error": result.largest("orthogonality_error")}
+
+    def costs(self, study: Study, result: Result) -> dict[str, Plain]:
+        """Return times, memory and threads."""
+        timing = result.timing
+        return {
+            "seconds_per_step": statistics.median(timing.step_seconds) if timing.step_seconds else None,
+            "training_seconds": sum(timing.step_seconds),
+            "total_seconds": timing.total_seconds,
+            "peak_memory_mib": timing.peak_memory / MEBIBYTE,
+            "base_memory_mib": timing.base_memory / MEBIBYTE,
+            "threads": timing.threads,
+        }
+
+    def content(
+        self, study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...]
+    ) -> Content:
+        """Return a table, findings and figures."""
+        return content_of(study, results, presentation, turns)
+
+
+def trainings(study: Study) -> tuple[TrainingCase, ...]:
+    """Return the cases of a study of this kind."""
+    return tuple(case for case in study.cases if isinstance(case, TrainingCase))
+
+
+def method_title(chosen: MethodChoice, flavour: str | None = None) -> str:
+    """Return a method as readers see it, such as ``STTP stiefel`` or ``STTP-L stiefel``.
+
+    Args:
+        chosen: the method.
+        flavour: its spectrum, where methods differ in it.
+    """
+    if chosen.method is not None:
+        return chosen.method.title or chosen.method.name
+    letter = "" if flavour is None else f"-{_LETTERS.get(flavour, flavour)}"
+    return f"{SPECIFICATIONS.title(chosen.parameterization)}{letter} {chosen.geometry or ''}".rstrip()
+
+
+def _options(chosen: MethodChoice, values: Assignment, found: Mapping[str, str | None]) -> tuple[tuple[str, Plain], ...]:
+    """Return the options of those parts that a case has."""
+    kept = {}
+    for key, value in values.items():
+        part, dot, option = key.partition(".")
+        has_part = {
+            "method": chosen.method is not None and chosen.method.takes(option),
+            "retraction": found["retraction"] is not None,
+            "geometry": found["geometry"] is not None,
+        }
+        if dot and value is not None and has_part.get(part, True):
+            kept[key] = value
+    return tuple(sorted(kept.items()))
+
+
+def _presented_methods(study: Study) -> dict[str, Plain]:
+    """Return title and look of each line of the plots, by the methods of its cases."""
+    titles: dict[str, str] = {}
+    looks = {}
+    varied = [name for name in study.factors if name not in ("method", "rank", "svdp_rank", "geometry", "spectrum")]
+    for text, case in study.assigned.items():
+        assert isinstance(case, TrainingCase)
+        if case.method in titles:
+            continue
+        assignment = json.loads(text)
+        chosen = read_method(assignment.get("method", study.shared["method"]))
+        chosen = replace(chosen, geometry=case.geometry)
+        flavour = chosen.spectrum or (case.spectrum if "spectrum" in study.factors else None)
+        others = [f"{name} {assignment[name]}" for name in varied if _has(case, name)]
+        titles[case.method] = ", ".join([method_title(chosen, flavour), *others])
+        own = look_of_ours(case.parameterization, case.geometry, flavour) if case.geometry is not None else None
+        looks[case.method] = own if chosen.method is None else chosen.method.look
+    shown = zip(titles.items(), distinct(looks.values()), strict=True)
+    return {text: {"title": title, **asdict(look)} for (text, title), look in shown}
+
+
+def _has(case: TrainingCase, factor: str) -> bool:
+    """Return whether a factor means something to a case."""
+    if "." in factor:
+        return factor in dict(case.options)
+    return getattr(case, factor, True) is not None
+
+
+KINDS.add(TrainingKind.name, TrainingKind())

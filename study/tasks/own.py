@@ -1,0 +1,254 @@
+"""Training on a user's own data, with a network, a loss and a score of one's own."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any, Final, Self, final
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...layers import shared_evaluation
+from ...manifolds import described, require_instance
+from .. import processes
+from ..data import Examples, OwnData, batch_indices, own_data
+from ..networks import NETWORKS
+from ..surroundings import Surroundings
+from .case import TrainingCase
+from .task import Evaluation, ImageShape, Split, SupervisedTask
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Score = Callable[[Tensor, Tensor], Any]
+
+EVALUATION_BATCH: Final = 500
+
+
+def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the share of targets that have the largest output."""
+    return (outputs.argmax(dim=1) == targets).double().mean()
+
+
+def explained(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return R², the share of the targets' variance that the outputs explain."""
+    around = (targets - targets.mean(dim=0)).double().square().sum()
+    return 1 - (targets - outputs).double().square().sum() / around
+
+
+@final
+class Training(SupervisedTask):
+    """A task of a user's own: data, a network, and what is minimized and scored.
+
+    ::
+
+        Training(network=MyNet, train=train_set, test=test_set)
+
+    Args:
+        network: a class or function that makes the network when it is called, of which each call gives a new one with
+            torch's own first weights; or the name of a registered one. Parameters that it has of the names ``channels``
+            and ``number_of_classes`` are told from square images and from classes.
+        train: what is trained on: a torch ``Dataset`` with a length, or a list, of pairs (input, target); a pair
+            (inputs, targets) of arrays or tensors; or the path of an ``.npz`` or ``.csv`` file, see
+            :func:`~sttp.study.data.own_data`. Each example is read once.
+        validation: what learning rates are chosen by, of the same kind; None for a tenth of ``train``.
+        test: what results are reported on; None for a fifth of ``train``, taken before.
+        loss: called as ``loss(outputs, targets)``; returns a scalar, the mean over a batch. The cross-entropy for
+            classes and the mean squared error for numbers by default.
+        score: alike, of a whole split, of which more is better; or several functions by their names, of which the first
+            is the score. The accuracy for classes and R² for numbers by default.
+        target: column of a CSV file that is to be learnt; None for the last.
+        name: by which studies and their files know the task.
+        description: of data and loss, for the report.
+
+    Raises:
+        TypeError: an argument is of a wrong type.
+        ValueError: the network is not known.
+    """
+
+    settings = ("precision", "accumulation", "weight_decay", "averaging")
+    question = (
+        "Does it matter how the layers of a network are parameterized? The same network is trained in several ways, "
+        "everything else being equal."
+    )
+
+    def __init__(
+        self,
+        network: str | Callable[..., nn.Module],
+        train: Any,
+        validation: Any = None,
+        test: Any = None,
+        *,
+        loss: Loss | None = None,
+        score: Score | Mapping[str, Score] | None = None,
+        target: str | None = None,
+        name: str = "training",
+        description: str = "",
+    ) -> None:
+        require_instance("name", name, str, "a string")
+        require_instance("description", description, str, "a string")
+        if loss is not None and not callable(loss):
+            raise TypeError(f"loss must be a function of outputs and targets, got {described(loss)}")
+        self.name, self._loss, self._given_description = name, loss, description
+        self._scores = _named_scores(score)
+        self._sources: tuple[Any, ...] = (train, validation, test, target)
+        network_name = NETWORKS.name_for(network)
+        NETWORKS.entry(network_name)
+        self.defaults = {"network": network_name}
+        self._device_copies: dict[str, OwnData] = {}
+
+    @property
+    def score_name(self) -> str:  # type: ignore[override]  # a property may stand for an attribute that is read
+        """The name of the first score."""
+        return next(iter(self._named))
+
+    @property
+    def score_scale(self) -> float:  # type: ignore[override]
+        """100 for an accuracy."""
+        return 100.0 if self.score_name == "accuracy" else 1.0
+
+    @property
+    def score_unit(self) -> str:  # type: ignore[override]
+        """Percent for an accuracy."""
+        return "%" if self.score_name == "accuracy" else ""
+
+    @property
+    def other_measures(self) -> Mapping[str, str]:  # type: ignore[override]
+        """The loss, and the scores after the first."""
+        return {"loss": "loss", **{name: name for name in list(self._named)[1:]}}
+
+    @property
+    def description(self) -> str:  # type: ignore[override]
+        """What was given, and the sizes of the splits."""
+        data = self.data
+        sizes = [len(part.targets) for part in (data.training, data.validation, data.test)]
+        kinds = "numbers" if data.classes is None else f"{data.classes} classes"
+        counted = f"{sizes[0]} examples for training, {sizes[1]} for validation, {sizes[2]} for the test; {kinds}."
+        return f"{self._given_description} {counted}".strip()
+
+    @cached_property
+    def data(self) -> OwnData:
+        """The three splits, read when they are asked for.
+
+        Raises:
+            TypeError, ValueError: see :func:`~sttp.study.data.own_data`.
+        """
+        train, validation, test, target = self._sources
+        return own_data(train, validation, test, target=target)
+
+    def require(self, case: TrainingCase) -> None:
+        """Refuse nothing yet."""
+
+    def require_data(self, case: TrainingCase, surroundings: Surroundings) -> str | None:
+        """Refuse a batch larger than the training split; return the checksum of the data.
+
+        Raises:
+            ValueError: as said, or the data is no data.
+        """
+        self.batches(0, case.batch_size)
+        return self.data.checksum
+
+    def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape | None:
+        """Return the shape of square images in classes; None for all else."""
+        shape, classes = self.data.training.inputs.shape, self.data.classes
+        if len(shape) != 4 or shape[2] != shape[3] or classes is None:
+            return None
+        return ImageShape(shape[1], shape[2], classes)
+
+    def bound(self, case: TrainingCase, surroundings: Surroundings) -> Self:
+        """Return the task with its data on the device."""
+        device = processes.own_device(surroundings.device)
+        if device == "cpu":
+            return self
+        if device not in self._device_copies:
+            data = self.data
+            parts = [
+                Examples(part.inputs.to(device), part.targets.to(device))
+                for part in (data.training, data.validation, data.test)
+            ]
+            self._device_copies[device] = OwnData(*parts, data.classes, data.class_names)
+        copied = type(self).__new__(type(self))
+        copied.__dict__ |= self.__dict__ | {"data": self._device_copies[device]}
+        return copied
+
+    def batches(self, seed: int, batch_size: int, start: int = 0) -> Iterator[Examples]:
+        """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out.
+
+        Raises:
+            ValueError: the batch is larger than the training set.
+        """
+        inputs, targets = self.data.training
+        chosen = batch_indices(len(targets), batch_size, seed, start=start, device=targets.device)
+        return (Examples(inputs[indices], targets[indices]) for indices in chosen)
+
+    def loss(self, network: nn.Module, batch: Examples) -> Tensor:
+        """Return the loss of a batch."""
+        return self._loss_of(network(batch.inputs), batch.targets)
+
+    @torch.no_grad()
+    def evaluate(self, network: nn.Module, split: Split) -> Evaluation:
+        """Return the scores and the loss of a whole split."""
+        part = self.data.validation if split == "validation" else self.data.test
+        training = network.training
+        network.eval()
+        with shared_evaluation(network):
+            outputs = torch.cat([_widened(network(piece)) for piece in part.inputs.split(EVALUATION_BATCH)])
+        network.train(training)
+        score, *others = (float(function(outputs, part.targets)) for function in self._named.values())
+        named = dict(zip(list(self._named)[1:], others, strict=True))
+        return Evaluation(score, float(self._loss_of(outputs, part.targets)), named)
+
+    @property
+    def _loss_of(self) -> Loss:
+        if self._loss is not None:
+            return self._loss
+        return F.mse_loss if self.data.classes is None else F.cross_entropy
+
+    @property
+    def _named(self) -> Mapping[str, Score]:
+        if self._scores:
+            return self._scores
+        return {"R²": explained} if self.data.classes is None else {"accuracy": accuracy}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the data as arrays: what reads it may not be there in another process, and joblib maps large ones."""
+        state = {name: value for name, value in self.__dict__.items() if name not in ("data", "_sources")}
+        return state | {"_device_copies": {}, "_arrays": self._arrays, "_kinds": (self.data.classes, self.data.class_names)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        arrays, kinds = state.pop("_arrays"), state.pop("_kinds")
+        with warnings.catch_warnings():  # arrays of a file that is mapped into memory cannot be written, and are not
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
+            tensors = [torch.from_numpy(array) for array in arrays]
+        parts = [Examples(*tensors[k : k + 2]) for k in (0, 2, 4)]
+        self.__dict__ |= state | {"data": OwnData(*parts, *kinds), "_sources": ()}
+
+    @cached_property
+    def _arrays(self) -> list[np.ndarray]:
+        data = self.data
+        return [tensor.numpy() for part in (data.training, data.validation, data.test) for tensor in part]
+
+
+def _named_scores(score: Score | Mapping[str, Score] | None) -> dict[str, Score]:
+    """Return scores by their names; none for the default."""
+    if score is None:
+        return {}
+    if not isinstance(score, Mapping):
+        name = getattr(score, "__name__", type(score).__name__).strip("<>").replace("_", " ")
+        score = {"score" if name == "lambda" else name: score}
+    for name, function in score.items():
+        if not isinstance(name, str) or not callable(function):
+            raise TypeError(f"score must be a function of outputs and targets, or some by name, got {described(score)}")
+    if not score:
+        raise ValueError("score must have at least one function, got none; leave it out for the default")
+    return dict(score)
+
+
+def _widened(outputs: Any) -> Tensor:
+    if not isinstance(outputs, Tensor):
+        raise TypeError(f"networks must return a tensor, got {described(outputs)}")
+    return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
+
+
