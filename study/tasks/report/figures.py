@@ -148,7 +148,7 @@ def _draw_loss(axes: Axes, curve: Curve, against_seconds: bool) -> float:
 def _logarithmic_loss(axes: Axes) -> None:
     logarithmic(axes, "y")
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
-    axes.tick_params(axis="y", which="minor", labelsize=8)
+    axes.tick_params(axis="y", which="minor", labelsize=9)
 
 
 def _errors(curve: Curve) -> tuple[list[int], np.ndarray]:

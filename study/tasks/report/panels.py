@@ -15,7 +15,7 @@ from ...report.axes import dress
 from ...report.text import label
 from .curve import Curve, by_line
 
-WIDTH: Final = 5.6  # inches
+WIDTH: Final = 5.5  # inches
 COLUMNS: Final = 2  # panels side by side
 PANEL: Final = 2.1  # inches of height, of a panel in two columns
 LETTER: Final = 0.075  # inches, of a legend's words

@@ -28,6 +28,7 @@ Curves = Sequence[Curve]
 
 LAYERS: Final = 4  # layers that are shown of a deep network
 ROW: Final = 0.17  # inches, of a layer in a heat map
+LABELS: Final = 14  # layers that a heat map names at the most
 _OF_RUNS: Final = ("parameterization", "geometry", "spectrum", "rank")
 
 
@@ -105,9 +106,9 @@ def heat_map_figure(curves: Curves) -> Figure:
         )
         is_first = index % COLUMNS == 0 or list(shares) != list(found[index - 1][1][1])
         names = list(shares) if is_first else [""] * len(shares)
-        every = math.ceil(len(shares) / 16)
+        every = math.ceil(len(shares) / LABELS)
         axes.set_yticks(borders[:-1:every] + 0.5, [label(name)[-20:] for name in names[::every]])
-        axes.tick_params(axis="both", labelsize=8)
+        axes.tick_params(axis="both", labelsize=9)
         axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
         heading(axes, curve.line, rank_words(curve.case.rank))
         axes.set_xlabel("steps", fontsize=9)
