@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from ..manifolds import require_integer, require_number
-
 # Fixed, so that the outcome does not depend on the machine's number of cores, and recorded with every timing.
 THREADS = 1
 CHECKPOINT_SECONDS = 60.0
@@ -47,6 +45,8 @@ class Surroundings:
 
     def __post_init__(self) -> None:
         import torch  # not before: the command line's help has its defaults from this file
+
+        from ..manifolds import require_integer, require_number
 
         require_integer("threads", self.threads, least=1)
         require_number("checkpoint_seconds", self.checkpoint_seconds, above=0)
