@@ -215,6 +215,13 @@ def test_a_case_without_a_place_across_is_a_level_line(write):
     assert [line.get_label() for line in axes.lines if line.get_label() == "dense"] == ["dense"]
 
 
+def test_against_words_there_is_a_place_a_word_and_no_line_between_them(write):
+    outcome = write()
+    axes = outcome.plot("accuracy", against="method").axes[0]
+    assert {label.get_text() for label in axes.get_xticklabels()} == {"dense", "STTP stiefel", "STTP grassmann"}
+    assert {container.lines[0].get_linestyle() for container in axes.containers} == {"None"}
+
+
 @pytest.mark.parametrize("against", ["step", "seconds"])
 @pytest.mark.parametrize("measure", ["loss", "validation_score", "accuracy"])
 def test_a_plot_over_training_has_a_line_and_a_band_a_case(write, measure, against):

@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from .content import Picture
 
@@ -54,7 +54,7 @@ def to_file(figure: Figure, ending: str = "png") -> bytes:
     import matplotlib
 
     buffer = io.BytesIO()
-    settings = {"svg.hashsalt": "sttp", "svg.fonttype": "path", "savefig.bbox": None}
+    settings: dict[Any, Any] = {"svg.hashsalt": "sttp", "svg.fonttype": "path", "savefig.bbox": None}
     with matplotlib.rc_context(settings), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure.savefig(buffer, format=ending, dpi=RESOLUTION, metadata=_WITHOUT[ending])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -75,8 +75,7 @@ def _reported(outcome: Outcome) -> dict[Case, list[Result]]:
 def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], measure: str, against: str) -> None:
     """Draw a line a case over its training, with a band over seeds."""
     names = outcome.content.measures.get(measure, (measure,))
-    known = {name for runs in reported.values() for run in runs for look in run.looks for name in look.measures}
-    known |= {LOSS for runs in reported.values() for run in runs if run.losses}
+    known = _seen(reported) | {LOSS for runs in reported.values() for run in runs if run.losses}
     if not known.intersection(names):
         also = [name for name, meant in outcome.content.measures.items() if known.intersection(meant)]
         require_known("measure", measure, [*also, *sorted(known)])
@@ -109,13 +108,15 @@ def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]],
     samples = _samples(outcome, reported, columns, measure)
     is_wide = _is_wide(samples.values())
     places = columns[against]
-    numbers = [place for case in samples if isinstance(place := places[case], int | float)]
+    numbers = [place for case in samples if (place := places[case]) is not None]
+    if not all(_is_number(place) for place in numbers):
+        numbers = []
     for position, (shared, cases) in enumerate(_groups(samples, against).items()):
         look = outcome.content.looks.get(shared, default_look(position))
         bands = {case: [float(value[0]) for value in _band(samples[case][:, None], is_wide)] for case in cases}
         style: Line = {"color": look.color, "label": label(shared)}
-        for middle, _, _ in (band for case, band in bands.items() if places[case] is None):
-            axes.axhline(middle, linestyle=look.line, linewidth=1, **style)
+        for level in (band[0] for case, band in bands.items() if places[case] is None):
+            axes.axhline(level, linestyle=look.line, linewidth=1, **style)
         placed = sorted((case for case in cases if places[case] is not None), key=lambda case: _order(places[case]))
         if placed:
             middle, low, high = (np.array(values) for values in zip(*(bands[case] for case in placed), strict=True))
@@ -134,6 +135,11 @@ def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]],
         logarithmic(axes, "y")
 
 
+def _seen(reported: Mapping[Case, list[Result]]) -> set[str]:
+    """Return the names of all measures of looks."""
+    return {name for runs in reported.values() for run in runs for look in run.looks for name in look.measures}
+
+
 def _samples(
     outcome: Outcome, reported: Mapping[Case, list[Result]], columns: Mapping[str, Mapping[Case, Any]], measure: str
 ) -> dict[Case, np.ndarray]:
@@ -145,7 +151,7 @@ def _samples(
         found[case] = [value for value in per_run if value is not None]
     if not any(found.values()):
         numeric = [name for name, cells in columns.items() if any(_is_number(cell) for cell in cells.values())]
-        known = {name for runs in reported.values() for run in runs for name in (*run.final, *run.looks[-1].measures)}
+        known = {name for runs in reported.values() for run in runs for name in run.final} | _seen(reported)
         require_known("measure", measure, [*outcome.content.measures, *sorted({*known, LOSS}), *numeric])
         cells = columns.get(measure, {})
         found = {case: [float(cells[case])] for case in reported if _is_number(cells.get(case))}
@@ -171,26 +177,33 @@ def _columns(outcome: Outcome, reported: Mapping[Case, list[Result]]) -> dict[st
 
 
 def _groups(cases: Iterable[Case], against: str = "") -> dict[str, list[Case]]:
-    """Return the cases that differ in numbers, or in what is across, alone, by what their titles share."""
+    """Return the cases that differ in numbers, or in what is across, alone, by what they share in words."""
     groups: dict[str, list[Case]] = {}
+    words: dict[str, dict[str, str]] = {}
     for case in cases:
-        words = {name: value for name, value in case.to_dict().items() if name != against}
-        groups.setdefault(repr(_without_numbers(words)), []).append(case)
+        found = {name: word for name, word in _words(case.to_dict()) if name != against}
+        words[repr(found)] = found
+        groups.setdefault(repr(found), []).append(case)
+    differing = {name for found in words.values() for name in found if len({o.get(name) for o in words.values()}) > 1}
     named: dict[str, list[Case]] = {}
-    for members in groups.values():
+    for key, members in groups.items():
+        # Titles begin with what matters most; where that is across, there is no telling a line by it.
         parts = [case.title.split(", ") for case in members]
-        shared = ", ".join(part for part in parts[0] if all(part in others for others in parts))
-        name = shared if shared and shared not in named else members[0].title
-        named.setdefault(name, []).extend(members)
+        shared = [part for part in parts[0] if all(part in others for others in parts)]
+        if parts[0][0] not in shared:
+            shared = [word for name, word in words[key].items() if name in differing and word]
+        name = ", ".join(shared)
+        named.setdefault(name if name and name not in named else members[0].title, []).extend(members)
     return named
 
 
-def _without_numbers(value: Any) -> Any:
+def _words(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    """Yield all values but numbers, by their names with dots; the empty word for None."""
     if isinstance(value, Mapping):
-        return {name: _without_numbers(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_numbers(item) for item in value]
-    return 0 if _is_number(value) else value
+        for key, item in value.items():
+            yield from _words(item, f"{name}.{key}".removeprefix("."))
+    elif not _is_number(value):
+        yield name, "" if value is None else str(value)
 
 
 def _series(result: Result, names: Sequence[str], against: str) -> tuple[np.ndarray, np.ndarray] | None:
