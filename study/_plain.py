@@ -44,6 +44,11 @@ def require_distinct(argument: str, values: object) -> None:
         raise TypeError(f"{argument} must be a list, got {described(values)}")
     if not values:
         raise ValueError(f"{argument} must have at least one entry, got an empty list")
+    try:
+        if len(set(values)) == len(values):
+            return
+    except TypeError:  # a table, which has no hash
+        pass
     repeated = [value for index, value in enumerate(values) if value in values[:index]]
     if repeated:
         raise ValueError(f"{argument} must have no entry twice, got {repeated[0]!r} again; remove one")

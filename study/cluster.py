@@ -133,8 +133,8 @@ def _call(function: Callable[[Work], Made], job: Work) -> Made:
 
 def _lost(error: Exception) -> WorkersLostError:
     return WorkersLostError(
-        f"the cluster has lost a run ({type(error).__name__}: {error}); what was finished is kept: begin the study again, "
-        f"with this executor or another"
+        f"the cluster has lost a run ({type(error).__name__}: {error}); what was finished is kept: begin the study "
+        f"again, with this executor or another"
     )
 
 

@@ -61,7 +61,7 @@ class OneAtATime(Design):
     def assignments(self, factors: Factors, centre: Mapping[str, Plain]) -> Iterator[Assignment]:
         """Yield for each combination of the crossed factors the centre first, then factor by factor."""
         groups = self.groups(factors, centre)
-        settings = [assignment for group in groups.values() for assignment in group] or [dict(centre)]
+        settings = [assignment for group in groups.values() for assignment in group] or [{}]
         crossed = {name: factors[name] for name in self.crossed if name in factors}
         for values in product(*crossed.values()):
             seen: list[Assignment] = []
@@ -73,7 +73,7 @@ class OneAtATime(Design):
     def groups(self, factors: Factors, centre: Mapping[str, Plain]) -> dict[str, tuple[Assignment, ...]]:
         """Return for each factor that is not crossed the centre, and its other values in the centre's place."""
         free = {name: values for name, values in factors.items() if name not in self.crossed}
-        start = {name: values[0] for name, values in free.items()} | dict(centre)
+        start = {name: centre.get(name, values[0]) for name, values in free.items()}
         return {
             name: (start, *(start | {name: value} for value in values if value != start[name]))
             for name, values in free.items()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, final
 
 import numpy as np
+
 from .foreign import foreign_things
 from .register import Entry, adopt, foreign_entries, register_of
 

@@ -82,7 +82,8 @@ class GridSearch(Strategy):
             best = max(rates, key=lambda rate: tried[rate])
             if len(rates) == 1 or best not in (rates[0], rates[-1]):
                 break
-            new = beyond(rates[0], rates[1]) if best == rates[0] else beyond(rates[-1], rates[-2])
+            edge, inner = rates[:2] if best == rates[0] else rates[:-3:-1]
+            new = another(edge * edge / inner, rates)
             if extension == self.extensions or new is None:
                 break
             rates = sorted([*rates, new])
@@ -130,14 +131,13 @@ class Bisection(Strategy):
     @staticmethod
     def _next(rates: list[float], best: int, ratio: float) -> float | None:
         if best == 0:
-            return beyond(rates[0], rates[0] * ratio)
+            return another(rates[0] / ratio, rates)
         if best == len(rates) - 1:
-            return beyond(rates[-1], rates[-1] / ratio)
+            return another(rates[-1] * ratio, rates)
         below, above = rates[best] / rates[best - 1], rates[best + 1] / rates[best]
         # Rounded rates make equal gaps differ in the last digits.
         other = rates[best + 1] if above > 0.99 * below else rates[best - 1]
-        middle = rounded(math.sqrt(rates[best]) * math.sqrt(other))
-        return None if middle in rates else middle
+        return another(math.sqrt(rates[best] * other), rates)
 
 
 STRATEGIES: Register[type[Strategy]] = Register("search")
@@ -161,10 +161,10 @@ def require_rates(rates: object) -> tuple[float, ...]:
     return tuple(float(rate) for rate in rates)
 
 
-def beyond(edge: float, inner: float) -> float | None:
-    """Return the rate as far beyond the edge as the inner one is within; None where no positive finite one is."""
-    rate = rounded(edge / inner * edge)
-    return rate if rate not in (edge, inner) and 0 < rate < math.inf else None
+def another(rate: float, rates: list[float]) -> float | None:
+    """Return a rate to be tried beside others, rounded; None where floats have no other one there."""
+    found = rounded(rate)
+    return found if 0 < found < math.inf and found not in rates else None
 
 
 def rounded(rate: float) -> float:
