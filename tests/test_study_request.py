@@ -1,12 +1,14 @@
 """What a command line asks a study for: data, changes of the paper's experiments, and what they will take."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from sttp.study.cli import run
 from sttp.study.cli.estimate import Estimate, Measurement, Row, in_words
-from sttp.study.cli.request import DataChoice, read_change, read_data, requested_study
+from sttp.study.cli.loading import load_wings
+from sttp.study.cli.request import DataChoice, changed, named_study, read_change, read_data, requested_study
 
 
 def test_data_is_a_name_a_path_or_both(tmp_path, monkeypatch):
@@ -62,6 +64,21 @@ def test_values_of_an_experiment_can_be_changed():
         requested_study("digits", changes=["steps"])
     with pytest.raises(ValueError, match="scale is for the paper's experiments"):
         requested_study("digits", scale=0.5)
+
+
+def test_changes_of_a_factor_are_its_values_or_the_centre():
+    load_wings()
+    study = named_study("digits")
+    assert changed(study, {"rank": [3, 5]}).factors["rank"] == (3, 5)
+    assert changed(study, {"ranks": [3, 5]}).factors["rank"] == (3, 5)
+    assert changed(study, {"rank": 3}).factors["rank"] == (3,)
+    assert changed(study, {}) == study
+    one_at_a_time = named_study("optimizers")
+    moved = changed(one_at_a_time, {"optimizer": "pogo"})
+    assert moved.factors == one_at_a_time.factors
+    assert moved.centre["optimizer"] == "pogo"
+    assert replace(moved, shared=one_at_a_time.shared) == one_at_a_time
+    assert "metric" not in changed(one_at_a_time, {"metrics": []}).factors
 
 
 def test_the_dry_run_prints_runs_compressions_time_and_memory(capsys, monkeypatch, tmp_path):

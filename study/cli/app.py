@@ -63,6 +63,8 @@ def run(arguments: list[str]) -> int:
     except (ValueError, TypeError) as error:
         return _refuse(str(error), BAD_ARGUMENT)
     except ImportError as error:
+        if (error.name or "").partition(".")[0] == __package__.partition(".")[0]:
+            raise  # of this package nothing can be missing
         return _refuse(f"{error}; install what studies need with: pip install 'sttp-torch[study]'", FAILURE)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
