@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -65,6 +65,9 @@ def accuracy_figure(curves: Curves, score: Score) -> Figure:
     axes.set_xticks([z for z in NAMED if min(sizes) / 1.5 <= z <= max(sizes) * 1.5])
     axes.set_xlabel("Z: parameters kept, % (smaller to the left)")
     axes.set_ylabel(f"test {score.title}")
+    if score.unit == "%":  # a bar over few seeds may leave what a share can be
+        low, high = axes.get_ylim()
+        axes.set_ylim(max(low, -2.0), min(high, 102.0))
     _mark_ranks(axes, curves, score)
     return figure
 
@@ -100,7 +103,11 @@ def orthogonality_figure(curves: Curves) -> Figure:
         for curve in curves:
             if curve.case.rank == rank:
                 steps, errors = _errors(curve)
-                style = {"color": curve.look.color, "linestyle": curve.look.line, "marker": curve.look.marker}
+                style: dict[str, Any] = {
+                    "color": curve.look.color,
+                    "linestyle": curve.look.line,
+                    "marker": curve.look.marker,
+                }
                 axes.plot(steps, errors, markersize=5, linewidth=1.4, **style)
         axes.set_yscale("log")
         axes.axhline(FEASIBLE, color="#999999", linewidth=1)

@@ -82,7 +82,7 @@ def _differ(values: Iterable[object], but_for_none: bool = False) -> bool:
 def _own_look(values: Mapping[str, Any]) -> Appearance | None:
     if values.get("color") is None:
         return None
-    line = values.get("line") or "-"
+    line: Any = values.get("line") or "-"
     if not isinstance(line, str):  # a pattern, of which JSON makes lists
         start, (dash, gap) = line
         line = (start, (dash, gap))

@@ -77,7 +77,7 @@ def spectrum_figure(curves: Curves) -> Figure:
             values = np.mean([LayerSpectrum(end).normalized[:count] for end in ends], axis=0)[:limit]
             abscissa = (np.arange(len(values)) + 1) / (len(values) if whole else 1)
             look = curve.look
-            style = {"color": look.color, "linestyle": look.line, "marker": look.marker}
+            style: dict[str, Any] = {"color": look.color, "linestyle": look.line, "marker": look.marker}
             axes.plot(abscissa, values, markersize=4, linewidth=1.2, **style)
         heading(axes, rank_words(rank), layer)
         axes.set_ylim(0, 1.05)

@@ -30,21 +30,18 @@ PARAMETERIZATIONS: Final = {
     ),
 }
 GEOMETRIES: Final = {
-    "stiefel": (
-        "The frames are points on a manifold, and a Riemannian optimizer moves them along it: here every frame on the "
-        "Stiefel manifold."
-    ),
+    "stiefel": "Every frame is a point on the Stiefel manifold, and a Riemannian optimizer moves it along that.",
     "grassmann": (
-        "The same, but frames whose basis makes no difference to W are points on the Grassmann manifold, which takes "
-        "this redundancy away."
+        "As with stiefel, but frames whose basis makes no difference to W are points on the Grassmann manifold, which "
+        "takes this redundancy away."
     ),
     "householder": (
-        "The frames are products of Householder reflections whose entries are ordinary parameters, all of them, also "
-        "redundant ones."
+        "The frames are products of Householder reflections, all of whose entries are ordinary parameters, redundant "
+        "ones too."
     ),
     "householder-reduced": (
-        "The same without the redundant entries, which is the paper’s own way. With SVDP and learned singular values "
-        "nothing is redundant."
+        "The frames are products of Householder reflections without redundant entries, which is the paper’s own way. "
+        "With SVDP and learned singular values none is redundant."
     ),
 }
 FLAVOURS: Final = (
