@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, final
@@ -88,16 +89,17 @@ def require_sendable(values: Any) -> None:
             ) from error
 
 
-def import_all(names: Mapping[str, tuple[str, ...]]) -> None:
+def import_all(names: Mapping[tuple[str, str], tuple[str, ...]]) -> None:
     """Import names such as ``package.module:object`` in this process.
 
     Args:
-        names: by the kind of the register.
+        names: by the module and the kind of the register.
 
     Raises:
         ValueError: one cannot be imported.
     """
-    for kind, some in names.items():
+    for (module, kind), some in names.items():
+        importlib.import_module(module)
         for name in some:
             try:
                 register_of(kind).entry(name)

@@ -20,6 +20,8 @@ LINES: Final[tuple[Line, ...]] = ("-", "--", ":", "-.")
 
 
 _REGISTERS: Final[list[Register[Any]]] = []
+# What another process has sent, by kind: the register may be made later, when its module is imported.
+_SENT: Final[dict[str, dict[str, Any]]] = {}
 
 
 @final
@@ -62,7 +64,9 @@ class Register(Generic[Thing]):
     def __init__(self, kind: str, check: Callable[[object], None] = lambda thing: None) -> None:
         self.kind = kind
         self._check = check
-        self._entries: dict[str, Entry[Thing]] = {}
+        # Where the register is made, which a worker imports before it looks a name up.
+        self.module = str(sys._getframe(1).f_globals.get("__name__", ""))
+        self._entries: dict[str, Entry[Thing]] = dict(_SENT.get(kind, {}))
         self._imported: dict[str, Entry[Thing]] = {}
         _REGISTERS.append(self)
 
@@ -199,6 +203,8 @@ def register_of(kind: str) -> Register[Any]:
 
 def adopt(entries: Mapping[str, Mapping[str, Entry[Any]]]) -> None:
     """Register what another process has sent."""
+    for kind, found in entries.items():
+        _SENT.setdefault(kind, {}).update(found)
     for register in _REGISTERS:
         register._entries.update(entries.get(register.kind, {}))
 

@@ -17,6 +17,7 @@ from . import cluster as _cluster  # noqa: F401 which registers its executors
 from .executors import EXECUTORS, Executor, Made, Work, executor_of
 from .foreign import foreign_things
 from .parcel import Parcel, import_all, require_sendable
+from .register import register_of
 from .surroundings import THREADS
 
 __all__ = ["EXECUTORS", "Executor", "Failure", "executor_of", "perform_all", "require_workers"]
@@ -80,10 +81,11 @@ def require_workers(executor: str | Executor, workers: int | None, values: Any) 
     if chosen.is_here(count) or not named:
         return
     require_sendable(values)
-    imported: dict[str, tuple[str, ...]] = {}
+    imported: dict[tuple[str, str], tuple[str, ...]] = {}
     for kind, name, _ in named:
         if ":" in name:
-            imported[kind] = (*imported.get(kind, ()), name)
+            key = (register_of(kind).module, kind)
+            imported[key] = (*imported.get(key, ()), name)
     for answer in perform_all(import_all, [imported], chosen, count):
         if isinstance(answer, Failure):
             raise ValueError(answer.summary.removeprefix("ValueError: "))

@@ -71,12 +71,12 @@ def study(
     """Run a comparison study, or go on with one that was interrupted, and write its tables, plots and report."""
     from .. import processes
     from ..engine import run_study  # needs the extra `study`
+    from ..progress import ProgressDisplay
     from ..surroundings import Surroundings
     from ..workers import executor_of
     from .estimate import estimate_study
     from .loading import import_modules, load_wings
     from .printing import print_estimate, print_outcome
-    from .progress import ProgressDisplay
     from .request import read_data, requested_study, require_downloads
 
     load_wings()

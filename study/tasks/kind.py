@@ -7,6 +7,7 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, ClassVar, Final, final
 
 from ...manifolds import Riemannian, require_integer
@@ -17,8 +18,8 @@ from ..definition import Study
 from ..design import Assignment
 from ..kind import KINDS, Kind
 from ..metrics.inception import FID, INCEPTION_SCORE, KID
-from ..networks import NETWORKS
-from ..parts import GEOMETRIES, METRICS, OPTIMIZERS, RETRACTIONS, SPECIFICATIONS, SPECTRA, made, name_of_part
+from ..networks import NETWORKS, network_entry
+from ..parts import GEOMETRIES, METRICS, OPTIMIZERS, RETRACTIONS, SPECIFICATIONS, SPECTRA, has_option, made, name_of_part
 from ..register import Register, callable_thing
 from ..report.content import Content
 from ..result import Result
@@ -30,7 +31,7 @@ from ..turns import Turn
 from .case import USUAL, TrainingCase
 from .construction import weightless_network
 from .looks import distinct, look_of_ours
-from .method import MethodChoice, read_method, read_spectrum
+from .method import MethodChoice, name_of_method, read_method, read_spectrum
 from .report import content_of
 from .task import TASKS
 from .trying import try_out
@@ -41,6 +42,18 @@ MEBIBYTE: Final = 2**20
 PUBLISHED: Final[Register[Callable[[Study], Mapping[str, str]]]] = Register("published table", callable_thing)
 # Geometries that are for SVDP the same as another one, unless the spectrum is the identity.
 _TWINS: Final = {"grassmann": "stiefel", "householder-reduced": "householder"}
+_REGISTERS: Final[dict[str, Register[Any]]] = {
+    "task": TASKS,
+    "network": NETWORKS,
+    "optimizer": OPTIMIZERS,
+    "retraction": RETRACTIONS,
+    "geometry": GEOMETRIES,
+}
+# How things that are given as objects are named.
+_NAMES: Final[dict[str, Callable[[object], str]]] = {
+    "method": name_of_method,
+    **{name: partial(name_of_part, register) for name, register in _REGISTERS.items()},
+}
 _LETTERS: Final = {"identity": "C", "lipschitz": "L", "regularized": "R"}
 _BASELINES: Final = {
     "sn": "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
@@ -95,7 +108,7 @@ class TrainingKind(Kind):
     open_parts: ClassVar[tuple[str, ...]] = ("network", "method", "optimizer", "retraction", "geometry")
 
     def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a definition's keys with the ranks and the task's own defaults where they are left out.
+        """Return a definition's keys with objects by their names, and ranks and the task's own defaults where left out.
 
         Raises:
             ValueError: there is no method.
@@ -105,11 +118,13 @@ class TrainingKind(Kind):
         factors = values.get("factors", {})
         if not any(key in values for key in ("methods", "method")) and "method" not in factors:
             raise ValueError("methods is missing; give a list such as ['dense', 'sttp stiefel']")
-        own = dict(TASKS.entry(values.get("task", USUAL["task"]), "task").thing.defaults)
-        if values.get("search", "grid") != "grid":
+        given = {key: _named(self.short_forms.get(key, key), value) for key, value in values.items()}
+        given["factors"] = {name: _named(name, chosen) for name, chosen in dict(factors).items()}
+        own = dict(TASKS.entry(given.get("task", USUAL["task"]), "task").thing.defaults)
+        if given.get("search", "grid") != "grid":
             own.pop("extensions", None)
-        ranked = "rank" in values or "rank" in factors
-        return own | ({} if ranked else {"ranks": list(RANKS)}) | dict(values)
+        ranked = "rank" in given or "rank" in factors
+        return own | ({} if ranked else {"ranks": list(RANKS)}) | given
 
     def case(self, values: Assignment) -> Case | None:
         """Return the case of a value for each key; None where it is another one in disguise."""
@@ -140,7 +155,7 @@ class TrainingKind(Kind):
             batch_size=values["batch_size"],  # type: ignore[arg-type]
             evaluations=values["evaluations"],  # type: ignore[arg-type]
             settings=settings,
-            options=_options(chosen, values, found),
+            options=_options(chosen, values, {"optimizer": optimizer, "network": str(values["network"]), **found}),
             **found,
         )
         if case.batch_size % settings.accumulation:
@@ -189,10 +204,9 @@ class TrainingKind(Kind):
 
     def title(self, factor: str, value: Plain) -> str:
         """Return how readers see the value of a factor."""
-        registers: dict[str, Register[Any]] = {"task": TASKS, "network": NETWORKS, "optimizer": OPTIMIZERS}
         if factor == "method":
             return method_title(read_method(value))
-        return registers[factor].title(str(value)) if factor in registers else str(value)
+        return _REGISTERS[factor].title(str(value)) if factor in _REGISTERS else str(value)
 
     def order(self, result: Result) -> Order:
         """Return what runs are ordered by: the validation score, then the validation loss."""
@@ -232,17 +246,16 @@ class TrainingKind(Kind):
 
     @staticmethod
     def _require_options(study: Study) -> None:
-        """Refuse options of a method that no method has.
+        """Refuse options that nothing in the study has, instead of leaving them aside.
 
         Raises:
             ValueError: as said.
         """
-        given = [name for name in (*study.factors, *study.shared) if name.startswith("method.")]
         known = {name for case in trainings(study) for name, _ in case.options}
-        for name in given:
-            if name not in known:
-                option = name.removeprefix("method.")
-                raise ValueError(f"{name} is an option that no method has; leave it out, or give a method a {option!r}")
+        for name in (*study.factors, *study.shared):
+            part, dot, option = name.partition(".")
+            if dot and name not in known:
+                raise ValueError(f"{name}: no {part} of the study has an option {option!r}; leave it out")
 
     def presentation(self, study: Study) -> dict[str, Plain]:
         """Return how the score, the methods and the settings are shown."""
@@ -320,23 +333,42 @@ def method_title(chosen: MethodChoice, flavour: str | None = None) -> str:
         chosen: the method.
         flavour: its spectrum, where methods differ in it.
     """
+    if chosen.shown is not None and chosen.shown.title is not None:
+        return chosen.shown.title
     if chosen.method is not None:
-        return chosen.method.title or chosen.method.name
+        return chosen.method.name
     letter = "" if flavour is None else f"-{_LETTERS.get(flavour, flavour)}"
     return f"{SPECIFICATIONS.title(chosen.parameterization)}{letter} {chosen.geometry or ''}".rstrip()
 
 
-def _options(chosen: MethodChoice, values: Assignment, found: Mapping[str, str | None]) -> tuple[tuple[str, Plain], ...]:
-    """Return the options of those parts that a case has."""
+def _named(factor: str, given: Any) -> Any:
+    """Return what is given for a factor, one thing or a list, by names; whatever is wrong is for the case to refuse."""
+    name_of = _NAMES.get(factor)
+    if name_of is None or given is None or isinstance(given, str):
+        return given
+    return [name_of(thing) for thing in given] if isinstance(given, list | tuple) else name_of(given)
+
+
+def _options(chosen: MethodChoice, values: Assignment, parts: Mapping[str, str | None]) -> tuple[tuple[str, Plain], ...]:
+    """Return the options of a definition that a case's parts have.
+
+    Args:
+        chosen: the method.
+        values: all that the definition says.
+        parts: names of optimizer, network, retraction and geometry, each None where the case has none.
+    """
     kept = {}
     for key, value in values.items():
         part, dot, option = key.partition(".")
-        has_part = {
-            "method": chosen.method is not None and chosen.method.takes(option),
-            "retraction": found["retraction"] is not None,
-            "geometry": found["geometry"] is not None,
-        }
-        if dot and value is not None and has_part.get(part, True):
+        if not dot or value is None:
+            continue
+        if part == "method":
+            has_it = chosen.method is not None and chosen.method.takes(option)
+        elif part == "network":
+            has_it = network_entry(str(parts[part])).takes(option)
+        else:
+            has_it = parts[part] is not None and has_option(_REGISTERS[part], str(parts[part]), option)
+        if has_it:
             kept[key] = value
     return tuple(sorted(kept.items()))
 
@@ -355,9 +387,13 @@ def _presented_methods(study: Study) -> dict[str, Plain]:
         chosen = replace(chosen, geometry=case.geometry)
         flavour = chosen.spectrum or (case.spectrum if "spectrum" in study.factors else None)
         others = [f"{name} {assignment[name]}" for name in varied if _has(case, name)]
+        if chosen.method is None and chosen.optimizer is not None and chosen.shown is not None and not chosen.shown.title:
+            others.append(OPTIMIZERS.title(chosen.optimizer))
         titles[case.method] = ", ".join([method_title(chosen, flavour), *others])
-        own = look_of_ours(case.parameterization, case.geometry, flavour) if case.geometry is not None else None
-        looks[case.method] = own if chosen.method is None else chosen.method.look
+        own = None if chosen.shown is None else chosen.shown.look
+        if own is None and case.geometry is not None:
+            own = look_of_ours(case.parameterization, case.geometry, flavour)
+        looks[case.method] = own
     shown = zip(titles.items(), distinct(looks.values()), strict=True)
     return {text: {"title": title, **asdict(look)} for (text, title), look in shown}
 

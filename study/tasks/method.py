@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import torch
@@ -171,7 +171,8 @@ class MethodChoice:
         parameterization: name of a specification of layers, or of an entry of ``METHODS``.
         geometry, spectrum: of ours, where the text has them.
         optimizer: name of the method's own; None for the study's.
-        method: the entry of ``METHODS``; None for ours.
+        method: the entry of ``METHODS`` that builds networks; None for ours.
+        shown: the entry that tells title and look; None for ours as they are.
     """
 
     parameterization: str
@@ -179,6 +180,7 @@ class MethodChoice:
     spectrum: str | None = None
     optimizer: str | None = None
     method: Method | None = None
+    shown: Method | None = None
 
 
 def read_method(text: object) -> MethodChoice:
@@ -214,9 +216,9 @@ def _registered(text: str, words: list[str]) -> MethodChoice:
     method = found if isinstance(found, Method) else Method(METHODS.title(text), found)
     optimizer = None if method.optimizer is None else OPTIMIZERS.name_for(method.optimizer)
     if method.build is not None:
-        return MethodChoice(text, optimizer=optimizer, method=method)
+        return MethodChoice(text, optimizer=optimizer, method=method, shown=method)
     ours = read_method(method.name)
-    return MethodChoice(ours.parameterization, ours.geometry, ours.spectrum, optimizer or ours.optimizer, ours.method)
+    return replace(ours, optimizer=optimizer or ours.optimizer, shown=method)
 
 
 def method_of(name: str) -> Method | None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final, Self, final
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -213,22 +211,9 @@ class Training(SupervisedTask):
         return {"R²": explained} if self.data.classes is None else {"accuracy": accuracy}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the data as arrays: what reads it may not be there in another process, and joblib maps large ones."""
-        state = {name: value for name, value in self.__dict__.items() if name not in ("data", "_sources")}
-        return state | {"_device_copies": {}, "_arrays": self._arrays, "_kinds": (self.data.classes, self.data.class_names)}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        arrays, kinds = state.pop("_arrays"), state.pop("_kinds")
-        with warnings.catch_warnings():  # arrays of a file that is mapped into memory cannot be written, and are not
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable", category=UserWarning)
-            tensors = [torch.from_numpy(array) for array in arrays]
-        parts = [Examples(*tensors[k : k + 2]) for k in (0, 2, 4)]
-        self.__dict__ |= state | {"data": OwnData(*parts, *kinds), "_sources": ()}
-
-    @cached_property
-    def _arrays(self) -> list[np.ndarray]:
-        data = self.data
-        return [tensor.numpy() for part in (data.training, data.validation, data.test) for tensor in part]
+        """Return the data as it was read: what it was read from may not be there in another process."""
+        kept = {name: value for name, value in self.__dict__.items() if name != "_sources"}
+        return kept | {"_device_copies": {}, "data": self.data}
 
 
 def _named_scores(score: Score | Mapping[str, Score] | None) -> dict[str, Score]:

@@ -20,10 +20,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ..case import Run
-from ..heartbeat import shares
-from ..report.text import plain
-from ..surroundings import RUNS
+from .case import Run
+from .heartbeat import shares
+from .report.text import plain
+from .surroundings import RUNS
 
 LINES: Final = 10  # without a terminal
 
