@@ -1,32 +1,39 @@
-"""Optimization problems whose least cost is known from elsewhere: over frames, and over the weights of trains."""
-
-from typing import Final
+"""Optimization problems and studies of optimizers on them: frames, weights of trains, points of any manifold."""
 
 from .brockett import Brockett
+from .case import ProblemCase
 from .completion import Completion
+from .cost_problem import CostProblem
+from .digits import DigitsTraining
 from .frame_problem import FrameProblem
+from .kind import OptimizersKind
 from .leading_eigenspace import LeadingEigenspace
 from .low_rank_approximation import LowRankApproximation
-from .problem import Problem
+from .problem import PROBLEMS, CostInstance, Instance, KnownProblem, Problem
 from .procrustes import Procrustes
 from .recovery import Recovery
+from .studies import STUDIES
 from .train_problem import TrainProblem
-from .variable import FrameVariable, TrainVariable, Variable
-
-PROBLEMS: Final[dict[str, type[Problem]]] = {
-    problem.kind: problem
-    for problem in (Procrustes, Brockett, LeadingEigenspace, LowRankApproximation, Recovery, Completion)
-}
+from .variable import FrameVariable, PointVariable, TrainVariable, Variable
 
 __all__ = [
     "PROBLEMS",
+    "STUDIES",
     "Brockett",
     "Completion",
+    "CostInstance",
+    "CostProblem",
+    "DigitsTraining",
     "FrameProblem",
     "FrameVariable",
+    "Instance",
+    "KnownProblem",
     "LeadingEigenspace",
     "LowRankApproximation",
+    "OptimizersKind",
+    "PointVariable",
     "Problem",
+    "ProblemCase",
     "Procrustes",
     "Recovery",
     "TrainProblem",

@@ -2,75 +2,125 @@
 
 from __future__ import annotations
 
+import json
 import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, final
+from typing import Any, Final, Self, final
 
 import numpy as np
 
-from ..problems import Problem, Procrustes
+from ..definition import Study
+from ..design import Assignment
+from ..register import Appearance
+from ..result import Result
+from ..schedule import Results, chosen_runs, progress
+from ..turns import Turn
+from .case import ProblemCase
+from .measures import SOLVED, cost_to, final_gap, tolerances
 from .profiles import mean_ranks
-from .result import SOLVED, OptimizationResult
-from .selection import Results, chosen_runs, search
-from .setting import Setting
-from .study import OptimizerStudy
-from .trial import AnyProblem
 
-FIELDS: Final = {
-    "optimizers": "optimizer",
-    "methods": "method",
-    "retractions": "retraction",
-    "metrics": "metric",
-    "geometries": "geometry",
-}
+PROBLEM: Final = "problem"
+# The factor of a study that changes none by itself.
+COMBINATIONS: Final = "combinations"
+
+
+@final
+@dataclass(frozen=True)
+class Words:
+    """What a problem is called, as a study's folder has it.
+
+    Attributes:
+        text: the problem's plain values, as JSON.
+        name, label, summary, sizes: the problem in a few words, in two, its cost in a line, and its sizes.
+        is_known: whether its least cost is known.
+        is_deterministic: whether its loss is no batch's.
+    """
+
+    text: str
+    name: str
+    label: str
+    summary: str
+    sizes: str
+    is_known: bool
+    is_deterministic: bool
+
+    @property
+    def unit(self) -> int | None:
+        """Operations of a product of n × p with p × p on Procrustes, whose cost has none of its own; None elsewhere."""
+        values = json.loads(self.text)
+        return 2 * values["n"] * values["p"] ** 2 if values["kind"] == "procrustes" else None
+
+
+@final
+@dataclass(frozen=True)
+class Choice:
+    """A choice of a factor, or a combination of several: its place among them, its name and its look if it has one."""
+
+    index: int
+    label: str
+    look: Appearance | None = None
 
 
 @final
 @dataclass(frozen=True)
 class Entry:
-    """A setting on a problem, at its chosen learning rate, over the starts.
+    """A choice on a problem, at its chosen learning rate, over the starts.
 
     Attributes:
         results: of the seeds that are finished, in the study's order.
         learning_rate: the chosen one; None for methods of ``minimize``.
         at_edge: whether it is the smallest or the largest that was tried.
+        turn: times of steps that were taken in turns with all others; None for methods of ``minimize``, which make all
+            their iterations at once.
     """
 
-    setting: Setting
-    problem: AnyProblem
-    results: tuple[OptimizationResult, ...]
+    choice: Choice
+    problem: Words
+    case: ProblemCase
+    results: tuple[Result, ...]
     learning_rate: float | None
     at_edge: bool
+    turn: Turn | None
 
     @property
     def gap(self) -> float:
         """Geometric mean over the starts of the gap at the end, none below 1e-12; infinite if a run diverged."""
         if any(result.diverged for result in self.results):
             return math.inf
-        return math.exp(statistics.fmean(math.log(result.final_gap) for result in self.results))
+        return math.exp(statistics.fmean(math.log(final_gap(result)) for result in self.results))
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The smallest and the largest gap at the end of all starts."""
+        gaps = [final_gap(result) for result in self.results]
+        return min(gaps), max(gaps)
 
     @property
     def step_microseconds(self) -> float:
-        """Median over starts and looks of the time of a step or iteration."""
-        times = [
-            np.diff(result.timing.seconds) / np.diff(result.steps) for result in self.results if len(result.steps) > 1
-        ]
-        return 1e6 * float(np.median(np.concatenate(times))) if times else math.nan
+        """Median time of a step or iteration: over turns, or over starts and steps where there are none."""
+        if self.turn is not None:
+            return 1e6 * self.turn.median
+        times = [seconds for result in self.results for seconds in result.timing.step_seconds]
+        return 1e6 * float(np.median(times)) if times else math.nan
 
     @property
     def products(self) -> float | None:
         """Products of n × p with p × p a step or iteration; None but on Procrustes, whose cost has none of its own."""
-        if not isinstance(self.problem, Procrustes):
+        unit = self.problem.unit
+        if unit is None:
             return None
-        unit = 2 * self.problem.n * self.problem.p**2
-        return statistics.fmean(result.operations[-1] / max(result.steps[-1], 1) / unit for result in self.results)
+        totals = [(result.series("operations"), result.steps) for result in self.results]
+        return statistics.fmean(found[-1] / max(steps, 1) / unit for found, steps in totals if found)
 
     @property
     def orthogonality_error(self) -> float:
         """The largest ‖XᵀX − I‖_F over frames, looks and starts."""
-        return max(result.orthogonality_error for result in self.results)
+        return max(
+            (error for r in self.results if (error := r.largest("orthogonality_error")) is not None), default=0.0
+        )
 
 
 @final
@@ -79,138 +129,206 @@ class Comparison:
     """The choices of one factor, the centre first, on the problems on which at least two of them ran.
 
     Attributes:
-        factor: the factor.
-        settings: its choices.
+        factor: the factor, in the singular.
+        plural: the word for its choices.
+        choices: all of them.
         entries: what they led to.
         tolerance: the gap at which a problem counts as solved.
     """
 
     factor: str
-    settings: tuple[Setting, ...]
+    plural: str
+    choices: tuple[Choice, ...]
     entries: tuple[Entry, ...]
     tolerance: float
 
+    @classmethod
+    def of(
+        cls,
+        study: Study,
+        factor: str,
+        assignments: tuple[Assignment, ...],
+        results: Results,
+        presentation: Mapping[str, Any],
+        turns: Mapping[str, Turn],
+    ) -> Self:
+        """Return what a factor's choices led to, as far as there are results.
+
+        A problem is left out where but one choice of the factor is open to it.
+        """
+        choices = tuple(_choice(study, factor, i, given, presentation) for i, given in enumerate(assignments))
+        entries: list[Entry] = []
+        for problem in study.factors[PROBLEM]:
+            found = []
+            for choice, given in zip(choices, assignments, strict=True):
+                case = study.case_of({PROBLEM: problem, **given})
+                if isinstance(case, ProblemCase) and case not in [entry.case for entry in found]:
+                    entry = _entry(study, choice, case, results, presentation, turns)
+                    found += [entry] if entry.results else []
+            entries += found if len(found) > 1 or len(choices) == 1 else []
+        plural = next((short for short, name in study.of.short_forms.items() if name == factor), factor)
+        return cls(factor, plural, choices, tuple(entries), max(tolerances(study)[-1], SOLVED))
+
     @cached_property
-    def problems(self) -> tuple[AnyProblem, ...]:
+    def problems(self) -> tuple[Words, ...]:
         """Problems with at least one entry, in the study's order."""
         return tuple(dict.fromkeys(entry.problem for entry in self.entries))
 
-    def label(self, setting: Setting) -> str:
-        """Return the choice by name."""
-        return setting.name("optimizer" if self.field == "method" else self.field)
+    def find(self, choice: Choice, problem: Words) -> Entry | None:
+        """Return an entry; None where the choice was not run on the problem."""
+        return next((e for e in self.entries if (e.choice, e.problem) == (choice, problem)), None)
 
-    @property
-    def field(self) -> str:
-        """The factor in the singular."""
-        return FIELDS[self.factor]
-
-    def find(self, setting: Setting, problem: AnyProblem) -> Entry | None:
-        """Return an entry; None where the setting was not run on the problem."""
-        for entry in self.entries:
-            if (entry.setting, entry.problem) == (setting, problem):
-                return entry
-        return None
-
-    def of(self, setting: Setting) -> list[Entry]:
-        """Return all entries of a setting."""
-        return [entry for entry in self.entries if entry.setting == setting]
+    def entries_of(self, choice: Choice) -> list[Entry]:
+        """Return all entries of a choice."""
+        return [entry for entry in self.entries if entry.choice == choice]
 
     @cached_property
-    def ranks(self) -> dict[Setting, float]:
-        """Mean rank of each setting by the gap at the end, over the problems that all of its rivals ran on too."""
+    def ranks(self) -> dict[Choice, float]:
+        """Mean rank of each choice by the gap at the end, over the problems that it ran on."""
         return mean_ranks(
-            {s: {entry.problem.name: entry.gap for entry in self.of(s)} for s in self.settings if self.of(s)}
+            {c: {e.problem.name: e.gap for e in self.entries_of(c)} for c in self.choices if self.entries_of(c)}
         )
 
     @cached_property
-    def ordered(self) -> tuple[Setting, ...]:
-        """The settings that have entries, the best mean rank first."""
-        return tuple(sorted(self.ranks, key=lambda setting: self.ranks[setting]))
+    def ordered(self) -> tuple[Choice, ...]:
+        """The choices that have entries, the best mean rank first."""
+        return tuple(sorted(self.ranks, key=lambda choice: self.ranks[choice]))
 
-    def solved(self, setting: Setting) -> tuple[int, int]:
+    def solved(self, choice: Choice) -> tuple[int, int]:
         """Return how many runs on problems with a known answer ended within the tolerance, and how many there are."""
-        results = [r for entry in self.of(setting) if isinstance(entry.problem, Problem) for r in entry.results]
-        return sum(result.final_gap <= self.tolerance for result in results), len(results)
+        results = [result for entry in self.entries_of(choice) if entry.problem.is_known for result in entry.results]
+        return sum(final_gap(result) <= self.tolerance for result in results), len(results)
 
-    def products(self, setting: Setting) -> float | None:
+    def products(self, choice: Choice) -> float | None:
         """Return the products a step on the first Procrustes problem; None where there is none."""
-        return next((entry.products for entry in self.of(setting) if entry.products is not None), None)
+        return next((entry.products for entry in self.entries_of(choice) if entry.products is not None), None)
 
-    def step_microseconds(self, setting: Setting) -> float:
+    def step_microseconds(self, choice: Choice) -> float:
         """Return the median time of a step over problems with a known answer, or over all where there is none."""
-        entries = self.of(setting)
-        known = [entry for entry in entries if isinstance(entry.problem, Problem)]
-        return statistics.median(entry.step_microseconds for entry in known or entries)
+        return statistics.median(entry.step_microseconds for entry in self._known(choice))
 
-    def orthogonality_error(self, setting: Setting) -> float:
-        """Return the largest over problems with a known answer, which are in float64, or over all if there is none."""
-        entries = self.of(setting)
-        known = [entry for entry in entries if isinstance(entry.problem, Problem)]
-        return max(entry.orthogonality_error for entry in known or entries)
+    def times_as_long(self, choice: Choice, other: Choice) -> tuple[float, float] | None:
+        """Return between what, in the middle half of turns and problems, a step takes as long as another choice's.
 
-    def costs(self, tolerance: float, measure: str) -> dict[Setting, list[float]]:
-        """Return the cost to reach a gap of each setting on each problem with a known answer and start; NaN if not run.
-
-        See :meth:`OptimizationResult.cost_to`.
+        Only where both have times that were taken in turns, round by round, on the same problems.
         """
+        ratios = []
+        for entry in self.entries_of(choice):
+            rival = self.find(other, entry.problem)
+            if rival is not None and entry.turn is not None and rival.turn is not None:
+                ratios += [a / b for a, b in zip(entry.turn.seconds, rival.turn.seconds, strict=False) if b > 0]
+        if not ratios:
+            return None
+        low, high = np.quantile(ratios, (0.25, 0.75))
+        return float(low), float(high)
+
+    def orthogonality_error(self, choice: Choice) -> float:
+        """Return the largest over problems with a known answer, which are in float64, or over all if there is none."""
+        return max(entry.orthogonality_error for entry in self._known(choice))
+
+    def costs(self, tolerance: float, measure: str) -> dict[Choice, list[float]]:
+        """Return the cost to reach a gap of each choice on each problem with a known answer and start; NaN if not run.
+
+        See :func:`~sttp.study.problems.measures.cost_to`.
+        """
+        known = [problem for problem in self.problems if problem.is_known]
         instances = [
             (problem, result.run.seed)
-            for problem in self.problems
-            if isinstance(problem, Problem)
+            for problem in known
             for result in max((e.results for e in self.entries if e.problem == problem), key=len)
         ]
-        table: dict[Setting, list[float]] = {}
-        for setting in self.settings:
+        table: dict[Choice, list[float]] = {}
+        for choice in self.choices:
             found = {
-                (entry.problem, result.run.seed): math.inf if result.diverged else result.cost_to(tolerance, measure)
-                for entry in self.of(setting)
+                (entry.problem, result.run.seed): math.inf if result.diverged else cost_to(result, tolerance, measure)
+                for entry in self.entries_of(choice)
                 for result in entry.results
             }
             if found:
-                table[setting] = [found.get(instance, math.nan) for instance in instances]
+                table[choice] = [found.get(instance, math.nan) for instance in instances]
         return table
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
-            "factor": self.factor,
-            "tolerance": self.tolerance,
-            "choices": [
+        choices = []
+        for choice in self.ordered:
+            solved, runs = self.solved(choice)
+            entries = self.entries_of(choice)
+            choices.append(
                 {
-                    "choice": self.label(setting),
-                    "mean_rank": self.ranks[setting],
-                    "solved": self.solved(setting)[0],
-                    "runs": self.solved(setting)[1],
-                    "step_microseconds": self.step_microseconds(setting),
-                    "products": self.products(setting),
-                    "orthogonality_error": self.orthogonality_error(setting),
-                    "gaps": {
-                        entry.problem.name: None if math.isinf(entry.gap) else entry.gap for entry in self.of(setting)
-                    },
-                    "learning_rates": {entry.problem.name: entry.learning_rate for entry in self.of(setting)},
+                    "choice": choice.label,
+                    "mean_rank": self.ranks[choice],
+                    "solved": solved,
+                    "runs": runs,
+                    "step_microseconds": _finite(self.step_microseconds(choice)),
+                    "products": self.products(choice),
+                    "orthogonality_error": self.orthogonality_error(choice),
+                    "gaps": {entry.problem.name: _finite(entry.gap) for entry in entries},
+                    "learning_rates": {entry.problem.name: entry.learning_rate for entry in entries},
                 }
-                for setting in self.ordered
-            ],
-        }
+            )
+        return {"factor": self.plural, "tolerance": self.tolerance, "choices": choices}
+
+    def _known(self, choice: Choice) -> list[Entry]:
+        entries = self.entries_of(choice)
+        return [entry for entry in entries if entry.problem.is_known] or entries
 
 
-def compare(study: OptimizerStudy, factor: str, results: Results) -> Comparison:
-    """Return what a factor's choices led to, as far as there are results.
+def comparisons_of(
+    study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...]
+) -> tuple[Comparison, ...]:
+    """Return a comparison of each factor with several choices, or one of all combinations where there is none."""
+    groups = {factor: group for factor, group in study.groups.items() if factor != PROBLEM and len(group) > 1}
+    if not groups:
+        assignments = [json.loads(text) for text in study.assigned]
+        without = ({name: v for name, v in given.items() if name != PROBLEM} for given in assignments)
+        groups = {COMBINATIONS: tuple({json.dumps(given): given for given in without}.values())}
+    by_run = {turn.run: turn for turn in turns}
+    return tuple(Comparison.of(study, factor, group, results, presentation, by_run) for factor, group in groups.items())
 
-    A problem is left out where but one choice of the factor is open to it.
-    """
-    settings = study.groups[factor]
-    entries = []
-    for problem in study.problems:
-        found = []
-        for setting in settings:
-            if (setting, problem) not in study.curves:
-                continue
-            runs = [run for run in chosen_runs(study, setting, problem, results) if run in results]
-            if not runs:
-                continue
-            at_edge = not setting.is_deterministic and search(study, setting, problem, results).at_edge
-            outcome = tuple(results[run] for run in runs)
-            found.append(Entry(setting, problem, outcome, runs[0].learning_rate, at_edge))
-        entries += found if len(found) > 1 else []
-    return Comparison(factor, settings, tuple(entries), max(study.tolerances[-1], SOLVED))
+
+def _choice(study: Study, factor: str, index: int, given: Assignment, presentation: Mapping[str, Any]) -> Choice:
+    """Return a choice as readers see it; without a method of ``minimize`` it is the optimizer that steps."""
+    names = list(given) if factor == COMBINATIONS else [factor]
+    if "method" in names:
+        names[names.index("method")] = "method" if given["method"] else "optimizer"
+    values = {**study.shared, **given}
+    titles, looks = presentation["titles"], presentation["looks"]
+    words = []
+    for name in dict.fromkeys(names or ["optimizer"]):
+        value = values[name]
+        words.append(f"{name.partition('.')[2]} {value}" if "." in name else titles.get(value, str(value)))
+    found = [looks[value] for name in names if isinstance(value := values[name], str) and value in looks]
+    look = Appearance(**{**found[0], "line": _line(found[0]["line"])}) if found else None
+    return Choice(index, ", ".join(words), look)
+
+
+def _line(line: Any) -> Any:
+    """Return a line style as it was before it was JSON."""
+    return (line[0], tuple(line[1])) if isinstance(line, list | tuple) else line
+
+
+def _entry(
+    study: Study,
+    choice: Choice,
+    case: ProblemCase,
+    results: Results,
+    presentation: Mapping[str, Any],
+    turns: Mapping[str, Turn],
+) -> Entry:
+    found = progress(study, case, results)
+    runs = chosen_runs(study, case, results)
+    turn = None if case.minimizes or not runs else turns.get(runs[0].identifier)
+    return Entry(
+        choice,
+        Words(text=case.problem_json, **presentation["problems"][case.problem_json]),
+        case,
+        tuple(results[run] for run in runs if run in results),
+        None if found is None else found.chosen,
+        found is not None and found.at_edge,
+        turn,
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

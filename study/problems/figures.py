@@ -12,23 +12,25 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from ..problems import Problem
-from ..report.appearance import dress
-from .appearance import look
-from .comparison import Comparison, Entry
+from ..report.axes import dress, legend_columns
+from ..report.text import label
+from ..result import Result
+from .appearance import look_of
+from .comparison import Comparison, Entry, Words
+from .measures import SOLVED, final_gap, shortfalls, spent
 from .profiles import performance_ratios, profile
-from .result import SOLVED
 
 WIDTH: Final = 10.0  # inches; wider figures would be shrunk in the report, and their letters with them
-# Measures of cost: what they are called, and their unit on an axis.
+# Measures of cost: what they are called, their words on an axis, and their unit there.
 MEASURES: Final = {
-    "evaluations": ("evaluations of the gradient", "steps: evaluations of the gradient"),
-    "operations": ("operations in products", "millions of operations in products"),
-    "seconds": ("seconds", "seconds"),
+    "evaluations": ("evaluations of the gradient", "steps: evaluations of the gradient", 1.0),
+    "operations": ("operations in products", "millions of operations in products", 1e6),
+    "seconds": ("seconds", "seconds", 1.0),
 }
-_UNITS: Final = {"evaluations": 1.0, "operations": 1e6, "seconds": 1.0}
 # Cost ratios beyond this are drawn at the right edge.
 MOST: Final = 100.0
+# Errors below this are drawn at the left edge: some frames are orthonormal to the last digit.
+LEAST: Final = 1e-17
 
 
 def profile_figure(comparison: Comparison, tolerances: Sequence[float]) -> Figure:
@@ -38,12 +40,12 @@ def profile_figure(comparison: Comparison, tolerances: Sequence[float]) -> Figur
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     abscissa = np.geomspace(1, MOST, 400)
     for row, tolerance in enumerate(tolerances):
-        for column, (measure, title) in enumerate((m, words[0]) for m, words in MEASURES.items()):
+        for column, (measure, (title, *_)) in enumerate(MEASURES.items()):
             axes = grid[row, column]
             ratios = performance_ratios(comparison.costs(tolerance, measure))
-            for setting, ratio in ratios.items():
-                style = look(comparison.settings.index(setting))
-                axes.plot(abscissa, profile(ratio, abscissa), color=style.color, linestyle=style.line, linewidth=1.6)
+            for choice, ratio in ratios.items():
+                look = look_of(choice)
+                axes.plot(abscissa, profile(ratio, abscissa), color=look.color, linestyle=look.line, linewidth=1.6)
             axes.set_xscale("log")
             axes.set_xlim(1, MOST)
             axes.set_ylim(-0.02, 1.02)
@@ -60,91 +62,93 @@ def profile_figure(comparison: Comparison, tolerances: Sequence[float]) -> Figur
 
 
 def convergence_figure(comparison: Comparison) -> Figure:
-    """Plot the gap against steps, operations and seconds, a row of panels a problem."""
+    """Plot the gap against steps, operations and seconds, a row of panels a problem, with bands over starts."""
     problems = comparison.problems
     figure = Figure(figsize=(WIDTH, 2.3 * len(problems) + 0.5 + _legend_height(comparison)), layout="constrained")
     grid = figure.subplots(len(problems), len(MEASURES), squeeze=False, sharey="row")
     for row, problem in enumerate(problems):
-        entries = [entry for entry in comparison.entries if entry.problem == problem]
-        for column, (measure, title) in enumerate((m, words[1]) for m, words in MEASURES.items()):
-            axes = grid[row, column]
-            for entry in entries:
-                style = look(comparison.settings.index(entry.setting))
-                costs, gaps = _typical(entry, measure)
-                axes.plot(costs / _UNITS[measure], gaps, color=style.color, linestyle=style.line, linewidth=1.3)
-            axes.set_yscale("log")
-            if measure != "evaluations":
-                axes.set_xscale("log")
-                axes.xaxis.set_minor_formatter(NullFormatter())
-            _dress_small(axes)
+        for column, measure in enumerate(MEASURES):
+            _panel(grid[row, column], comparison, problem, measure)
+            words = MEASURES[measure][1]
             if row == 0:
-                axes.set_title(title, fontsize=10)
+                grid[row, column].set_title(words, fontsize=10)
             if row == len(problems) - 1:
-                axes.set_xlabel(title, fontsize=10)
-        known = isinstance(problem, Problem)
-        grid[row, 0].set_ylabel(f"{problem.label}\n{'relative gap' if known else 'relative loss'}", fontsize=9)
-        if known:
-            grid[row, 0].set_ylim(SOLVED / 5, 5)
-            grid[row, 0].yaxis.set_major_locator(LogLocator(numticks=6))
-            grid[row, 0].yaxis.set_minor_locator(NullLocator())
+                grid[row, column].set_xlabel(words, fontsize=10)
+        first = grid[row, 0]
+        first.set_ylabel(f"{label(problem.label)}\n{'relative gap' if problem.is_known else 'loss'}", fontsize=9)
+        if problem.is_known:
+            first.set_ylim(SOLVED / 5, 5)
+            first.yaxis.set_major_locator(LogLocator(numticks=6))
+            first.yaxis.set_minor_locator(NullLocator())
     _legend(figure, comparison)
     return figure
 
 
 def orthogonality_figure(comparisons: Sequence[Comparison]) -> Figure:
     """Plot the largest orthogonality error of each choice on each problem: one line a choice, a mark a problem."""
-    rows = [(comparison, setting) for comparison in comparisons for setting in comparison.ordered]
+    rows = [(comparison, choice) for comparison in comparisons for choice in comparison.ordered]
     figure = Figure(figsize=(WIDTH * 0.75, 0.24 * len(rows) + 1.2), layout="constrained")
     axes = figure.subplots()
-    names = []
-    for position, (comparison, setting) in enumerate(rows):
-        names.append(f"{comparison.label(setting)}")
-        entries = comparison.of(setting)
-        for known, color, marker in ((True, "#0072B2", "o"), (False, "#D55E00", "s")):
-            errors = [entry.orthogonality_error for entry in entries if isinstance(entry.problem, Problem) == known]
-            axes.plot(
-                [max(error, 1e-17) for error in errors],
-                [position] * len(errors),
-                marker,
-                color=color,
-                markersize=5,
-                alpha=0.7,
-                markeredgewidth=0,
-            )
+    styles = {True: ("#0072B2", "o", "problem in float64"), False: ("#D55E00", "s", "training in float32")}
+    used = set()
+    for position, (comparison, choice) in enumerate(rows):
+        entries = comparison.entries_of(choice)
+        for is_deterministic, (color, marker, _) in styles.items():
+            errors = [e.orthogonality_error for e in entries if e.problem.is_deterministic == is_deterministic]
+            if errors:
+                used.add(is_deterministic)
+                places = [max(error, LEAST) for error in errors]
+                axes.plot(
+                    places, [position] * len(errors), marker, color=color, markersize=5, alpha=0.7, markeredgewidth=0
+                )
     last = 0
     for comparison in comparisons:
         count = len(comparison.ordered)
-        axes.text(
-            1.01,
-            last + (count - 1) / 2,
-            comparison.factor,
-            transform=axes.get_yaxis_transform(),
-            va="center",
-            fontsize=9,
-        )
+        middle, across = last + (count - 1) / 2, axes.get_yaxis_transform()
+        axes.text(1.01, middle, label(comparison.plural), transform=across, va="center", fontsize=9)
         last += count
         if last < len(rows):
             axes.axhline(last - 0.5, color="#999999", linewidth=0.8)
     axes.set_xscale("log")
-    axes.set_yticks(range(len(rows)), names, fontsize=8)
+    axes.set_yticks(range(len(rows)), [label(choice.label) for _, choice in rows], fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("largest ‖XᵀX − I‖ over frames, looks and starts")
     handles = [
-        Line2D([], [], color="#0072B2", marker="o", linestyle="", label="problem in float64"),
-        Line2D([], [], color="#D55E00", marker="s", linestyle="", label="training in float32"),
+        Line2D([], [], color=color, marker=marker, linestyle="", label=words)
+        for key, (color, marker, words) in styles.items()
+        if key in used
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, fontsize=9)
     _dress_small(axes)
     return figure
 
 
-def _typical(entry: Entry, measure: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return costs and gaps of the start that ends in the middle of all."""
-    results = sorted(entry.results, key=lambda result: result.final_gap)
-    result = results[(len(results) - 1) // 2]
-    costs, gaps = np.array(result.costs(measure), dtype=float), np.array(result.shortfalls)
-    positive = costs > 0 if measure != "evaluations" else np.ones(len(costs), dtype=bool)
-    return costs[positive], np.maximum(gaps[positive], SOLVED)
+def _panel(axes: Axes, comparison: Comparison, problem: Words, measure: str) -> None:
+    unit = MEASURES[measure][2]
+    for entry in (entry for entry in comparison.entries if entry.problem == problem):
+        look, result = look_of(entry.choice), _typical(entry)
+        costs, gaps = np.array(spent(result, measure), dtype=float) / unit, _gaps(result)
+        shown = costs > 0 if measure != "evaluations" else np.ones(len(costs), dtype=bool)
+        axes.plot(costs[shown], gaps[shown], color=look.color, linestyle=look.line, linewidth=1.3)
+        all_gaps = [_gaps(other) for other in entry.results]
+        if all(len(found) == len(gaps) for found in all_gaps):  # a method of minimize looks where it likes
+            low, high = np.min(all_gaps, axis=0), np.max(all_gaps, axis=0)
+            axes.fill_between(costs[shown], low[shown], high[shown], color=look.color, alpha=0.1, linewidth=0)
+    axes.set_yscale("log")
+    if measure != "evaluations":
+        axes.set_xscale("log")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    _dress_small(axes)
+
+
+def _typical(entry: Entry) -> Result:
+    """Return the start that ends in the middle of all."""
+    results = sorted(entry.results, key=final_gap)
+    return results[(len(results) - 1) // 2]
+
+
+def _gaps(result: Result) -> np.ndarray:
+    return np.maximum(np.array(shortfalls(result)), SOLVED)
 
 
 def _dress_small(axes: Axes) -> None:
@@ -152,15 +156,19 @@ def _dress_small(axes: Axes) -> None:
     axes.tick_params(which="both", labelsize=8)
 
 
+def _columns(comparison: Comparison) -> int:
+    return legend_columns(WIDTH, [choice.label for choice in comparison.ordered])
+
+
 def _legend_height(comparison: Comparison) -> float:
-    return 0.22 * math.ceil(len(comparison.ordered) / 4)
+    return 0.22 * math.ceil(len(comparison.ordered) / _columns(comparison))
 
 
 def _legend(figure: Figure, comparison: Comparison) -> None:
     handles = []
-    for index, setting in enumerate(comparison.settings):
-        if setting in comparison.ranks:
-            style = look(index)
-            label = comparison.label(setting)
-            handles.append(Line2D([], [], color=style.color, linestyle=style.line, linewidth=1.8, label=label))
-    figure.legend(handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=9)
+    for choice in comparison.choices:
+        if choice in comparison.ranks:
+            look = look_of(choice)
+            words = label(choice.label)
+            handles.append(Line2D([], [], color=look.color, linestyle=look.line, linewidth=1.8, label=words))
+    figure.legend(handles=handles, loc="outside upper left", ncols=_columns(comparison), frameon=False, fontsize=9)

@@ -3,82 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
-from .comparison import Comparison, Entry
-from .setting import Setting
+from ..report.content import listed
+from .comparison import Choice, Comparison, Entry
 
 # Mean ranks closer than this are called equal.
-_CLOSE = 0.5
+CLOSE: Final = 0.5
+# Orthogonality errors up to this are rounding in float64.
+ROUNDING: Final = 1e-10
 
 
-def findings(comparisons: Sequence[Comparison], tolerance: float) -> list[str]:
+def findings(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     """Return the sentences, a few a factor."""
     sentences: list[str] = []
     for comparison in comparisons:
         if len(comparison.ordered) > 1:
-            sentences += [*_ranking(comparison), *_solving(comparison, tolerance), *_centre(comparison)]
-    return [*sentences, *_feasibility(comparisons), *_divergence(comparisons), *_edges(comparisons)]
+            sentences += [*_ranking(comparison), *_solving(comparison), *_time(comparison)]
+    return (*sentences, *_feasibility(comparisons), *_divergence(comparisons), *_edges(comparisons))
 
 
 def _ranking(comparison: Comparison) -> Iterator[str]:
     ordered, ranks = comparison.ordered, comparison.ranks
-    best = [setting for setting in ordered if ranks[setting] - ranks[ordered[0]] < _CLOSE]
-    named = _listed([f"{comparison.label(s)} ({ranks[s]:.1f})" for s in best])
+    best = [choice for choice in ordered if ranks[choice] - ranks[ordered[0]] < CLOSE]
+    named = listed([f"{choice.label} ({ranks[choice]:.1f})" for choice in best])
+    count = len(comparison.problems)
+    last = f"; the last is {ordered[-1].label} ({ranks[ordered[-1]]:.1f})" if ordered[-1] not in best else ""
     yield (
-        f"{comparison.factor.capitalize()}: by the gap at the end the best mean rank over "
-        f"{len(comparison.problems)} problems has {named} of {len(ordered)}; "
-        f"the last is {comparison.label(ordered[-1])} ({ranks[ordered[-1]]:.1f})."
+        f"{comparison.plural.capitalize()}: by the gap at the end the best mean rank over {count} "
+        f"problem{'s' if count > 1 else ''} has {named} of {len(ordered)}{last}."
     )
 
 
-def _solving(comparison: Comparison, tolerance: float) -> Iterator[str]:
-    solved = {setting: comparison.solved(setting) for setting in comparison.ordered}
-    shares = {setting: count / total for setting, (count, total) in solved.items() if total}
+def _solving(comparison: Comparison) -> Iterator[str]:
+    solved = {choice: comparison.solved(choice) for choice in comparison.ordered}
+    shares = {choice: count / total for choice, (count, total) in solved.items() if total}
     if not shares:
         return
-    most = max(shares.values())
+    most, plural, gap = max(shares.values()), comparison.plural.capitalize(), f"a gap of {comparison.tolerance:g}"
     if most == 0:
-        yield f"{comparison.factor.capitalize()}: none reaches a gap of {tolerance:g} on any problem within its budget."
+        yield f"{plural}: none reaches {gap} on any problem within its budget."
         return
-    best = [setting for setting, share in shares.items() if share == most]
-    quickest = min(best, key=comparison.step_microseconds)
+    best = [choice for choice, share in shares.items() if share == most]
+    cheapest = next((choice for choice in best if _is_clearly_cheapest(comparison, choice, best)), None)
     yield (
-        f"{comparison.factor.capitalize()}: {_listed([comparison.label(s) for s in best])} "
-        f"{'reach' if len(best) > 1 else 'reaches'} a gap of {tolerance:g} on {100 * most:.0f} % of problems and starts"
-        + (f", {comparison.label(quickest)} with the cheapest steps" if len(best) > 1 else "")
+        f"{plural}: {listed([choice.label for choice in best])} {'reach' if len(best) > 1 else 'reaches'} {gap} on "
+        f"{100 * most:.0f} % of problems and starts"
+        + (f", {cheapest.label} with the cheapest steps" if cheapest else "")
         + "."
     )
 
 
-def _centre(comparison: Comparison) -> Iterator[str]:
-    centre = comparison.settings[0]
-    if centre not in comparison.ranks or comparison.factor in ("optimizers", "methods"):
+def _is_clearly_cheapest(comparison: Comparison, choice: Choice, others: Sequence[Choice]) -> bool:
+    ratios = [comparison.times_as_long(other, choice) for other in others if other != choice]
+    return bool(ratios) and all(ratio is not None and ratio[0] > 1 for ratio in ratios)
+
+
+def _time(comparison: Comparison) -> Iterator[str]:
+    centre = comparison.choices[0]
+    if centre not in comparison.ranks or comparison.factor in ("optimizer", "method"):
         return
-    times = {s: comparison.step_microseconds(s) / comparison.step_microseconds(centre) for s in comparison.ordered}
-    listed = _listed([f"{comparison.label(s)} {ratio:.2f}" for s, ratio in times.items() if s != centre])
-    yield f"{comparison.factor.capitalize()}: time of a step, {comparison.label(centre)} being 1: {listed}."
+    clear = []
+    for choice in comparison.ordered:
+        ratio = None if choice == centre else comparison.times_as_long(choice, centre)
+        if ratio is not None and (ratio[0] > 1 or ratio[1] < 1):
+            clear.append(f"{choice.label} {ratio[0]:.2f} to {ratio[1]:.2f}")
+    if clear:
+        yield (
+            f"{comparison.plural.capitalize()}: in turns on one worker a step took, {centre.label} being 1, "
+            f"{listed(clear)}: the middle half over rounds and problems."
+        )
 
 
 def _feasibility(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    errors: dict[str, float] = {}
-    for comparison in comparisons:
-        for setting in comparison.ordered:
-            errors[str(setting)] = comparison.orthogonality_error(setting)
-    loose = {name: error for name, error in errors.items() if error > 1e-10}
+    errors = {
+        entry.choice.label: comparison.orthogonality_error(entry.choice)
+        for comparison in comparisons
+        for entry in comparison.entries
+        if entry.problem.is_known
+    }
+    loose = {name: error for name, error in errors.items() if error > ROUNDING}
     if loose:
-        listed = _listed([f"{name} ({error:.0e})" for name, error in loose.items()])
-        yield f"Frames left the manifold by more than 1e-10 in ‖XᵀX − I‖ under {listed}; all others stayed to rounding."
+        named = listed([f"{name} ({error:.0e})" for name, error in loose.items()])
+        yield f"Frames left the manifold by more than 1e-10 in ‖XᵀX − I‖ under {named}; all others stayed to rounding."
     elif errors:
         yield f"No frame was ever further from orthogonality than ‖XᵀX − I‖ = {max(errors.values()):.0e}, in float64."
 
 
 def _divergence(comparisons: Sequence[Comparison]) -> Iterator[str]:
     diverged = _counted(comparisons, lambda entry: sum(result.diverged for result in entry.results))
-    yield (
-        f"Runs whose loss ceased to be finite, at a chosen learning rate: {_listed(diverged)}."
-        if diverged
-        else "No run at a chosen learning rate diverged."
-    )
+    if diverged:
+        yield f"Runs whose loss ceased to be finite, at a chosen learning rate: {listed(diverged)}."
+    elif any(comparison.entries for comparison in comparisons):
+        yield "No run at a chosen learning rate diverged."
 
 
 def _edges(comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -86,21 +103,14 @@ def _edges(comparisons: Sequence[Comparison]) -> Iterator[str]:
     if edges:
         yield (
             "Learning rates that were the best at the edge of what was tried, marked * in the tables, might gain from "
-            f"a wider search; number of problems: {_listed(edges)}."
+            f"a wider search; number of problems: {listed(edges)}."
         )
 
 
 def _counted(comparisons: Sequence[Comparison], count: Callable[[Entry], int]) -> list[str]:
-    totals: dict[Setting, int] = {}
-    seen = set()
-    for comparison in comparisons:
-        for entry in comparison.entries:
-            key = (entry.setting, entry.problem)
-            if key not in seen:
-                seen.add(key)
-                totals[entry.setting] = totals.get(entry.setting, 0) + count(entry)
+    """Return what is counted of each setting over its problems, none twice."""
+    entries = {entry.case: entry for comparison in comparisons for entry in comparison.entries}
+    totals: dict[str, int] = {}
+    for case, entry in entries.items():
+        totals[case.setting] = totals.get(case.setting, 0) + count(entry)
     return [f"{setting} ({total})" for setting, total in totals.items() if total]
-
-
-def _listed(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]

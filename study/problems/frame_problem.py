@@ -9,8 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...manifolds import Geometry, haar_frame
-from ...manifolds import require_integer
+from ...manifolds import Geometry, haar_frame, require_integer
 from ..random_streams import Stream, generator_of_stream
 from .problem import KnownProblem, refuse_embedded, require_condition
 from .variable import FrameVariable, Variable

@@ -5,50 +5,70 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from dataclasses import asdict
+from typing import Any, ClassVar, Final, final
 
-from ...manifolds import Householder, require_integer
+from ...manifolds import require_integer, require_number
 from .._plain import Plain, require_known, to_json
-from ..case import Run
 from ..definition import Study
 from ..design import Assignment, Design, OneAtATime
-from ..kind import KINDS, Kind
-from ..parts import EMBEDDED, GEOMETRIES, METHODS, METRICS, OPTIMIZERS, RETRACTIONS
+from ..kind import Kind
+from ..parts import EMBEDDED, GEOMETRIES, MINIMIZERS, OPTIMIZERS, RETRACTIONS, has_option, name_of_part
+from ..register import Register
 from ..report.content import Content
 from ..result import Result
 from ..schedule import Results
 from ..search import Bisection, Order, Strategy
+from ..surroundings import Surroundings
 from ..turns import Turn
-from .case import ProblemCase
-from .comparison import SOLVED, cost_to, shortfalls
-from .problem import problem_of
-from .report import content_of
+from . import measures
+from .case import DEFAULTS, ProblemCase, geometry_of
+from .problem import all_values_of, problem_of, values_of
 
-# Gaps at which performance profiles are drawn, and costs are told in tables.
-TOLERANCES = (1e-3, 1e-6)
+# What is minimized where a study does not say.
+PROBLEMS_BY_DEFAULT: Final[tuple[dict[str, Plain], ...]] = (
+    {"kind": "procrustes", "n": 60, "p": 8, "condition": 30.0},
+    {"kind": "procrustes", "n": 12, "p": 12, "condition": 10.0},
+    {"kind": "brockett", "n": 60, "p": 4, "condition": 60.0},
+    {"kind": "leading-eigenspace", "n": 60, "p": 8, "condition": 30.0},
+    {"kind": "low-rank-approximation"},
+    {"kind": "recovery"},
+    {"kind": "completion", "noise": 0.02},
+    {"kind": "digits"},
+)
+_REGISTERS: Final[dict[str, Register[Any]]] = {
+    "optimizer": OPTIMIZERS,
+    "method": MINIMIZERS,
+    "retraction": RETRACTIONS,
+    "geometry": GEOMETRIES,
+}
 
 
 @final
 class OptimizersKind(Kind):
-    """Every optimizer with a learning rate has the same number of runs to find one on each problem, from a start that is
+    """Optimizers and methods, and the retraction, metric and geometry under them, on problems.
+
+    Every optimizer with a learning rate has the same number of runs to find one on each problem, from a start that is
     used for nothing else; then all run from all seeds.
 
-    Factors are `problem`, `optimizer` (the short forms `optimizers` and `methods` are both lists of it), `retraction`,
-    `metric` and `geometry`. The metric `embedded` comes with the geometry `grassmann`.
+    Factors are `problem`, `optimizer`, `method` (of ``minimize``, which takes the optimizer's place), `retraction`,
+    `metric` and `geometry`, and options of parts such as `optimizer.momentum`, which count where a part has them. The
+    metric `embedded` comes with the geometry `grassmann`. Problems, optimizers and all other parts may be given as
+    objects.
     """
 
-    name: ClassVar[str] = "optimizers"
+    name: ClassVar[str] = ProblemCase.kind
     case_type: ClassVar[type[ProblemCase]] = ProblemCase
     defaults: ClassVar[Mapping[str, Plain]] = {
+        "centre": {},
         "optimizer": "riemannian-adam",
-        "retraction": "qr",
-        "metric": "euclidean",
-        "geometry": "stiefel",
-        "steps": 300,
+        "method": "",
+        **DEFAULTS,
+        "steps": 300,  # and of problems whose loss is that of a batch:
         "training_steps": 100,
         "looks": 50,
         "training_looks": 10,
-        "tolerances": TOLERANCES,
+        "tolerances": (1e-3, 1e-6),  # at which performance profiles are drawn, and costs are told in tables
     }
     short_forms: ClassVar[Mapping[str, str]] = {
         "problems": "problem",
@@ -60,103 +80,201 @@ class OptimizersKind(Kind):
     }
     design: ClassVar[Design] = OneAtATime(crossed=("problem",))
     strategy: ClassVar[Strategy] = Bisection()
+    open_parts: ClassVar[tuple[str, ...]] = ("optimizer", "method", "retraction", "metric", "geometry")
 
     def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the keys with a centre's own side by side, problems in full, and a seed to tune from."""
-        filled = {"tuning_seed": 100, "seeds": [0, 1, 2], **values}
-        centre = filled.pop("centre", {})
-        if not isinstance(centre, Mapping):
-            raise TypeError(f"centre must be a table such as {{optimizer = 'riemannian-sgd'}}, got {centre!r}")
-        for key in centre:
-            require_known("key of the centre", key, ("optimizer", "retraction", "metric", "geometry"))
-        return {**filled, **centre}
+        """Return the keys with a centre's own side by side, and all that was given as objects by name."""
+        filled: dict[str, Any] = {"tuning_seed": 100, "seeds": [0, 1, 2], **values}
+        factors = {name: _named(name, given) for name, given in dict(filled.get("factors", {})).items()}
+        for short, factor in self.short_forms.items():
+            if short in filled:
+                filled[short] = _named(factor, filled[short])
+                if factor != "problem" and not filled[short]:
+                    del filled[short]
+        if "problems" not in filled and "problem" not in factors:
+            filled["problems"] = [dict(values) for values in PROBLEMS_BY_DEFAULT]
+        if factors:
+            filled["factors"] = factors
+        filled.update(self._centre(filled))
+        seed, seeds = filled["tuning_seed"], filled["seeds"]
+        if isinstance(seeds, list | tuple) and seed in seeds:
+            raise ValueError(f"tuning_seed must not be among the seeds, got {seed}; report other starts")
+        if "tolerances" in filled:
+            filled["tolerances"] = _tolerances(filled["tolerances"])
+        return filled
 
     def case(self, values: Assignment) -> ProblemCase | None:
         """Return the case; None where the problem does not tell the geometry from another one."""
         chosen = dict(values)
-        optimizer = str(chosen.get("method") or chosen["optimizer"])
-        if optimizer not in METHODS:
+        minimizes = bool(chosen["method"])
+        optimizer = str(chosen["method"] or chosen["optimizer"])
+        if minimizes:
+            MINIMIZERS.entry(optimizer, "method")
+        elif optimizer in MINIMIZERS:
+            raise ValueError(f"optimizers must have a learning rate, got {optimizer!r}; list it under methods")
+        else:
             OPTIMIZERS.entry(optimizer, "optimizer")
-        problem = problem_of(chosen["problem"])
-        metric = require_known("metric", chosen["metric"], METRICS)
-        geometry = "grassmann" if metric == EMBEDDED else str(chosen["geometry"])
-        retraction = str(chosen["retraction"])
-        RETRACTIONS.entry(retraction, "retraction")
-        is_chart = isinstance(GEOMETRIES.entry(geometry, "geometry").thing, Householder)
-        for name, default in (("retraction", "qr"), ("metric", "euclidean")):
-            if is_chart and chosen[name] != default:
-                raise ValueError(
-                    f"{name} must be {default!r} with the geometry {geometry!r}, which has none, got {chosen[name]!r}"
-                )
-        prefix = "" if problem.is_known else "training_"
+        given = values_of(chosen["problem"])
+        problem = problem_of(given)
+        if minimizes and not problem.is_deterministic:
+            return None
+        if chosen["metric"] == EMBEDDED and chosen["geometry"] == DEFAULTS["geometry"]:
+            chosen["geometry"] = "grassmann"
+        parts = {name: str(chosen[name] if problem.has_geometry else usual) for name, usual in DEFAULTS.items()}
+        options = tuple(
+            (key, value)
+            for key, value in sorted(chosen.items())
+            if _counts(key, "method" if minimizes else "optimizer", {**parts, "optimizer": optimizer})
+        )
+        geometry = geometry_of(parts["geometry"], parts["metric"], parts["retraction"], options)
+        centre = chosen["centre"]
+        assert isinstance(centre, Mapping)
+        is_centre = all(chosen[name] == centre.get(name, usual) for name, usual in DEFAULTS.items())
+        if problem.has_geometry and not is_centre and not problem.distinguishes(geometry):
+            return None
+        prefix = "" if problem.is_deterministic else "training_"
         for key in ("steps", "training_steps", "looks", "training_looks"):
             require_integer(key, chosen[key], least=1)
         steps, looks = int(chosen[f"{prefix}steps"]), int(chosen[f"{prefix}looks"])  # type: ignore[arg-type]
-        text = to_json(problem.to_dict()).strip()
-        case = ProblemCase(text, optimizer, retraction, metric, geometry, steps, min(looks, steps))
-        if not case.needs_rate and not problem.is_deterministic:
-            return None
-        is_centre = all(chosen[name] == self._centre(values, name) for name in ("retraction", "metric", "geometry"))
-        return case if is_centre or problem.distinguishes(case.manifold_geometry) else None
+        return ProblemCase(
+            problem_json=to_json(all_values_of(given)).strip(),
+            problem_name=problem.name,
+            optimizer=optimizer,
+            **parts,
+            steps=steps,
+            looks=min(looks, steps),
+            minimizes=minimizes,
+            options=options,
+        )
 
-    @staticmethod
-    def _centre(values: Assignment, name: str) -> Plain:
-        centre = values.get("centre")
-        return centre.get(name, values[name]) if isinstance(centre, Mapping) else values[name]
+    def title(self, factor: str, value: Plain) -> str:
+        """Return a name's title, or an option with its value."""
+        if factor in _REGISTERS and isinstance(value, str):
+            entry = _REGISTERS[factor].entries().get(value)
+            return value if entry is None or entry.title is None else entry.title
+        return f"{factor.partition('.')[2]} {value}" if "." in factor else str(value)
 
     def order(self, result: Result) -> Order:
         """Return the shortfall at the end, then its mean logarithm, both with their signs turned."""
         if result.diverged:
             return (-math.inf, -math.inf)
-        gaps = shortfalls(result)
-        return (-max(gaps[-1], SOLVED), -statistics.fmean(math.log(max(gap, SOLVED)) for gap in gaps))
+        gaps = measures.shortfalls(result)
+        return (-measures.final_gap(result), -statistics.fmean(math.log(max(gap, measures.SOLVED)) for gap in gaps))
+
+    def require(self, study: Study, surroundings: Surroundings) -> str | None:
+        """Refuse options that no part has, which would be left out of all cases.
+
+        Raises:
+            ValueError: as said.
+        """
+        used = {key for case in study.cases if isinstance(case, ProblemCase) for key, _ in case.options}
+        for key in (*study.factors, *study.shared):
+            if "." in key and key not in used:
+                part, _, option = key.partition(".")
+                raise ValueError(f"factor {key!r}: no {part} of the study has an option {option!r}; leave it out")
+        return None
 
     def presentation(self, study: Study) -> dict[str, Plain]:
-        """Return what each problem is called, so that the report can be drawn where its code is not."""
+        """Return what each problem is called, and titles and looks of what a user has registered."""
         problems = {case.problem_json: case.problem for case in study.cases if isinstance(case, ProblemCase)}
-        return {
+        words: dict[str, Plain] = {
             text: {
-                "name": p.name,
-                "label": p.label,
-                "summary": p.summary,
-                "sizes": p.name.removeprefix(p.kind).strip(),
-                "is_known": p.is_known,
-                "kind": p.kind,
+                "name": problem.name,
+                "label": problem.label,
+                "summary": problem.summary,
+                "sizes": problem.name.removeprefix(problem.kind).strip(),
+                "is_known": problem.is_known,
+                "is_deterministic": problem.is_deterministic,
             }
-            for text, p in problems.items()
+            for text, problem in problems.items()
         }
+        titles: dict[str, Plain] = {}
+        looks: dict[str, Plain] = {}
+        for factor, values in study.factors.items():
+            entries = _REGISTERS[factor].entries() if factor in _REGISTERS else {}
+            for value in (*values, study.centre.get(factor)):
+                entry = entries.get(str(value))
+                if entry is not None and entry.title is not None:
+                    titles[entry.name] = entry.title
+                if entry is not None and entry.look is not None:
+                    looks[entry.name] = asdict(entry.look)
+        return {"problems": words, "titles": titles, "looks": looks}
 
-    def columns(self, study: Study, run: Run, result: Result) -> dict[str, Plain]:
+    def columns(self, study: Study, result: Result, chosen: bool) -> dict[str, Plain]:
         """Return problem and setting, and where the run has ended."""
-        case = run.case
+        run, case = result.run, result.run.case
         assert isinstance(case, ProblemCase)
-        names = ("optimizer", "retraction", "metric", "geometry")
-        row: dict[str, Plain] = {"problem": case.title.partition(" on ")[2]}
-        row |= dict(zip(names, case.setting, strict=True))
+        row: dict[str, Plain] = {"problem": case.problem_name, "optimizer": case.optimizer}
+        row |= {name: getattr(case, name) for name in DEFAULTS}
+        options = dict(case.options)
+        row |= {key: options.get(key) for key in study.factors if "." in key}
+        row |= {"learning_rate": run.learning_rate, "seed": run.seed, "chosen": chosen}
+        row |= {"diverged_at": measures.diverged_in(result), "reason": result.reason}
+        row |= measures.ends(result)
+        for tolerance in measures.tolerances(study):
+            row[f"evaluations_to_{tolerance:g}"] = _known(measures.cost_to(result, tolerance, "evaluations"))
         return row
 
-    def costs(self, study: Study, run: Run, result: Result) -> dict[str, Plain]:
+    def costs(self, study: Study, result: Result) -> dict[str, Plain]:
         """Return seconds, of all steps and up to the tolerances."""
         total = result.look_seconds[-1] if result.looks else 0.0
-        told = {f"seconds_to_{t:g}": _known(cost_to(result, t, "seconds")) for t in _tolerances(study)}
         row: dict[str, Plain] = {"seconds": total, "seconds_per_step": total / max(result.steps, 1)}
-        return row | told | {"threads": result.timing.threads}
+        for tolerance in measures.tolerances(study):
+            row[f"seconds_to_{tolerance:g}"] = _known(measures.cost_to(result, tolerance, "seconds"))
+        return {**row, "threads": result.timing.threads}
 
     def content(
         self, study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...]
     ) -> Content:
         """Return a table and figures for each factor."""
+        from .report import content_of  # which draws: definitions need it not
+
         return content_of(study, results, presentation, turns)
 
+    def _centre(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the centre's choices, together and each by its own key."""
+        centre = values.get("centre", {})
+        if not isinstance(centre, Mapping):
+            raise TypeError(f"centre must be a table such as {{optimizer = 'riemannian-sgd'}}, got {centre!r}")
+        known = ("optimizer", *DEFAULTS)
+        for key in centre:
+            require_known("key of the centre", key, known)
+        given = {key: values.get(key, self.defaults[key]) for key in known} | dict(centre)
+        chosen = {key: _named(key, [value])[0] for key, value in given.items()}
+        return {"centre": chosen, **chosen}
 
-def _tolerances(study: Study) -> tuple[float, ...]:
-    given = study.shared["tolerances"]
-    assert isinstance(given, tuple)
-    return tuple(float(value) for value in given)  # type: ignore[arg-type]
+
+def _named(factor: str, given: Any) -> Any:
+    """Return values of a factor by name; what is no list is for the definition to refuse."""
+    if not isinstance(given, list | tuple):
+        if factor == "problem":
+            raise TypeError(f"problems must be a list of tables, got {given!r}")
+        return given
+    if factor == "problem":
+        return [values_of(problem) for problem in given]
+    register = _REGISTERS.get(factor)
+    return list(given) if register is None else [name_of_part(register, thing) for thing in given]
+
+
+def _counts(key: str, optimizer: str, parts: Mapping[str, str]) -> bool:
+    """Return whether a key is an option of one of the parts, and one that it has."""
+    part, dot, option = key.partition(".")
+    if not dot:
+        return False
+    if part == "metric":
+        return parts["metric"] == EMBEDDED
+    if part in ("optimizer", "method"):
+        return part == optimizer and has_option(_REGISTERS[part], parts["optimizer"], option)
+    return has_option(_REGISTERS[part], parts[part], option)
+
+
+def _tolerances(given: object) -> tuple[float, ...]:
+    if not isinstance(given, list | tuple) or not given:
+        raise TypeError(f"tolerances must be a list of numbers, got {given!r}")
+    for value in given:
+        require_number("tolerances", value, above=0)
+    return tuple(sorted((float(value) for value in given), reverse=True))
 
 
 def _known(cost: float) -> float | None:
-    return None if math.isinf(cost) else cost
-
-
-KINDS.add(OptimizersKind.name, OptimizersKind())
+    return None if math.isinf(cost) else float(cost)

@@ -1,11 +1,10 @@
-"""What a study of optimizers minimizes."""
+"""What a study of optimizers minimizes: problems, and what makes them of plain values."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Final, final
 
 import torch
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 
 from ...manifolds import Geometry, Riemannian, require_integer, require_number
 from .._plain import Plain, require_known
-from ..register import Register, callable_thing
+from ..register import Register
 from .variable import Variable
 
 
@@ -36,28 +35,93 @@ class Instance(abc.ABC):
 
     @abc.abstractmethod
     def orthogonality_error(self) -> float:
-        """Return the largest ‖XᵀX − I‖_F of any frame; 0 where there is none."""
+        """Return how far the parameters are off their manifold: the largest ‖XᵀX − I‖_F of any frame."""
 
 
-@dataclass(frozen=True)
+@final
+class CostInstance(Instance):
+    """A cost of a variable.
+
+    Args:
+        variable: where it starts.
+        cost: of the variable's value, a scalar.
+        optimum: its least value; None where that is not known, and the cost itself takes the gap's place.
+        scale: what gaps are divided by.
+    """
+
+    def __init__(
+        self, variable: Variable, cost: Callable[[Tensor], Tensor], optimum: float | None = None, scale: float = 1.0
+    ) -> None:
+        self._variable, self._cost, self._optimum, self._scale = variable, cost, optimum, scale
+        self.parameters = variable.parameters
+
+    def loss(self) -> Tensor:
+        """Return the cost."""
+        return self._cost(self._variable.value())
+
+    @torch.no_grad()
+    def gap(self) -> float:
+        """Return |cost − optimum| / scale: points that are not quite on their manifold may lie below the optimum.
+
+        Raises:
+            ValueError: the optimum is not known, and the cost negative.
+        """
+        cost = float(self._cost(self._variable.value().double()))
+        if self._optimum is None and cost < 0:
+            raise ValueError(f"optimum must be given for a cost that is negative, got {cost:g}; a lower bound will do")
+        return abs(cost - (self._optimum or 0.0)) / self._scale
+
+    def orthogonality_error(self) -> float:
+        """Return how far the variable is off its manifold."""
+        return self._variable.orthogonality_error()
+
+
 class Problem(abc.ABC):
-    """A cost over frames, weights or points of any manifold, as a frozen dataclass of plain values.
+    """A cost over frames, weights or points of any manifold. Subclasses are frozen dataclasses of plain values::
+
+        @PROBLEMS.add("rayleigh")
+        @dataclass(frozen=True)
+        class Rayleigh(Problem):
+            kind = "rayleigh"
+            summary = "minimize xᵀAx over unit vectors x; the optimum is the least eigenvalue of A"
+            n: int = 20
+
+            def begin(self, geometry, seed):
+                matrix = torch.diag(torch.arange(1.0, self.n + 1).double())
+                point = PointVariable(geoopt.Sphere(), (self.n,))
+                return CostInstance(point, lambda x: x @ matrix @ x, optimum=1.0)
 
     Attributes:
-        kind: the name by which studies know problems of this class.
-        summary: the cost in a line.
-        is_known: whether the least cost is known, and so the gap one to it.
-        is_deterministic: whether the loss is the same whenever the parameters are, as ``minimize`` wants it.
+        kind: what problems of this class are called.
     """
 
     kind: ClassVar[str]
-    summary: ClassVar[str]
-    is_known: ClassVar[bool] = True
-    is_deterministic: ClassVar[bool] = True
+
+    @property
+    @abc.abstractmethod
+    def summary(self) -> str:
+        """The cost in a line."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the least cost is known, and so the gap one to it."""
+        return True
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether the loss is the same whenever the parameters are, as ``minimize`` wants it."""
+        return True
+
+    @property
+    def has_geometry(self) -> bool:
+        """Whether retraction, metric and geometry make a difference: not for points of other manifolds."""
+        return True
 
     @abc.abstractmethod
     def begin(self, geometry: Geometry, seed: int) -> Instance:
         """Return the problem at a start; equal seeds are equal points whatever the geometry.
+
+        torch's global generator is at the seed, too.
 
         Raises:
             ValueError: the geometry does not fit the problem.
@@ -67,11 +131,11 @@ class Problem(abc.ABC):
         """Return whether the geometry is open to the problem, and no other one in disguise."""
         return True
 
-    @cached_property
+    @property
     def name(self) -> str:
         """The problem in a few words, different for all problems."""
-        values = ((key, value) for key, value in asdict(self).items() if key != "seed" or value)
-        return f"{self.kind} " + ", ".join(f"{key} {_short(value)}" for key, value in values)
+        values = ((key, value) for key, value in _fields_of(self).items() if key != "seed" or value)
+        return f"{self.kind} {', '.join(f'{key} {_short(value)}' for key, value in values)}".strip()
 
     @property
     def label(self) -> str:
@@ -79,9 +143,9 @@ class Problem(abc.ABC):
         return self.kind
 
     def to_dict(self) -> dict[str, Plain]:
-        """Return plain values, as a TOML file has them."""
-        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        return {"kind": self.kind, **values}
+        """Return plain values, as a TOML file has them; the kind is the name that ``PROBLEMS`` has for the class."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in _fields_of(self).items()}
+        return {"kind": PROBLEMS.name_for(type(self)), **values}
 
 
 @dataclass(frozen=True)
@@ -90,7 +154,8 @@ class KnownProblem(Problem):
 
     ::
 
-        variable = Procrustes(n=20, p=4).start(Riemannian(), seed=0)
+        problem = Procrustes(n=20, p=4)
+        variable = problem.start(Riemannian(), seed=0)
         loss = problem.cost(variable)       # a scalar with a gradient in variable.parameters
         problem.gap(variable)               # how far above the optimum, relative to the problem's scale
 
@@ -138,50 +203,65 @@ class KnownProblem(Problem):
 
     def begin(self, geometry: Geometry, seed: int) -> Instance:
         """Return the problem at a random point."""
-        return _KnownInstance(self, self.start(geometry, seed))
+        return CostInstance(self.start(geometry, seed), self.cost_of, self.optimum, self.scale)
 
 
-@final
-class _KnownInstance(Instance):
-    def __init__(self, problem: KnownProblem, variable: Variable) -> None:
-        self._problem, self._variable = problem, variable
-        self.parameters = variable.parameters
-
-    def loss(self) -> Tensor:
-        """Return the cost."""
-        return self._problem.cost(self._variable)
-
-    def gap(self) -> float:
-        """Return |cost − optimum| / scale: frames that are not quite orthonormal may lie below the optimum."""
-        return abs(self._problem.gap(self._variable))
-
-    def orthogonality_error(self) -> float:
-        """Return the largest ‖XᵀX − I‖_F of any frame."""
-        return self._variable.orthogonality_error()
+def _require_problem(thing: object) -> None:
+    if not callable(thing) and not isinstance(thing, Problem):
+        raise TypeError(f"it must be a Problem, a subclass of it or a function that returns one, got {thing!r}")
 
 
-# Called with the values that differ from its defaults, by keyword; returns a problem.
-PROBLEMS: Final[Register[Any]] = Register("problem", callable_thing)
+# Problems; classes of problems, and functions that return one, called with a definition's values by keyword.
+PROBLEMS: Final[Register[Any]] = Register("problem", _require_problem)
 
 
-def problem_of(values: object) -> Problem:
+def values_of(given: object) -> dict[str, Plain]:
+    """Return a problem's plain values: its kind, and what differs from the defaults.
+
+    Args:
+        given: a name of ``PROBLEMS`` or ``package.module:object``; a table such as ``{kind = "procrustes", n = 40}``;
+            or a problem, which is registered if it is not.
+
+    Raises:
+        TypeError: it is none of these.
+    """
+    if isinstance(given, Problem):
+        return given.to_dict()
+    if isinstance(given, str):
+        return {"kind": given}
+    if not isinstance(given, Mapping):
+        raise TypeError(f"problems must be tables such as {{kind = 'procrustes', n = 40, p = 6}}, got {given!r}")
+    return dict(given)
+
+
+def all_values_of(given: Mapping[str, Any]) -> dict[str, Plain]:
+    """Return plain values with those that are at their defaults, so that equal problems have equal ones.
+
+    Raises:
+        TypeError, ValueError: as :func:`problem_of`.
+    """
+    problem, thing = problem_of(given), PROBLEMS[given["kind"]]
+    return {**(problem.to_dict() if isinstance(thing, type) else given), "kind": given["kind"]}
+
+
+def problem_of(values: Mapping[str, Any]) -> Problem:
     """Build a problem from plain values, as a TOML file has them: its kind and what differs from its defaults.
 
     Raises:
-        TypeError: the values are no table, or one is not of its kind.
+        TypeError: a value is not of its kind.
         ValueError: the kind or a key is unknown, or a value out of range.
     """
-    if isinstance(values, Problem):
-        return values
-    if not isinstance(values, Mapping):
-        raise TypeError(f"problems must be tables such as {{kind = 'procrustes', n = 40, p = 6}}, got {values!r}")
     content: dict[str, Any] = dict(values)
     name = content.pop("kind", None)
-    make = PROBLEMS.entry(name, "kind of problem").thing
-    if isinstance(make, type) and issubclass(make, Problem):
+    thing = PROBLEMS.entry(name, "kind of problem").thing
+    is_made = isinstance(thing, Problem)
+    if is_made or (isinstance(thing, type) and issubclass(thing, Problem)):
+        known = [] if is_made else [field.name for field in fields(thing)]  # type: ignore[arg-type]  # a dataclass
         for key in content:
-            require_known(f"key of the problem {name!r}", key, [field.name for field in fields(make)])
-    made = make(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+            require_known(f"key of the problem {name!r}", key, known)
+    if is_made:
+        return thing
+    made = thing(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
     if not isinstance(made, Problem):
         raise TypeError(f"problem {name!r} must make an object of a subclass of Problem, got {made!r}")
     return made
@@ -207,7 +287,11 @@ def require_condition(condition: float, least: float = 1.0) -> None:
     require_number("condition", condition, least=least)
 
 
+def _fields_of(problem: Problem) -> dict[str, Any]:
+    return asdict(problem) if is_dataclass(problem) else {}
+
+
 def _short(value: object) -> str:
-    if isinstance(value, tuple):
+    if isinstance(value, list | tuple):
         return "×".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

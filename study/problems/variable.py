@@ -1,11 +1,13 @@
-"""What a problem is solved over: a frame or the weight of a train, stored in a geometry."""
+"""What a problem is solved over: a frame or the weight of a train, stored in a geometry, or a point of any manifold."""
 
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import final
 
 import geoopt
+import torch
 from torch import Tensor, nn
 
 from ...layers import manifold_parameter
@@ -21,7 +23,7 @@ from ...manifolds import (
 
 
 class Variable(abc.ABC):
-    """Parameters, and the matrix that they stand for.
+    """Parameters, and the tensor that they stand for.
 
     Attributes:
         parameters: what an optimizer moves, ``geoopt.ManifoldParameter`` on manifolds and plain parameters.
@@ -31,15 +33,36 @@ class Variable(abc.ABC):
 
     @abc.abstractmethod
     def value(self) -> Tensor:
-        """Return the matrix, differentiable in the parameters."""
+        """Return the tensor, differentiable in the parameters."""
 
     @abc.abstractmethod
-    def frames(self) -> list[Tensor]:
-        """Return the frames that should satisfy XᵀX = I."""
-
     def orthogonality_error(self) -> float:
-        """Return the largest ‖XᵀX − I‖_F of any frame."""
-        return max(float(orthogonality_error(frame)) for frame in self.frames())
+        """Return how far the parameters are off their manifold: the largest ‖XᵀX − I‖_F of any frame."""
+
+
+@final
+class PointVariable(Variable):
+    """A point of any manifold, which is its own tensor.
+
+    Args:
+        manifold: such as ``geoopt.Sphere()``, or one of your own.
+        start: the point, or the shape of a random one in float64, drawn from torch's global generator.
+    """
+
+    def __init__(self, manifold: geoopt.Manifold, start: Tensor | Sequence[int]) -> None:
+        self._manifold = manifold
+        point = start if isinstance(start, Tensor) else manifold.random(*start, dtype=torch.float64)
+        self.parameters = (manifold_parameter(point.detach().clone(), manifold),)
+
+    def value(self) -> Tensor:
+        """Return the point."""
+        return self.parameters[0]
+
+    @torch.no_grad()
+    def orthogonality_error(self) -> float:
+        """Return ‖x − x'‖, x' being what the manifold projects x to."""
+        point = self.parameters[0]
+        return float((point - self._manifold.projx(point)).norm())
 
 
 @final
@@ -74,6 +97,10 @@ class FrameVariable(Variable):
         """Return the frame."""
         return [self.value()]
 
+    def orthogonality_error(self) -> float:
+        """Return ‖XᵀX − I‖_F."""
+        return float(orthogonality_error(self.value()))
+
 
 @final
 class TrainVariable(Variable):
@@ -98,3 +125,7 @@ class TrainVariable(Variable):
     def frames(self) -> list[Tensor]:
         """Return all frames of the train."""
         return self._train.to_frames(self._point)
+
+    def orthogonality_error(self) -> float:
+        """Return the largest ‖XᵀX − I‖_F of any frame."""
+        return max(float(orthogonality_error(frame)) for frame in self.frames())

@@ -1,0 +1,72 @@
+"""What is read from the result of a run on a problem."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from .._plain import Plain
+from ..result import Result
+from .case import ProblemCase
+
+if TYPE_CHECKING:
+    from ..definition import Study
+
+# Gaps below this are one: the accuracy that float64 leaves in a cost.
+SOLVED: Final = 1e-12
+
+
+def shortfalls(result: Result) -> tuple[float, ...]:
+    """Return at each look the gap, or the orthogonality error if larger: off the manifold nothing is solved."""
+    return tuple(map(max, result.series("gap"), result.series("orthogonality_error")))
+
+
+def final_gap(result: Result) -> float:
+    """Return the last shortfall, not below 1e-12; infinite for a run that diverged."""
+    return math.inf if result.diverged else max(shortfalls(result)[-1], SOLVED)
+
+
+def spent(result: Result, measure: str) -> tuple[float, ...]:
+    """Return what was spent up to each look: ``"evaluations"``, ``"operations"`` or ``"seconds"``."""
+    return result.look_seconds if measure == "seconds" else result.series(measure)
+
+
+def cost_to(result: Result, tolerance: float, measure: str) -> float:
+    """Return what was spent until the shortfall was at most a tolerance; infinite if it never was."""
+    for cost, gap in zip(spent(result, measure), shortfalls(result), strict=True):
+        if gap <= tolerance:
+            return cost
+    return math.inf
+
+
+def ends(result: Result) -> dict[str, Plain]:
+    """Return where a run has ended, and the largest orthogonality error on the way."""
+    if not result.looks:
+        names = ("evaluations", "operations", "gap", "shortfall", "orthogonality_error")
+        return {"steps": 0, **dict.fromkeys(names)}
+    last = result.looks[-1].measures
+    return {
+        "steps": result.steps,
+        "evaluations": last["evaluations"],
+        "operations": last["operations"],
+        "gap": last["gap"],
+        "shortfall": shortfalls(result)[-1],
+        "orthogonality_error": result.largest("orthogonality_error"),
+    }
+
+
+def diverged_in(result: Result) -> int | None:
+    """Return the step, counted from 1, whose loss or outcome was not finite; 0 where the learning rate was refused."""
+    at, case = result.diverged_at, result.run.case
+    assert isinstance(case, ProblemCase)
+    if at is None or not result.looks or result.reason is not None:  # refused, or an iterate of a method of minimize
+        return at
+    was_looked_at = at in {round(case.steps * k / case.looks) for k in range(case.looks + 1)}
+    return at if was_looked_at and result.steps < at else at + 1
+
+
+def tolerances(study: Study) -> tuple[float, ...]:
+    """Return the gaps at which profiles are drawn, the smallest last."""
+    given = study.shared["tolerances"]
+    assert isinstance(given, tuple)
+    return tuple(float(value) for value in given)  # type: ignore[arg-type]

@@ -1,0 +1,235 @@
+"""The report of a study of optimizers, as plain content."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import pandas as pd
+
+from ..definition import Study
+from ..report.content import Content, Picture, Section, Table
+from ..schedule import Results
+from ..search import Bisection, GridSearch
+from ..turns import Turn
+from .case import DEFAULTS
+from .comparison import COMBINATIONS, Comparison, Entry, Words, comparisons_of
+from .figures import convergence_figure, orthogonality_figure, profile_figure
+from .findings import findings
+from .measures import tolerances
+
+if TYPE_CHECKING:
+    from .comparison import Choice
+
+TITLES: Final = {
+    "optimizer": "Optimizers that step by a learning rate",
+    "method": "Full-batch methods",
+    "retraction": "Retractions",
+    "metric": "Metrics",
+    "geometry": "Geometries",
+    COMBINATIONS: "All combinations",
+}
+ON_FINDINGS: Final = (
+    "These sentences hold for these problems, sizes and budgets, and for them alone: ranks on a handful of small "
+    "problems say which choices to try first, not which one is best on yours."
+)
+PROFILES: Final = (
+    "Performance profiles (Dolan and Moré 2002) over the problems with a known answer. Across: a budget, in times of "
+    "what the best of all choices needed on the same problem from the same start. Up: the share of problems and starts "
+    "on which a choice reached the gap within that budget. Higher and further left is better; a line that stays below "
+    "1 has not solved everything within its steps. All steps follow one schedule, so the cost in steps says how early "
+    "in it the gap was reached."
+)
+CONVERGENCE: Final = (
+    "Relative gap to the optimum, of the start that ends in the middle of all; the band goes from the best to the "
+    "worst start. Where the answer is not known it is the loss: in training on the whole training set, divided by that "
+    "of a guess. The learning rate falls to 0 along a half cosine, which is where a late drop comes from."
+)
+ORTHOGONALITY: Final = (
+    "How far frames left the manifold at any time, a mark a problem. Nothing repairs them but the methods."
+)
+
+
+def content_of(
+    study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...] = ()
+) -> Content:
+    """Return what the report of a study shows: a table and figures for each factor.
+
+    Args:
+        study: what was compared.
+        results: of all finished runs.
+        presentation: what problems and parts are called, as the kind of study said when the study began.
+        turns: times of steps that were taken in turns; none of an unfinished study.
+    """
+    comparisons = comparisons_of(study, results, presentation, turns)
+    shown = [comparison for comparison in comparisons if comparison.problems]
+    problems, seeds = presentation["problems"], len(study.seeds)
+    return Content(
+        subtitle=f"{len(problems)} problem{'s' * (len(problems) != 1)}, {seeds} start{'s' * (seeds != 1)} each.",
+        question=_question(study),
+        findings=findings(shown),
+        on_findings=ON_FINDINGS,
+        sections=(_problems(presentation), _procedure(study), *(_section(c, study) for c in shown), *_general(shown)),
+        frame=lambda: frame_of(comparisons),
+        values={"comparisons": [comparison.to_dict() for comparison in shown]},
+    )
+
+
+def frame_of(comparisons: Sequence[Comparison]) -> pd.DataFrame:
+    """Return a row a case that has results: how it was made, and the geometric mean of its gap, with the extremes."""
+    rows = {}
+    for entry in (entry for comparison in comparisons for entry in comparison.entries):
+        case = entry.case
+        row: dict[str, Any] = {"problem": case.problem_name, "optimizer": case.optimizer}
+        row |= {name: getattr(case, name) for name in DEFAULTS} | dict(case.options)
+        ends = [result.looks[-1].measures for result in entry.results if result.looks]
+        row |= {"learning_rate": entry.learning_rate, "seeds": len(entry.results), "gap": entry.gap}
+        row |= {"gap_low": entry.extremes[0], "gap_high": entry.extremes[1]}
+        row |= {"orthogonality_error": entry.orthogonality_error, "step_microseconds": entry.step_microseconds}
+        row |= {"evaluations": sum(end["evaluations"] or 0 for end in ends) / max(len(ends), 1)}
+        rows[case] = row
+    return pd.DataFrame(list(rows.values()))
+
+
+def _question(study: Study) -> str:
+    if not study.groups:
+        return "Which choice leads to the smallest gap, at what cost? Each is run on the same problems and starts."
+    values = study.shared
+    return (
+        "Which optimizer, retraction, metric and geometry should move points on a manifold? One choice at a time is "
+        f"changed around a centre, `{values['optimizer']}` with the retraction `{values['retraction']}`, the metric "
+        f"`{values['metric']}` and the geometry `{values['geometry']}`, and each is run on the same problems from the "
+        "same starts."
+    )
+
+
+def _problems(presentation: Mapping[str, Any]) -> Section:
+    problems = [Words(text=text, **words) for text, words in presentation["problems"].items()]
+    return Section(
+        "Problems",
+        (
+            "The gap is the cost above its optimum, which this package’s problems have from scipy in float64, divided "
+            "by the size of the problem’s costs; below 1e-12 all gaps count as equal. Where frames are further from "
+            "orthonormal than the gap is small, ‖XᵀX − I‖ takes its place: a point off the manifold solves nothing. "
+            "Problems with a known answer are in float64, training in float32.",
+        ),
+        tuple((problem.label, _sentence(problem)) for problem in problems),
+    )
+
+
+def _sentence(problem: Words) -> str:
+    sizes = f" Here: {problem.sizes}." if problem.sizes and problem.sizes != problem.label else ""
+    return f"{problem.summary[:1].upper()}{problem.summary[1:]}.{sizes}"
+
+
+def _procedure(study: Study) -> Section:
+    search = study.search
+    rates = ", ".join(f"{rate:g}" for rate in getattr(search, "learning_rates", ()))
+    if isinstance(search, Bisection):
+        how = (
+            f"Every choice is given {search.trials} runs on each problem to find one, from a start that is used for "
+            f"nothing else: {rates} first, then between or beyond them, where the best gap was. "
+        )
+    elif isinstance(search, GridSearch):
+        how = f"The best of {rates} on each problem, from a start that is used for nothing else. "
+    else:
+        how = "A search finds one on each problem, from a start that is used for nothing else. "
+    values = study.shared
+    return Section(
+        "How",
+        terms=(
+            ("Learning rates", how + "A * marks one that was the best at the edge of what was tried."),
+            (
+                "Budget",
+                f"{values['steps']} steps, {values['training_steps']} in training; the learning rate falls to 0 along "
+                "a half cosine. Full-batch methods choose their own steps and stop at the optimum; they have "
+                f"{values['steps']} iterations at most.",
+            ),
+            (
+                "Time",
+                "A step’s time is taken after all runs, in turns on one worker, so that whatever slows the machine "
+                "slows all choices alike; of full-batch methods, which make their iterations at once, and of an "
+                "unfinished study it is that of the runs. Seconds in figures are those of the runs, of which several "
+                "were made at a time. Where matrices are small, time is mostly that of Python and of starting kernels.",
+            ),
+            (
+                "Operations",
+                "They are counted in matrix products and convolutions, cost and gradient included; factorizations and "
+                "triangular solves are not counted.",
+            ),
+        ),
+    )
+
+
+def _section(comparison: Comparison, study: Study) -> Section:
+    title = TITLES.get(comparison.factor, f"Values of {comparison.factor}")
+    pictures = [
+        Picture(
+            f"convergence-{comparison.plural}",
+            f"{title}: the gap on the way",
+            CONVERGENCE,
+            partial(convergence_figure, comparison),
+        )
+    ]
+    if any(problem.is_known for problem in comparison.problems):
+        draw = partial(profile_figure, comparison, tolerances(study))
+        pictures.insert(0, Picture(f"profiles-{comparison.plural}", f"{title}: who solves most", PROFILES, draw))
+    return Section(title, tables=(_table(comparison, title),), pictures=tuple(pictures))
+
+
+def _table(comparison: Comparison, title: str) -> Table:
+    labels = [problem.label for problem in comparison.problems]
+    columns = (comparison.factor, "mean rank", "solved", *labels, "µs / step", "products / step", "‖XᵀX−I‖")
+    rows, links = [], []
+    for choice in comparison.ordered:
+        solved, runs = comparison.solved(choice)
+        entries = [comparison.find(choice, problem) for problem in comparison.problems]
+        products = comparison.products(choice)
+        rows.append(
+            (
+                choice.label,
+                f"{comparison.ranks[choice]:.1f}",
+                f"{solved}/{runs}",
+                *map(_gap, entries),
+                _microseconds(comparison, choice),
+                "–" if products is None else f"{products:.0f}",
+                f"{comparison.orthogonality_error(choice):.0e}",
+            )
+        )
+        links.append(tuple(r.run.identifier for entry in entries if entry is not None for r in entry.results))
+    notes = (
+        f"Mean rank: over the problems, by the gap at the end; 1 is the best. Solved: runs on problems with a known "
+        f"answer that ended with a gap of at most {comparison.tolerance:g}. Then for each problem the gap at the end, "
+        "the geometric mean over starts; a dash where a choice makes no difference or is not open.",
+        "µs / step: median over problems. Products / step: products of n × p with p × p on the first Procrustes "
+        "problem, whose cost has none of its own. ‖XᵀX−I‖: the largest distance of a frame from orthogonality in "
+        "float64, of other points from their manifold.",
+    )
+    return Table(title, columns, tuple(rows), notes, tuple(links), optional=tuple(labels))
+
+
+def _gap(entry: Entry | None) -> str:
+    if entry is None:
+        return "–"
+    return ("diverged" if math.isinf(entry.gap) else f"{entry.gap:.0e}") + "*" * entry.at_edge
+
+
+def _microseconds(comparison: Comparison, choice: Choice) -> str:
+    """Return the median time of a step, and the quartiles over turns where steps were timed in turns on one problem."""
+    time = comparison.step_microseconds(choice)
+    entries = comparison.entries_of(choice)
+    if len(entries) == 1 and (turn := entries[0].turn) is not None:
+        low, high = turn.spread
+        return f"{time:.0f} ({1e6 * low:.0f}–{1e6 * high:.0f})"
+    return "–" if math.isnan(time) else f"{time:.0f}"
+
+
+def _general(comparisons: Sequence[Comparison]) -> list[Section]:
+    if not comparisons:
+        return []
+    picture = Picture(
+        "orthogonality", "Orthogonality", ORTHOGONALITY, partial(orthogonality_figure, tuple(comparisons))
+    )
+    return [Section("Orthogonality", pictures=(picture,))]

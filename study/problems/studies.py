@@ -1,0 +1,59 @@
+"""The built-in study of optimizers, and the registrations of this wing."""
+
+from __future__ import annotations
+
+from ..definition import STUDIES, Study
+from ..kind import KINDS
+from ..parts import MINIMIZERS
+from .brockett import Brockett
+from .completion import Completion
+from .digits import DigitsTraining
+from .kind import OptimizersKind
+from .leading_eigenspace import LeadingEigenspace
+from .low_rank_approximation import LowRankApproximation
+from .problem import PROBLEMS
+from .procrustes import Procrustes
+from .recovery import Recovery
+
+for _problem in (
+    Procrustes,
+    Brockett,
+    LeadingEigenspace,
+    LowRankApproximation,
+    Recovery,
+    Completion,
+    DigitsTraining,
+):
+    PROBLEMS.add(_problem.kind, _problem)
+
+KINDS.add(OptimizersKind.name, OptimizersKind())
+
+STUDIES.add(
+    "optimizers",
+    Study.from_dict(
+        {
+            "name": "optimizers",
+            "kind": "optimizers",
+            "title": "Optimizers, retractions, metrics and geometries on problems with known answers",
+            "optimizers": [
+                "riemannian-sgd",
+                "cayley-adam",
+                "cayley-sgd",
+                "landing",
+                "pogo",
+                "random-submanifold",
+                "momentum-stiefel-adam",
+                "momentum-stiefel-sgd",
+                "manifold-muon",
+                "spel",
+                "retracted-adamw",
+                "geoopt-adam",
+                "geoopt-sgd",
+            ],
+            "methods": list(MINIMIZERS),
+            "retractions": ["polar", "cayley", "exponential"],
+            "metrics": ["canonical", "embedded"],
+            "geometries": ["grassmann", "householder", "householder-reduced"],
+        }
+    ),
+)
