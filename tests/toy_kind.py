@@ -74,16 +74,16 @@ class ToyTrial(Trial):
         if self.case.pause:
             time.sleep(self.case.pause)
         self.value = self.make(self.value, self.rate) + self.case.noise * torch.rand(()).item()
-        return self.case.size * self.value**2 / 2
+        return self.case.size * self.value * self.value / 2
 
     def look(self, step):
-        return Look(step, {"gap": self.value**2}, {"only": (abs(self.value),)})
+        return Look(step, {"gap": self.value * self.value}, {"only": (abs(self.value),)})
 
     def facts(self):
         return {"z": float(self.case.size)}
 
     def finish(self):
-        return {"test_loss": self.value**2}
+        return {"test_loss": self.value * self.value}
 
     def state(self):
         return {"value": self.value}
