@@ -163,7 +163,7 @@ def test_gans_are_trained_on_images_without_classes(tmp_path, capsys, stl10):
     assert "--download" in capsys.readouterr().err
     assert run([*arguments, "--download"]) == 0
     assert "classifier score" in capsys.readouterr().out
-    line = refused(capsys, "--data", f"{UNLABELLED}:data")
+    line = refused(capsys, "--data", f"{UNLABELLED}:data", "--set", "batch_size=2")
     assert f"data '{UNLABELLED}' has one class" in line
     assert run([*arguments, "--set", "conditional=true", "--output", "other"]) == 2
     assert "has one class" in capsys.readouterr().err

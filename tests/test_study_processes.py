@@ -16,7 +16,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from sttp.study.runs import processes
-from sttp.study.command_line import run
+from sttp.study.cli import run
 from sttp.study.tasks.digits import Digits
 
 folder = Path(sys.argv[1])

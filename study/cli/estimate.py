@@ -136,6 +136,9 @@ def estimate_study(
     # One at a time: several at once would measure each other.
     for made in perform_all(_Measure(surroundings), runs, executor, 1, surroundings.threads):
         if isinstance(made, Failure):
+            kind, _, words = made.summary.partition(": ")
+            if kind in (ValueError.__name__, TypeError.__name__):  # a refusal, which names what is wrong
+                raise ValueError(words)
             raise RuntimeError(
                 f"a step of {made.job.name!r} failed ({made.summary}); if memory was short, give smaller batches, "
                 "more pieces of them by accumulation, or another device"
