@@ -1,48 +1,35 @@
-"""A folder of results: what it accepts, that it loses nothing, and a whole study from start to report."""
+"""A folder of results: what it accepts, that it loses nothing, and a whole study from its start to its tables."""
 
-import contextlib
+import itertools
 import json
+import multiprocessing
 import os
-import random
-import re
-import signal
-import subprocess
-import sys
-import time
-import types
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import filelock
-import joblib
-import numpy as np
 import pandas as pd
 import pytest
-from studies import TINY, made_up
+import toy_kind
+from toy_kind import KINDS, STEPS, ToyKind, ToyTrial, made_up, toy
 
-from sttp.study import TASKS, Method, Settings, Study
-from sttp.study import conduct as conduct_module
-from sttp.study.conduct import RunFailedError, redraw, run_study
-from sttp.study.execution import execute_all, perform_all, register_executor
-from sttp.study.progress import ProgressDisplay
-from sttp.study.runs.heartbeat import HEARTBEAT, Heartbeat, shares, stop_heartbeat
-from sttp.study.storage import TRAININGS, ResultsFolder, write_content
+from sttp.study import engine, loop
+from sttp.study.engine import redraw, run_study
+from sttp.study.failures import FolderLostError, RunFailedError
+from sttp.study.folder import ResultsFolder, write_content
+from sttp.study.schedule import pending_runs
+from sttp.study.surroundings import Surroundings
+from sttp.study.turns import Turn
 
-pytestmark = pytest.mark.usefixtures("coarse_pictures")
+STUDY = toy(sizes=[1, 2])
+KEPT = Path(__file__).parents[1] / "benchmarks" / "results"
+FILES = {".lock", "report.html", "results.csv", "runs", "study.json", "timings.csv", "turns.json"}
 
-FILES = {
-    ".lock",
-    "accuracy.png",
-    "loss.png",
-    "orthogonality.png",
-    "report.html",
-    "results.csv",
-    "runs",
-    "singular_values.png",
-    "spectra.csv",
-    "spectra_over_training.png",
-    "study.json",
-    "timings.csv",
-}
+
+@pytest.fixture(autouse=True)
+def _small_memory(monkeypatch):
+    monkeypatch.setattr(loop, "reset_peak_memory", lambda device: None)  # which takes longer than all that is here
 
 
 @pytest.fixture(scope="module")
@@ -50,247 +37,390 @@ def finished(tmp_path_factory):
     """A finished study, made in this process."""
     path = tmp_path_factory.mktemp("study") / "results"
     calls = []
-    outcome = run_study(TINY, path, "sequential", progress=lambda *call: calls.append(call))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "reset_peak_memory", lambda device: None)
+        outcome = run_study(STUDY, path, "sequential", progress=lambda *call: calls.append(call))
     return path, outcome, calls
 
 
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished study's folder."""
+    shutil.copytree(finished[0], tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def content_of(path):
+    """All files below a folder but the lock and what tells progress, with their content."""
+    files = (file for file in path.rglob("*") if file.is_file())
+    return {str(file.relative_to(path)): file.read_bytes() for file in files if not file.name.startswith(".")}
+
+
 def test_a_study_leaves_all_its_files(finished):
-    path, outcome, _ = finished
-    assert {entry.name for entry in path.iterdir()} == FILES
+    path, outcome, calls = finished
+    assert {entry.name for entry in path.iterdir()} - {"command.txt"} >= FILES
     assert outcome.finished
     assert outcome.report == path / "report.html"
-    assert [str(summary.curve) for summary in outcome.summaries] == ["dense", "sttp stiefel, rank 2"]
-    for figure in path.glob("*.png"):
-        assert figure.read_bytes().startswith(b"\x89PNG")
-
-
-def test_progress_is_told_for_every_run(finished):
-    _, _, calls = finished
-    assert calls[0] == (0, 6, None)
+    assert calls[0][0] == 0
+    assert calls[0][2] is None
     done, expected, last = calls[-1]
     assert done == expected == len(calls) - 1
     assert last is not None
+    assert list(outcome.table) == ["case", "loss"]
 
 
-def test_results_have_one_row_a_run_and_nothing_of_time(finished):
+def test_tables_have_one_row_a_run_and_results_nothing_of_time(finished):
     path, _, _ = finished
     results, timings = pd.read_csv(path / "results.csv"), pd.read_csv(path / "timings.csv")
-    assert set(results.run) == set(timings.run) == {entry.name for entry in (path / "runs").iterdir()}
+    assert list(results.run) == list(timings.run)
+    assert set(results.run) == {entry.name for entry in (path / "runs").iterdir()}
     assert results.run.is_unique
-    # One rate a curve is chosen, and has both seeds.
-    assert results[results.chosen].groupby("parameterization").seed.apply(sorted).to_dict() == {
-        "dense": [0, 1],
-        "sttp": [0, 1],
-    }
-    assert not [name for name in results if "second" in name or "memory" in name]
+    assert not [name for name in results if "second" in name]
     assert (timings.threads == 1).all()
-    assert (timings.seconds_per_step > 0).all()
-    assert (timings.peak_memory_mib > 50).all()
+    # One rate a case is chosen, and has both seeds.
+    chosen = results[results.chosen].groupby(["step", "size"]).agg({"seed": sorted, "learning_rate": "nunique"})
+    assert chosen.seed.map(tuple).unique().tolist() == [(0, 1)]
+    assert chosen.learning_rate.max() == 1
 
 
-def test_spectra_have_one_row_a_layer_of_each_look(finished):
-    path, _, _ = finished
-    spectra, results = (pd.read_csv(path / f"{name}.csv").set_index("run") for name in ("spectra", "results"))
-    shared = ["parameterization", "geometry", "spectrum", "rank", "learning_rate", "seed"]
-    assert list(spectra) == [*shared, "step", "layer", "spectral_norm", "stable_rank", "smallest_over_largest"]
-    for identifier, own in results.iterrows():
-        snapshots = json.loads((path / "runs" / identifier / "result.json").read_text())["snapshots"]
-        expected = [(s["step"], layer, v) for s in snapshots for layer, v in s["singular_values"].items()]
-        rows = spectra.loc[identifier]
-        assert [(row.step, row.layer) for row in rows.itertuples()] == [found[:2] for found in expected]
-        assert all(row[shared].equals(own[shared]) for _, row in rows.iterrows())
-        values = [np.array(found[2]) for found in expected]
-        np.testing.assert_allclose(rows.spectral_norm, [v.max() for v in values], rtol=1e-7)
-        np.testing.assert_allclose(rows.stable_rank, [(v**2).sum() / v.max() ** 2 for v in values], rtol=1e-7)
-        np.testing.assert_allclose(rows.smallest_over_largest, [v.min() / v.max() for v in values], rtol=1e-7)
-    assert set(spectra.layer) == {"conv1", "conv2", "conv3", "linear"}
-    assert set(spectra.step) == {0, 3, 6}
+def test_a_finished_study_runs_nothing_again_and_is_drawn_the_same(copy, monkeypatch):
+    before = content_of(copy)
+    monkeypatch.setattr(engine, "perform_all", lambda *_: pytest.fail("a run was made"))
+    assert run_study(STUDY, copy, "sequential").finished
+    assert redraw(copy).finished
+    after = content_of(copy)
+    assert {name for name in before if before[name] != after[name]} <= {"report.html"}
+    assert before.keys() == after.keys()
 
 
-def test_the_report_needs_nothing_else_and_says_what_its_words_mean(finished):
-    path, outcome, _ = finished
-    html = (path / "report.html").read_text()
-    assert html.count('src="data:image/png;base64,') == 5
-    assert not re.findall(r"""(?:src|href)=["'](?!data:)""", html)
-    assert "http" not in re.sub(r"base64,[^\"]*", "", html)
-    assert "@import" not in html
-    for word in ("dense", "STTP", "stiefel", "validation", "compression Z", "Student", "ms/step", "What was found"):
-        assert word in html
-    assert "not finished" not in html
-    assert all(re.sub("[^a-z]", "", sentence) in re.sub("[^a-z]", "", html) for sentence in outcome.findings)
+def test_a_folder_is_drawn_without_the_code_that_its_study_names(copy, monkeypatch):
+    monkeypatch.delitem(STEPS._entries, "plain")
+    monkeypatch.delitem(STEPS._entries, "halving")
+    before = (copy / "results.csv").read_bytes()
+    assert redraw(copy).finished
+    assert (copy / "results.csv").read_bytes() == before
 
 
-def test_a_finished_study_runs_nothing_again_and_is_drawn_the_same(finished, monkeypatch):
-    path, _, _ = finished
-    before = {file.name: file.read_bytes() for file in path.glob("*.*") if file.suffix in (".csv", ".png", ".html")}
-    monkeypatch.setattr(conduct_module, "execute_all", lambda *_: pytest.fail("a run was made"))
-    assert run_study(TINY, path).finished
-    assert redraw(path).finished
-    assert {name: (path / name).read_bytes() for name in before} == before
-
-
-def test_a_lost_result_is_made_again(finished):
-    path, _, _ = finished
-    before = (path / "results.csv").read_bytes()
-    lost = sorted((path / "runs").iterdir())[0]
+def test_a_lost_result_is_made_again(copy):
+    before = (copy / "results.csv").read_bytes()
+    lost = sorted((copy / "runs").iterdir())[0]
     (lost / "result.json").unlink()
-    outcome = redraw(path)
-    assert not outcome.finished
-    assert "not finished" in (path / "report.html").read_text()
+    assert not redraw(copy).finished
     made = []
-    run_study(TINY, path, "sequential", progress=lambda done, expected, run: made.append(run))
+    run_study(STUDY, copy, "sequential", progress=lambda done, expected, run: made.append(run))
     assert [run.identifier for run in made[1:]] == [lost.name]
-    assert (path / "results.csv").read_bytes() == before
+    assert (copy / "results.csv").read_bytes() == before
 
 
-def test_another_study_is_refused(finished):
-    path, _, _ = finished
-    before = (path / "study.json").read_bytes()
+def test_results_survive_the_folder(tmp_path):
+    results = [made_up(run) for run in pending_runs(STUDY, {})]
+    with ResultsFolder.held(tmp_path / "new", STUDY) as folder:
+        for result in results:
+            folder.save(result)
+    opened = ResultsFolder.open(tmp_path / "new")
+    assert opened.results() == {result.run: result for result in results}
+    assert opened.study == STUDY
+    assert opened.study.cases == STUDY.cases
+    assert opened.study.assigned == STUDY.assigned
+    assert opened.presentation == STUDY.of.presentation(STUDY)
+
+
+def test_turns_are_taken_once_and_read_again(copy):
+    folder = ResultsFolder.open(copy)
+    assert len(folder.turns()) == len(STUDY.cases)
+    runs = [run for run in folder.results() if run.identifier in {turn.run for turn in folder.turns()}]
+    assert folder.has_turns_of(runs)
+    other = STUDY.run(STUDY.cases[0], 0.123, 0)
+    assert not folder.has_turns_of([*runs, other])
+    folder.save_turns([*runs, other], (Turn(runs[0].identifier, (1.0, 2.0), None),))
+    assert folder.has_turns_of([other])  # which has none, and is not asked for again
+    assert len(folder.turns()) == 1
+    for damaged in ("", "[]", '{"asked": 3}', '{"turns": [{}], "asked": []}'):
+        (copy / "turns.json").write_text(damaged)
+        assert folder.turns() == ()
+        assert not folder.has_turns_of(runs)
+
+
+# --- what is refused, and kept ---
+
+
+def test_another_study_is_refused(copy):
+    before = content_of(copy)
     with pytest.raises(ValueError, match=r"holds another study \(its steps is 6, not 7\); give another folder"):
-        run_study(replace(TINY, steps=7), path)
-    assert (path / "study.json").read_bytes() == before
+        run_study(toy(sizes=[1, 2], steps=7), copy, "sequential")
+    assert content_of(copy) == before
 
 
-def test_results_on_other_images_are_refused(tmp_path, monkeypatch):
-    study, made = replace(TINY, methods=(Method("dense"),), learning_rates=(0.01,), seeds=(0,)), []
-    path = tmp_path / "results"
+def test_results_on_other_data_are_refused(tmp_path, monkeypatch):
+    path, made = tmp_path / "results", []
 
     def run(checksum):
-        monkeypatch.setattr(conduct_module, "data_fingerprint", lambda *_: checksum)
-        return run_study(study, path, "sequential", progress=lambda *call: made.append(call))
+        monkeypatch.setattr(ToyKind, "require", lambda *_: checksum)
+        return run_study(STUDY, path, "sequential", progress=lambda *call: made.append(call))
 
     run("a")
-    before = (path / "study.json").read_bytes()
-    assert json.loads(before)["data"] == "a"
-    for other, words in (("b", "b"), (None, "none, as of bundled ones")):
-        with pytest.raises(
-            ValueError,
-            match=rf"results' holds results on other images than there are in data 'digits': .*was a, not {words}; put",
-        ):
+    before = content_of(path)
+    count = len(made)
+    for other, words in (("b", "b"), (None, "none, as of bundled data")):
+        with pytest.raises(ValueError, match=rf"results on other data than there is in .*was a, not {words}; put"):
             run(other)
-        assert (path / "study.json").read_bytes() == before
+    assert content_of(path) == before
+    assert len(made) == count
     run("a")
-    assert sum(last is not None for _, _, last in made) == 1
-    monkeypatch.setattr(conduct_module, "data_fingerprint", lambda *_: pytest.fail("the data was read"))
-    assert redraw(path).finished
 
 
-def test_what_is_missing_is_refused_before_there_is_a_folder(tmp_path, monkeypatch):
+def test_what_a_kind_refuses_is_refused_before_there_is_a_folder(tmp_path, monkeypatch):
     def missing(*_):
         raise ValueError("data 'flowers' is not there")
 
-    monkeypatch.setattr(conduct_module, "data_fingerprint", missing)
+    monkeypatch.setattr(ToyKind, "require", missing)
     with pytest.raises(ValueError, match="is not there"):
-        run_study(TINY, tmp_path / "new")
-    monkeypatch.setattr(conduct_module, "data_fingerprint", lambda *_: None)
-    many = Study("c", (Method("dense"),), task="classification", network="wrn-10-1", batch_size=1240)
-    with pytest.raises(ValueError, match=r"batch_size must be at most 1239.*got 1240"):
-        run_study(many, tmp_path / "new")
-    gan = Study("g", (Method("sn"),), task="gan", network="sngan8-discriminator", settings=Settings(inception=True))
-    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    with pytest.raises(ValueError, match=r"inception must be false here.*pip install 'sttp-torch\[gan\]'"):
-        run_study(gan, tmp_path / "new")
-    for name in ("torch_fidelity", "torchvision"):
-        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
-    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match=r"inception must be false here.*weights of Inception are not at hand"):
-        run_study(gan, tmp_path / "new")
-    assert list(tmp_path.iterdir()) == []
+        run_study(STUDY, tmp_path / "new", "sequential")
+    assert not (tmp_path / "new").exists()
 
 
-def test_progress_counts_what_runs_under_way_have_made_since_they_were_begun(tmp_path, monkeypatch):
-    clock = [100.0]
-    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    folder = ResultsFolder.create(tmp_path, TRAININGS, TINY)
-    for name, content in (("killed", "0 9 10"), ("older", "5 10"), ("half", "3")):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / HEARTBEAT).write_text(content)
-    with folder.locked():
-        assert list(tmp_path.rglob(HEARTBEAT)) == []
-        display = ProgressDisplay(tmp_path)
-        display(1, 4, None)
-        (tmp_path / "runs" / "resumed").mkdir()
-        heartbeat = Heartbeat(tmp_path / "runs" / "resumed", 50, 100)
-        heartbeat.beat(51)
-        assert shares(tmp_path / "runs") == {}  # not a second has gone
-        clock[0] += 10
-        heartbeat.beat(75)
-        assert shares(tmp_path / "runs") == {"resumed": (0.5, 0.75)}
-        assert [path.name for path in (tmp_path / "runs" / "resumed").iterdir()] == [HEARTBEAT]
-        # A quarter of a run took ten seconds, and of the three that were left two and a quarter are.
-        assert display._time_left_now() == "1:30"
-        clock[0] += 10
-        display(2, 4, TINY.run(TINY.curves[0], 0.01, 0))
-        stop_heartbeat(tmp_path / "runs" / "resumed")
-        assert display._time_left_now() == "1:20"
-        display(4, 4, TINY.run(TINY.curves[0], 0.01, 0))
-        assert display._time_left_now() == "0:00"
+def test_changed_code_of_a_user_s_part_is_refused_by_name_and_drawn_all_the_same(tmp_path, monkeypatch):
+    monkeypatch.setitem(STEPS._entries, "mine", None)
+    study = None
+    for factor, refused in ((2, False), (2, False), (3, True)):
+        file = tmp_path / f"steps_{factor}.py"
+        file.write_text(f"def mine(value, rate):\n    return value / {factor}\n")
+        names = {}
+        exec(compile(file.read_text(), str(file), "exec"), names)
+        STEPS.add("mine", names["mine"])
+        study = study or toy(takes=["plain", "mine"])
+        if refused:
+            before = content_of(tmp_path / "results")
+            with pytest.raises(ValueError, match=r"other code.*that of the toy step mine has changed; give another"):
+                run_study(study, tmp_path / "results", "sequential")
+            assert content_of(tmp_path / "results") == before
+        else:
+            assert run_study(study, tmp_path / "results", "sequential").finished
+    assert redraw(tmp_path / "results").finished
+    # Of a thing without a source nothing is said.
+    STEPS.add("mine", eval("lambda value, rate: value / 4"))
+    assert run_study(study, tmp_path / "results", "sequential").finished
 
 
-def test_a_folder_in_use_is_refused(finished):
-    path, _, _ = finished
-    with filelock.FileLock(path / ".lock"), pytest.raises(ValueError, match="is in use by another process"):
-        run_study(TINY, path)
+@pytest.mark.parametrize("name", ["digits", "optimizers"])
+def test_a_folder_of_an_earlier_version_is_refused_by_name_and_kept(name, tmp_path):
+    shutil.copytree(KEPT / name, tmp_path / "old")
+    before = content_of(tmp_path / "old")
+    for action in (lambda: run_study(STUDY, tmp_path / "old", "sequential"), lambda: redraw(tmp_path / "old")):
+        with pytest.raises(ValueError, match=r"old'.* results of format [12], which an earlier version of sttp wrote"):
+            action()
+    assert content_of(tmp_path / "old") == before
+
+
+def test_a_folder_of_a_later_version_is_refused(copy):
+    definition = copy / "study.json"
+    definition.write_text(json.dumps(json.loads(definition.read_text()) | {"format": 99}))
+    with pytest.raises(ValueError, match="a later version of sttp wrote"):
+        redraw(copy)
+
+
+def _broken_definitions():
+    values = {"format": 3, "study": STUDY.to_dict(), "cases": [], "assignments": {}, "presentation": {}}
+    yield from ("", "{", "[]", "{}", "3", '"3"', "\x00", '{"format": "3"}', '{"format": 3}', "[" * 100_000)
+    for changes in (
+        {"study": 3},
+        {"study": {}},
+        {"study": STUDY.to_dict() | {"kind": "toyy"}},
+        {"study": STUDY.to_dict() | {"steps": "x", "seeds": []}},
+        {"cases": [3], "assignments": {"{}": 0}},
+        {"cases": [], "assignments": {"{}": 0}},
+        {"presentation": 3},
+        {"assignments": [3]},
+    ):
+        yield json.dumps(values | changes)
+
+
+@pytest.mark.parametrize("content", [*_broken_definitions()], ids=itertools.count())
+def test_a_damaged_definition_is_refused_and_kept(tmp_path, content):
+    (tmp_path / "study.json").write_text(content)
+    for action in (lambda: run_study(STUDY, tmp_path, "sequential"), lambda: redraw(tmp_path)):
+        with pytest.raises(ValueError, match=r"study\.json is damaged or of another version .*restore it"):
+            action()
+    assert (tmp_path / "study.json").read_text() == content
+
+
+def test_a_damaged_result_is_refused_and_kept(copy):
+    path = next(copy.glob("runs/*/result.json"))
+    whole = path.read_text()
+    values = json.loads(whole)
+    foreign = values | {"run": values["run"] | {"seed": 9}}
+    missing = {key: value for key, value in values.items() if key != "losses"}
+    for content in (whole[: len(whole) // 2], "", "3", *map(json.dumps, (foreign, missing, values | {"format": 0}))):
+        path.write_text(content)
+        for action in (lambda: run_study(STUDY, copy, "sequential"), lambda: redraw(copy)):
+            with pytest.raises(ValueError, match=r"result\.json' is damaged.*delete this file"):
+                action()
+        assert path.read_text() == content
 
 
 def test_what_is_no_results_folder_is_refused_and_kept(tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_text("x")
-    for action in (lambda: run_study(TINY, other), lambda: redraw(other)):
+    for action in (lambda: run_study(STUDY, other, "sequential"), lambda: redraw(other)):
         with pytest.raises(ValueError, match=r"study\.json.*give a"):
             action()
     assert [entry.name for entry in other.iterdir()] == ["thesis.tex"]
     file = tmp_path / "file"
     file.write_text("x")
     with pytest.raises(ValueError, match="cannot be a folder of results"):
-        run_study(TINY, file)
-    with pytest.raises(ValueError, match=r"has no study\.json"):
-        redraw(file)
+        run_study(STUDY, file, "sequential")
+    for path in (file, tmp_path / "nothing"):
+        with pytest.raises(ValueError, match=r"has no study\.json"):
+            redraw(path)
     assert file.read_text() == "x"
-    with pytest.raises(ValueError, match=r"has no study\.json"):
-        redraw(tmp_path / "nothing")
     assert not (tmp_path / "nothing").exists()
 
 
-DAMAGED = ["", '{"format": 1, "study": {"na', '{"format": 0, "study": {}}', "[]", "{}", '{"format": 2, "study": 3}']
-OTHER_KIND = json.dumps({"format": 2, "kind": "optimizers", "study": TINY.to_dict()})
+def test_foreign_files_beside_a_study_s_own_are_left_alone(copy):
+    (copy / "notes.txt").write_text("mine")
+    (copy / "runs" / "scratch").mkdir()
+    (copy / "runs" / "notes.txt").write_text("mine")
+    (copy / "runs" / "scratch" / "notes.txt").write_text("mine")
+    assert run_study(STUDY, copy, "sequential").finished
+    for name in ("notes.txt", "runs/notes.txt", "runs/scratch/notes.txt"):
+        assert (copy / name).read_text() == "mine"
 
 
-@pytest.mark.parametrize("content", [*DAMAGED, OTHER_KIND])
-def test_a_damaged_definition_is_refused_and_kept(tmp_path, content):
-    (tmp_path / "study.json").write_text(content)
-    for action in (lambda: run_study(TINY, tmp_path), lambda: redraw(tmp_path)):
-        with pytest.raises(ValueError, match=r"study\.json is damaged, of another version or of another kind"):
+def test_runs_without_their_definition_are_refused(copy):
+    (copy / "study.json").unlink()
+    before = content_of(copy)
+    with pytest.raises(ValueError, match=r"holds runs, but the study\.json.* is gone; restore it"):
+        run_study(STUDY, copy, "sequential")
+    assert content_of(copy) == before
+
+
+# --- what happens while a study is under way ---
+
+
+def on_the_third_run(action):
+    def progress(done, expected, run):
+        if done == 3:
             action()
-    assert (tmp_path / "study.json").read_text() == content
+
+    return progress
 
 
-def test_a_damaged_result_is_refused_and_kept(tmp_path):
-    folder = ResultsFolder.create(tmp_path, TRAININGS, TINY)
-    run = TINY.run(TINY.curves[0], 0.01, 0)
-    folder.save(made_up(run))
-    path = tmp_path / "runs" / run.identifier / "result.json"
-    whole = path.read_text()
-    truncated = whole[: len(whole) // 2]
-    foreign = json.dumps(json.loads(whole) | {"run": json.loads(whole)["run"] | {"seed": 9}})
-    old = json.dumps(json.loads(whole) | {"format": 0})
-    missing = json.dumps({key: value for key, value in json.loads(whole).items() if key != "losses"})
-    for content in (truncated, "", foreign, old, missing, "3"):
-        path.write_text(content)
-        for action in (lambda: run_study(TINY, tmp_path, "sequential"), lambda: redraw(tmp_path)):
-            with pytest.raises(ValueError, match=r"result\.json' is damaged.*delete this file"):
-                action()
-        assert path.read_text() == content
+def test_a_definition_that_is_deleted_meanwhile_is_written_again(finished, tmp_path):
+    path = tmp_path / "results"
+    outcome = run_study(STUDY, path, "sequential", progress=on_the_third_run((path / "study.json").unlink))
+    assert outcome.finished
+    assert redraw(path).finished
+    assert (path / "results.csv").read_bytes() == (finished[0] / "results.csv").read_bytes()
 
 
-def test_results_survive_the_folder(tmp_path):
-    folder = ResultsFolder.create(tmp_path, TRAININGS, TINY)
-    results = [made_up(TINY.run(curve, 0.01, 0)) for curve in TINY.curves]
-    for result in results:
-        folder.save(result)
-    assert ResultsFolder.open(tmp_path, TRAININGS).results() == {result.run: result for result in results}
-    assert ResultsFolder.open(tmp_path, TRAININGS).study == TINY
+def test_a_folder_that_is_removed_meanwhile_ends_the_study(tmp_path):
+    path = tmp_path / "results"
+    with pytest.raises(FolderLostError, match="was removed or replaced while its study was under way"):
+        run_study(STUDY, path, "sequential", progress=on_the_third_run(lambda: shutil.rmtree(path)))
+    assert not list(path.rglob("result.json"))
+
+    def replaced():
+        path.rename(tmp_path / "away")
+        shutil.copytree(tmp_path / "away", path)
+
+    shutil.rmtree(path, ignore_errors=True)
+    with pytest.raises(FolderLostError):
+        run_study(STUDY, path, "sequential", progress=on_the_third_run(replaced))
+    assert len(list(path.rglob("result.json"))) == 3
+
+
+def test_a_folder_in_use_is_refused(copy):
+    before = content_of(copy)
+    with (
+        filelock.FileLock(copy / ".lock"),
+        pytest.raises(ValueError, match="is in use by another process; wait"),
+    ):
+        run_study(STUDY, copy, "sequential")
+    assert content_of(copy) == before
+
+
+def _begin(path, size, gate, answers):
+    gate.wait()
+    try:
+        with ResultsFolder.held(path, toy(sizes=[size])):
+            answers.put(size)
+            gate.wait()  # both have tried by now, or wait for the lock
+    except ValueError as error:
+        answers.put(str(error))
+        gate.wait()
+
+
+def test_of_two_processes_one_has_the_folder_and_its_study_is_what_the_folder_has(tmp_path):
+    context = multiprocessing.get_context("fork")
+    for turn in range(3):
+        gate, answers = context.Barrier(2), context.Queue()
+        path = tmp_path / str(turn)
+        both = [context.Process(target=_begin, args=(path, size, gate, answers)) for size in (1, 2)]
+        for process in both:
+            process.start()
+        said = [answers.get(timeout=60) for _ in both]
+        for process in both:
+            process.join(60)
+        (winner,) = [answer for answer in said if isinstance(answer, int)]
+        (refusal,) = [answer for answer in said if isinstance(answer, str)]
+        assert "in use by another process" in refusal
+        assert ResultsFolder.open(path).study == toy(sizes=[winner])
+
+
+def test_a_failing_run_is_named_and_what_was_finished_stays(tmp_path, monkeypatch):
+    finish, calls = ToyTrial.finish, []
+
+    def failing(self):
+        calls.append(self)
+        if len(calls) == 4:
+            raise OSError("no such disk")
+        return finish(self)
+
+    monkeypatch.setattr(ToyTrial, "finish", failing)
+    with pytest.raises(
+        RunFailedError, match=r"run 'Halving, size 2, seed 0' failed \(OSError: no such disk\).*error\.txt"
+    ):
+        run_study(STUDY, tmp_path, "sequential")
+    assert len(list(tmp_path.glob("runs/*/result.json"))) == 3
+    error = next(tmp_path.glob("runs/*/error.txt"))
+    assert "Traceback" in error.read_text()
+    monkeypatch.undo()
+    monkeypatch.setattr(loop, "reset_peak_memory", lambda device: None)
+    assert run_study(replace(STUDY), tmp_path, "sequential").finished
+    assert not error.exists()
+
+
+def test_a_diverging_case_does_not_stop_a_study(tmp_path):
+    study = toy(learning_rates=[1e200])
+    assert run_study(study, tmp_path, "sequential").finished
+    results = pd.read_csv(tmp_path / "results.csv")
+    assert results[results.step == "plain"].loss.isna().all()
+    assert results[results.step == "halving"].loss.notna().all()
+
+
+def test_a_full_disk_is_told_with_the_file_and_what_was_finished_stays(tmp_path, monkeypatch):
+    write, full = os.fsync, []
+
+    def filling(handle):
+        if full:
+            raise OSError(28, "No space left on device")
+        return write(handle)
+
+    monkeypatch.setattr(os, "fsync", filling)
+    path = tmp_path / "results"
+    with pytest.raises(OSError, match=r"make room.*result\.json"):
+        run_study(STUDY, path, "sequential", progress=on_the_third_run(lambda: full.append(1)))
+    assert len(list(path.rglob("result.json"))) == 3
+    assert not list(path.rglob("*.tmp"))
+    with pytest.raises(ValueError, match=r"new' cannot be a folder of results.*make room.*study\.json"):
+        run_study(STUDY, tmp_path / "new", "sequential")
+    # A run that fails on it is named even where its traceback has no room.
+    surroundings = Surroundings(checkpoint_seconds=1e-9)
+    with pytest.raises(RunFailedError, match=r"run 'Halving, size 2.*checkpoint\.pt.*could not be written.*error\.txt"):
+        run_study(STUDY, path, "sequential", surroundings=surroundings)
+    full.clear()
+    assert run_study(STUDY, path, "sequential").finished
 
 
 def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
@@ -303,101 +433,27 @@ def test_a_write_that_fails_leaves_the_old_content(tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_failing_run_is_named_and_what_was_finished_stays(tmp_path, monkeypatch):
-    task = TASKS["digits"]
-    evaluate, calls = type(task).evaluate, []
-
-    def failing(self, network, split):
-        calls.append(split)
-        if calls.count("test") == 2:
-            raise OSError("no such disk")
-        return evaluate(self, network, split)
-
-    monkeypatch.setattr(type(task), "evaluate", failing)
-    with pytest.raises(
-        RunFailedError, match=r"sttp stiefel, rank 2, learning rate 0.01, seed 0.*OSError: no such disk.*error\.txt"
-    ):
-        run_study(TINY, tmp_path, "sequential")
-    assert len(list(tmp_path.glob("runs/*/result.json"))) == 1
-    error = next(tmp_path.glob("runs/*/error.txt"))
-    assert "Traceback" in error.read_text()
-    monkeypatch.undo()
-    assert run_study(replace(TINY), tmp_path, "sequential").finished
-    assert not error.exists()
+WILD = "[bold]<script>alert(1)</script>[/] \x1b[31m % & \" ' é"
 
 
-def test_a_diverging_method_does_not_stop_the_study(tmp_path):
-    study = replace(TINY, learning_rates=(1e30,), methods=(Method("dense"), Method("svdp", "householder")))
-    outcome = run_study(study, tmp_path, "sequential")
-    assert [summary.diverged for summary in outcome.summaries] == [2, 2]
-    assert "ceased to be finite" in (tmp_path / "report.html").read_text()
-    assert pd.read_csv(tmp_path / "results.csv").test_score.isna().all()
+def test_titles_are_text_wherever_they_are_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(STEPS._entries, "wild", None)
+    STEPS.add("wild", toy_kind.plain, title=WILD)
+    study = toy(takes=["wild"], title=WILD)
+    outcome = run_study(study, tmp_path / "results", "sequential")
+    page = outcome.report.read_text()
+    assert "<script>alert(1)" not in page
+    assert "\x1b" not in page
+    assert "[bold]" in page
+    assert ResultsFolder.open(tmp_path / "results").study.title == WILD
+    assert "\x1b" not in (tmp_path / "results" / "results.csv").read_text()
+    monkeypatch.setattr(ToyTrial, "finish", lambda self: 1 / 0)
+    with pytest.raises(RunFailedError) as caught:
+        run_study(study, tmp_path / "failing", "sequential")
+    assert "\x1b" not in str(caught.value)
 
 
-def test_an_executor_can_be_registered():
-    asked = []
-
-    def threads(workers):
-        asked.append(workers)
-        return joblib.parallel_config("threading", n_jobs=workers)
-
-    register_executor("threads", threads)
-    run = TINY.run(TINY.curves[0], 0.01, 0)
-    assert [result.run for result in execute_all([run], "threads", 1)] == [run]
-    assert asked == [1]
-    with pytest.raises(ValueError, match="executor has no choice 'dask'; choose from loky, sequential"):
-        next(execute_all([run], "dask"))
-    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
-        next(execute_all([run], workers=0))
-
-
-def test_runs_that_are_left_are_left_silently():
-    made = perform_all(str, range(200), "loky", 2)
-    assert next(made).isdigit()
-    made.close()
-
-
-def test_a_backend_that_returns_no_single_results_makes_all_runs():
-    # multiprocessing is such a backend, and so is Ray's.
-    register_executor("multiprocessing", lambda workers: joblib.parallel_config("multiprocessing", n_jobs=workers))
-    runs = [TINY.run(TINY.curves[0], 0.01, seed) for seed in range(3)]
-    assert [result.run for result in execute_all(runs, "multiprocessing", 1)] == runs
-
-
-def test_a_killed_study_ends_with_the_same_results(finished, tmp_path):
-    path, _, _ = finished
-    toml = tmp_path / "tiny.toml"
-    toml.write_text("\n".join(f"{key} = {json.dumps(value)}" for key, value in TINY.to_dict().items()))
-    output = tmp_path / "killed"
-    command = [sys.executable, "-m", "sttp.study", "study", str(toml), "--output", str(output)]
-    command += ["--executor", "sequential", "--checkpoint-seconds", "0.000001"]
-    moments = random.Random(0)
-    for _ in range(3):
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        deadline, before = time.monotonic() + 120, _traces(output)
-        while _traces(output) == before and process.poll() is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
-        # Somewhere in a run, between two, or in the middle of a write.
-        time.sleep(moments.uniform(0, 0.4))
-        process.send_signal(signal.SIGKILL)
-        if process.wait() == 0:
-            break  # it was faster
-    made = []
-    outcome = run_study(TINY, output, "sequential", progress=lambda done, expected, run: made.append(run))
-    assert outcome.finished
-    assert (output / "results.csv").read_bytes() == (path / "results.csv").read_bytes()
-    assert (pd.read_csv(output / "timings.csv").threads == 1).all()
-    assert not list(output.rglob("checkpoint.pt"))
-    for file in output.glob("runs/*/result.json"):
-        ours, theirs = (json.loads(f.read_text()) for f in (file, path / file.relative_to(output)))
-        assert ours | {"timing": None} == theirs | {"timing": None}
-
-
-def _traces(output):
-    """What of a study's runs there is to see: checkpoints and results, with the times of their writing."""
-    found = {}
-    for file in (*output.glob("runs/*/result.json"), *output.glob("runs/*/checkpoint.pt")):
-        with contextlib.suppress(FileNotFoundError):
-            found[file] = file.stat().st_mtime_ns
-    return found
+def test_a_kind_that_is_not_registered_is_told(copy, monkeypatch):
+    monkeypatch.delitem(KINDS._entries, "toy")
+    with pytest.raises(ValueError, match=r"kind of study has no choice 'toy'"):
+        redraw(copy)

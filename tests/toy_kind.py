@@ -127,7 +127,8 @@ class ToyKind(Kind):
         for case in study.cases:
             found = [results[run].last("test_loss") for run in chosen_runs(study, case, results) if run in results]
             if found:
-                rows.append((case.title, f"{min(x for x in found if x is not None):.3g}"))
+                best = min((loss for loss in found if loss is not None), default=float("nan"))
+                rows.append((case.title, f"{best:.3g}"))
         table = Table("Steps", ("case", "loss"), tuple(rows))
         frame = pd.DataFrame([dict(zip(table.columns, row, strict=True)) for row in rows])
         return Content("toys", "Which step?", ("They descend.",), "", (Section("All", tables=(table,)),), lambda: frame)

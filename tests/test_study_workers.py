@@ -1,0 +1,424 @@
+"""Where runs are made: worker processes that know what this one knows and end with it, this process, and clusters."""
+
+import importlib
+import importlib.util
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from toy_kind import STEPS, toy
+
+from sttp.study import cluster, foreign, parcel, workers
+from sttp.study.cluster import Dask, Ray
+from sttp.study.engine import run_study
+from sttp.study.executors import EXECUTORS, Executor, Loky, Sequential, executor_of
+from sttp.study.failures import RunFailedError, WorkersLostError
+from sttp.study.parcel import Parcel
+from sttp.study.workers import Failure, perform_all, require_workers
+
+TESTS = Path(__file__).parent
+GONE_SECONDS = 5.0  # within which workers are gone after their parent
+
+# A study in a process of its own, whose workers are killed with it: a step that only this script knows, and slow ones.
+PROGRAM = """
+import sys
+sys.path.insert(0, {tests!r})
+from toy_kind import STEPS, toy
+from sttp.study.engine import run_study
+from sttp.study.surroundings import Surroundings
+
+STEPS.add("own", lambda value, rate: value - rate * value / 2)
+study = toy(takes=["plain", "own", "halving"], sizes=[1, 2], steps=12, noise=0.01, pause={pause})
+run_study(study, sys.argv[1], sys.argv[2], workers=2, surroundings=Surroundings(checkpoint_seconds=1e-9))
+"""
+
+
+def start(folder, executor="loky", pause=0.02):
+    """Begin the study in a process; return it."""
+    program = folder / "program.py"
+    program.write_text(PROGRAM.format(tests=str(TESTS), pause=pause))
+    command = [sys.executable, str(program), str(folder / "results"), executor]
+    with (folder / "said.txt").open("a") as said:
+        return subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+
+
+def members(session):
+    """Processes that live in a session, which is all that a program has started."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, own = status.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(own) == session and state != "Z":
+            found.append(int(status.parent.name))
+    return found
+
+
+def until(condition, seconds):
+    """Wait for a condition; return whether it has come."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it looks at /proc")
+def test_killed_studies_leave_no_process_and_end_with_the_same_results(tmp_path):
+    (tmp_path / "whole").mkdir()
+    whole = start(tmp_path / "whole", "sequential", 0)
+    results, said = tmp_path / "results", tmp_path / "said.txt"
+    moments = random.Random(0)
+    for kill in range(2):
+        process = start(tmp_path)
+        # At first before the workers are there, then in the middle of runs.
+        seen = len(list(results.rglob("*")))
+        if kill:
+            assert until(lambda: len(list(results.rglob("*"))) > seen, 120), said.read_text()  # noqa: B023
+        time.sleep(moments.uniform(0, 1))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert until(lambda: not members(process.pid), GONE_SECONDS), members(process.pid)  # noqa: B023
+        before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
+        time.sleep(0.3)
+        assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
+    assert start(tmp_path).wait(240) == 0, said.read_text()
+    assert whole.wait(240) == 0
+    ours, theirs = ((folder / "results" / "results.csv").read_bytes() for folder in (tmp_path, tmp_path / "whole"))
+    # The pause of a step is no part of a table, but of runs' identifiers.
+    assert [line.split(b",")[1:] for line in ours.splitlines()] == [
+        line.split(b",")[1:] for line in theirs.splitlines()
+    ]
+    assert not list(results.rglob("checkpoint.pt"))
+
+
+# --- one function on many jobs ---
+
+
+@dataclass(frozen=True)
+class Threads(Executor):
+    """As many threads as there are jobs: an executor of one's own."""
+
+    asked: tuple = ()
+
+    def made(self, function, jobs, workers):
+        found = []
+        threads = [threading.Thread(target=lambda job=job: found.append(function(job))) for job in jobs]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        yield from found
+
+
+def test_an_executor_of_one_s_own_makes_runs_one_at_a_time(tmp_path):
+    under_way, most = [], []
+
+    def job(number):
+        under_way.append(number)
+        most.append(len(under_way))
+        time.sleep(0.005)
+        under_way.remove(number)
+        return number
+
+    assert sorted(perform_all(job, range(8), Threads())) == list(range(8))
+    assert max(most) == 1  # they would seed each other's generator
+    assert run_study(toy(noise=0.1), tmp_path, Threads()).finished
+
+
+def test_failures_come_back_as_values_and_threads_are_set_back():
+    before = torch.get_num_threads()
+
+    def job(number):
+        assert torch.get_num_threads() == 2
+        return 1 / number
+
+    good, bad = perform_all(job, [1, 0], "sequential", threads=2)
+    assert good == 1.0
+    assert isinstance(bad, Failure)
+    assert (bad.job, bad.summary) == (0, "ZeroDivisionError: division by zero")
+    assert "in job" in bad.text
+    assert torch.get_num_threads() == before
+
+
+def test_warnings_of_workers_are_given_here():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        assert sorted(perform_all(Warns(), [1, 1, 3], "loky", 2)) == [1, 1, 3]
+    assert sorted(str(one.message) for one in caught) == ["number 1 is odd", "number 3 is odd"]
+
+
+class Warns:
+    """A function that is sent by value, and warns."""
+
+    def __call__(self, number):
+        warnings.warn(f"number {number} is odd", RuntimeWarning, stacklevel=1)
+        return number
+
+
+def test_jobs_that_are_left_are_left_silently():
+    made = perform_all(str, range(200), "loky", 2)
+    assert next(made).isdigit()
+    made.close()
+
+
+def test_a_worker_that_dies_is_told_with_the_cure():
+    with pytest.raises(WorkersLostError, match="a worker process has died.*fewer workers"):
+        list(perform_all(lambda job: os.kill(os.getpid(), signal.SIGKILL), [1, 2], "loky", 2))
+
+
+@pytest.mark.parametrize(
+    ("executor", "options", "error", "message"),
+    [
+        ("lokyy", {}, ValueError, "executor has no choice 'lokyy'; did you mean 'loky'"),
+        (3, {}, TypeError, "executor must be a string, got 3"),
+        ("loky", {"scheduler": "tcp://a:1"}, ValueError, "executor 'loky' does not take scheduler='tcp://a:1'"),
+        ("math:sqrt", {}, ValueError, "executor 'math:sqrt' does not take"),
+        (
+            "builtins:list",
+            {},
+            TypeError,
+            r"executor 'builtins:list' must be an object of a subclass of Executor, got \[\]",
+        ),
+        ("nowhere:Executor", {}, ValueError, "the module 'nowhere' cannot be imported"),
+    ],
+)
+def test_unknown_executors_and_options_are_refused_by_name(executor, options, error, message):
+    with pytest.raises(error, match=message):
+        executor_of(executor, **options)
+
+
+@pytest.mark.parametrize(("count", "error"), [(0, ValueError), (1.5, TypeError), (True, TypeError)])
+def test_a_number_of_workers_that_makes_no_sense_is_refused(count, error):
+    with pytest.raises(error, match="workers must be"):
+        list(perform_all(str, [1], "loky", count))
+
+
+def test_executors_are_objects_or_names():
+    assert executor_of("loky", scheduler=None) == Loky()
+    assert executor_of(Sequential()) == Sequential()
+    assert executor_of("dask", scheduler="tcp://a:1") == Dask("tcp://a:1")
+    assert executor_of(f"{__name__}:Threads") == Threads()
+    assert set(EXECUTORS) >= {"loky", "sequential", "dask", "ray"}
+
+
+# --- what workers know ---
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    """Write a module that this process can import, and workers cannot."""
+
+    def write(name, code):
+        (tmp_path / f"{name}.py").write_text(textwrap.dedent(code))
+        monkeypatch.syspath_prepend(str(tmp_path))
+        return name
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _own_steps(monkeypatch):
+    """Forget steps that a test registers or imports."""
+    monkeypatch.setattr(STEPS, "_entries", dict(STEPS._entries))
+    monkeypatch.setattr(STEPS, "_imported", dict(STEPS._imported))
+
+
+def test_a_worker_knows_what_this_process_has_registered(tmp_path):
+    STEPS.add("closure", (lambda factor: lambda value, rate: value * factor)(0.25), title="By a quarter")
+    study = toy(takes=["closure"])
+    require_workers("loky", 2, study.to_dict())
+    made = run_study(study, tmp_path / "loky", "loky", workers=2)
+    here = run_study(study, tmp_path / "here", "sequential")
+    assert {run: r.losses for run, r in made.results.items()} == {run: r.losses for run, r in here.results.items()}
+    # Another thing of that name is another one, in the same workers.
+    STEPS.add("closure", (lambda factor: lambda value, rate: value * factor)(0.5))
+    again = run_study(study, tmp_path / "again", "loky", workers=2)
+    assert {result.losses for result in made.results.values()}.isdisjoint(r.losses for r in again.results.values())
+
+
+class _Elsewhere(Executor):
+    """Workers, played by a child of this process that cannot import what this one can."""
+
+    def made(self, function, jobs, workers):
+        def job(given):
+            path, modules = sys.path[:], {name for name in sys.modules if name.startswith("own_")}
+            sys.path[:] = [entry for entry in path if "pytest" not in entry]
+            STEPS._imported.clear()
+            parcel._ADOPTED.clear()
+            for name in modules:
+                del sys.modules[name]
+            importlib.invalidate_caches()
+            try:
+                return function(given)
+            finally:
+                sys.path[:] = path
+
+        return map(job, jobs)
+
+
+def test_workers_that_cannot_import_a_user_s_module_say_so_before_the_first_run(module, tmp_path):
+    module("own_steps", "def half(value, rate):\n    return value / 2\n")
+    study = toy(takes=["own_steps:half"])
+    require_workers("sequential", None, study.to_dict())
+    with pytest.raises(ValueError, match=r"a worker does not know toy step 'own_steps:half'.*No module.*PYTHONPATH"):
+        run_study(study, tmp_path / "results", _Elsewhere())
+    assert not (tmp_path / "results").exists()
+
+
+def test_workers_that_cannot_load_what_is_sent_say_so_before_the_first_run(module, tmp_path):
+    module("own_other", "def half(value, rate):\n    return value / 2\n")
+    import own_other
+
+    STEPS.add("halves", own_other.half)
+    study = toy(takes=["halves"])
+    with pytest.raises(ValueError, match=r"toy step 'halves' cannot be loaded by a worker.*own_other.*PYTHONPATH"):
+        run_study(study, tmp_path / "results", _Elsewhere())
+    assert not (tmp_path / "results").exists()
+
+
+class Unsendable:
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self, value, rate):
+        return value / 2
+
+
+def test_a_thing_that_cannot_be_sent_is_refused_by_name_where_the_study_names_it(tmp_path):
+    STEPS.add("locked", Unsendable())
+    with pytest.raises(ValueError, match=r"toy step 'locked' cannot be sent to worker.*pickle.*package\.module:object"):
+        run_study(toy(takes=["locked"]), tmp_path / "results", "loky", workers=2)
+    assert not (tmp_path / "results").exists()
+    assert run_study(toy(takes=["locked"]), tmp_path / "results", "sequential").finished
+    require_workers("loky", 2, toy(takes=["plain"]).to_dict())  # which names another one
+    assert "locked" not in {entry.name for entry in Parcel.packed().entries}
+
+
+def test_a_failing_run_ends_a_study_and_its_workers_at_once(tmp_path):
+    STEPS.add("failing", lambda value, rate: 1 / 0)
+    with pytest.raises(RunFailedError, match="run 'failing, size 1.*ZeroDivisionError"):
+        run_study(toy(takes=["failing", "plain"], pause=0.01), tmp_path, "loky", workers=2)
+
+
+def test_things_are_named_by_words_and_their_sources_are_told_apart():
+    STEPS.add("mine", lambda value, rate: value / 2)
+    STEPS.add("mi", lambda value, rate: value / 3)
+    found = {name for kind, name, _ in foreign.foreign_things({"a": ["sttp mine", 3, None]}) if kind == "toy step"}
+    assert found == {"mine"}
+    first = foreign.sources(["mine"])
+    assert list(first) == ["toy step mine"]
+    STEPS.add("mine", lambda value, rate: value / 4)
+    assert foreign.sources(["mine"]) != first
+    STEPS.add("mine", torch.nn.functional.relu)  # a library's, whose version every result has
+    assert foreign.sources(["mine"]) == {}
+
+
+# --- clusters ---
+
+
+@pytest.mark.parametrize(("executor", "package"), [(Dask("tcp://localhost:1"), "distributed"), (Ray(), "ray")])
+def test_a_cluster_s_missing_package_is_told_with_its_extra(executor, package, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, package, None)
+    extra = type(executor).__name__.lower()
+    with pytest.raises(ValueError, match=rf"executor '{extra}' needs a package.*pip install 'sttp-torch\[{extra}\]'"):
+        run_study(toy(), tmp_path / "results", executor)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """The address of a Dask cluster of two processes on this machine."""
+    distributed = pytest.importorskip("distributed")
+    with (
+        warnings.catch_warnings(),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None, protocol="tcp"
+        ) as found,
+    ):
+        yield found.scheduler_address
+
+
+needs_dask = pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="Dask is not installed")
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
+
+
+def same_results(first, second):
+    return (first / "results.csv").read_bytes() == (second / "results.csv").read_bytes()
+
+
+@needs_dask
+def test_a_dask_cluster_makes_whole_studies_and_goes_on_where_others_were(scheduler, tmp_path):
+    STEPS.add("closure", (lambda factor: lambda value, rate: value * factor)(0.25))
+    study = toy(takes=["plain", "closure", "halving"], noise=0.1)
+    assert run_study(study, tmp_path / "here", "sequential").finished
+    assert run_study(study, tmp_path / "dask", Dask(scheduler)).finished
+    assert same_results(tmp_path / "here", tmp_path / "dask")
+    made = []
+    for lost in list((tmp_path / "dask").glob("runs/*/result.json"))[:5]:
+        lost.unlink()
+    run_study(study, tmp_path / "dask", "sequential", progress=lambda *call: made.append(call))
+    for lost in list((tmp_path / "dask").glob("runs/*/result.json"))[:5]:
+        lost.unlink()
+    run_study(study, tmp_path / "dask", Dask(scheduler), progress=lambda *call: made.append(call))
+    assert len([call for call in made if call[2] is not None]) == 10
+    assert same_results(tmp_path / "here", tmp_path / "dask")
+
+
+@needs_dask
+def test_a_dask_client_of_this_process_is_used(scheduler):
+    import distributed
+
+    with pytest.raises(ValueError, match="scheduler must be given for the executor 'dask'"):
+        Dask().require()
+    with distributed.Client(scheduler) as client:
+        Dask().require()
+        assert sorted(perform_all(abs, [-1, -2, 3], Dask())) == [1, 2, 3]
+        assert client.status == "running"
+
+
+@needs_dask
+def test_a_scheduler_that_does_not_answer_is_refused_before_there_is_a_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "SECONDS", 1)
+    with pytest.raises(ValueError, match="scheduler 'tcp://127.0.0.1:1' does not answer.*dask scheduler"):
+        run_study(toy(), tmp_path / "results", Dask("tcp://127.0.0.1:1"))
+    assert not (tmp_path / "results").exists()
+
+
+@needs_dask
+def test_a_dask_worker_that_dies_again_and_again_ends_the_study(scheduler, tmp_path):
+    STEPS.add("deadly", lambda value, rate: os._exit(1))
+    with pytest.raises(WorkersLostError, match="the cluster has lost a run.*begin the study again"):
+        run_study(toy(takes=["deadly"]), tmp_path, Dask(scheduler))
+
+
+@needs_ray
+def test_a_ray_cluster_makes_whole_studies(tmp_path, monkeypatch):
+    import ray
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]))
+    STEPS.add("closure", (lambda factor: lambda value, rate: value * factor)(0.25))
+    study = toy(takes=["plain", "closure"], noise=0.1)
+    try:
+        assert run_study(study, tmp_path / "here", "sequential").finished
+        assert run_study(study, tmp_path / "ray", Ray()).finished
+        assert same_results(tmp_path / "here", tmp_path / "ray")
+    finally:
+        ray.shutdown()
+
+
+def test_every_executor_is_final_but_the_abstract_one():
+    assert all(getattr(kind, "__final__", False) for kind in (Loky, Sequential, Dask, Ray))
+    assert workers.EXECUTORS is EXECUTORS
