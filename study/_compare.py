@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import problems as _problems  # noqa: F401 which registers the kind of study
 from .definition import Study
-from .engine import Progress, run_study
-from .executors import Executor
-from .outcome import Outcome
 from .problems import OptimizersKind
-from .progress import ProgressDisplay
 from .surroundings import THREADS, Surroundings
 from .tasks import TASKS, Task, TrainingKind
+
+if TYPE_CHECKING:
+    from .engine import Progress
+    from .executors import Executor
+    from .outcome import Outcome
 
 
 def compare(
@@ -34,8 +34,8 @@ def compare(
 
     ::
 
-        compare(Training(network=MyNet, train=train_set), methods=["dense", "sttp stiefel"], ranks=[4, 8], output="mine")
-        compare(problems=[nearest], optimizers=["riemannian-adam", MyOptimizer], output="nearest")
+        compare(Training(network=MyNet, train=train_set), methods=["dense", "sttp stiefel"], ranks=[4, 8])
+        compare(problems=[nearest], optimizers=["riemannian-adam", MyOptimizer])
 
     Args:
         task: what networks are trained on: a :class:`~sttp.study.Training`, a task, or the name of one. None for a
@@ -58,6 +58,9 @@ def compare(
         TypeError, ValueError: an argument is unknown or does not fit, data or a network among them; nothing is run.
         RunFailedError: a run raised an exception; those that ended before it are kept.
     """
+    from .engine import run_study  # needs the extra `study`
+    from .progress import ProgressDisplay
+
     values = {key: _listed(value) for key, value in definition.items()}
     kind = OptimizersKind.name if task is None and "task" not in values else TrainingKind.name
     values.setdefault("kind", kind)

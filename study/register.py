@@ -147,6 +147,9 @@ class Register(Generic[Thing]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def names(self) -> tuple[str, ...]:
         """Return all registered names, in the order in which they came."""
         return tuple(self._entries)

@@ -5,57 +5,43 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import studies
 import torch
+from studies import changed, deterministic
 from torch import nn
 
 from sttp.layers import STTP, Free, Identity, reparameterize, spectral_weights
 from sttp.optim import d_optimal
-from sttp.study import TASKS, Method, Settings, Study
+from sttp.study import TASKS, Evaluation
+from sttp.study import loop as loop_module
+from sttp.study.board import Board
+from sttp.study.loop import perform
 from sttp.study.networks.digits import digits
 from sttp.study.random_streams import generator_of
-from sttp.study.runs import perform as training_module
-from sttp.study.runs.board import Board
-from sttp.study.runs.checkpoint import CHECKPOINT
-from sttp.study.runs.perform import perform
-from sttp.study.runs.sample_grid import SAMPLES, grid
+from sttp.study.sample_grid import SAMPLES, grid
 from sttp.study.surroundings import Surroundings
-from sttp.study.tasks.adversarial import CRITIC, AdversarialTraining
+from sttp.study.tasks.adversarial import CRITIC
 from sttp.study.tasks.averaging import MovingAverage
 from sttp.study.tasks.construction import first_network
 from sttp.study.tasks.decay import decay_groups
-from sttp.study.tasks.gan import partner
 from sttp.study.tasks.images import KNOWN_SHAPES, open_images
 from sttp.study.tasks.supervised import accumulate
-from sttp.study.tasks.task import Evaluation
 
 HERE = Surroundings()
 
 
-def run_of(method, task="gan", **changes):
+def run_of(method, task="gan", **values):
     """A run of a few steps on the digits."""
-    settings = {"width": 8, **({"samples": 40} if task == "gan" else {}), **changes.pop("settings", {})}
-    values = {"steps": 6, "evaluations": 2, "batch_size": 16, "learning_rates": (0.002,), **changes}
-    network = "sngan8-discriminator" if task == "gan" else "wrn-10-1"
-    study = Study(
-        "s",
-        (Method.parse(method),),
-        ranks=(4,),
-        task=task,
-        network=values.pop("network", network),
-        optimizer=values.pop("optimizer", "gan-adam" if task == "gan" else "riemannian-sgd"),
-        settings=Settings(**settings),
-        **values,
-    )
-    return study.run(study.curves[0], study.learning_rates[0], 0)
-
-
-def outcome(result):
-    return {name: value for name, value in asdict(result).items() if name != "timing"}
+    own = {"optimizer": "gan-adam" if task == "gan" else "riemannian-sgd"}
+    own |= {"network": "sngan8-discriminator", "samples": 40} if task == "gan" else {"network": "wrn-10-1"}
+    if task == "classification":
+        own |= {"augment": False, "weight_decay": 0.0}
+    values = {"width": 8, "steps": 6, "evaluations": 2, "batch_size": 16, "rate": 0.002, **own, **values}
+    return studies.run_of(method, task=task, **values)
 
 
 @pytest.fixture
@@ -69,29 +55,22 @@ def quick_scores(monkeypatch):
 
 
 RUNS = {
-    "gan": run_of("sttp stiefel R", settings={"averaging": 0.5}),
+    "gan": run_of("sttp stiefel R", averaging=0.5),
     "gan-sn": run_of("sn"),
     "gan-sr": run_of("sr"),
     "generator": run_of("sttp householder-reduced L", network="sngan8-generator"),
-    "conditional": run_of("svdp householder L", settings={"conditional": True, "critic_steps": 2}),
-    "classification": run_of(
-        "sttp grassmann R", "classification", settings={"augment": True, "weight_decay": 1e-4, "averaging": 0.5}
-    ),
-    "bfloat16": run_of("dense", "classification", settings={"precision": "bfloat16", "accumulation": 2}),
+    "conditional": run_of("svdp householder L", conditional=True, critic_steps=2),
+    "classification": run_of("sttp grassmann R", "classification", augment=True, weight_decay=1e-4, averaging=0.5),
+    "bfloat16": run_of("dense", "classification", precision="bfloat16", accumulation=2),
     "digits": run_of(
-        "sttp stiefel",
-        "digits",
-        network="digits",
-        optimizer="riemannian-adam",
-        learning_rates=(0.01,),
-        settings={"averaging": 0.9},
+        "sttp stiefel", "digits", network="digits", optimizer="riemannian-adam", rate=0.01, averaging=0.9
     ),
 }
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(name, tmp_path, monkeypatch, quick_scores):
-    run, write = RUNS[name], training_module.write_checkpoint
+    run, write = RUNS[name], loop_module.write_checkpoint
     whole = perform(run)
     written = []
 
@@ -102,41 +81,25 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(name, tmp_path, m
             raise KeyboardInterrupt
 
     surroundings = Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
-    monkeypatch.setattr(training_module, "write_checkpoint", dying)
+    monkeypatch.setattr(loop_module, "write_checkpoint", dying)
     with pytest.raises(KeyboardInterrupt):
         perform(run, surroundings)
     assert written == [1, 2, 3]
     resumed = perform(run, surroundings)
     assert written == [1, 2, 3, 4, 5, 6]
-    assert outcome(resumed) == outcome(whole)
+    assert deterministic(resumed) == deterministic(whole)
     assert len(resumed.timing.step_seconds) == 6
 
 
-def test_a_checkpoint_of_another_environment_or_a_damaged_one_is_left_alone(tmp_path, quick_scores):
-    run, surroundings = RUNS["digits"], Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
-    whole = perform(run, surroundings)
-    path = tmp_path / "runs" / run.identifier / CHECKPOINT
-    saved = torch.load(path, weights_only=True)
-    saved["content"]["trace"]["losses"][0] = 7.0
-    torch.save(saved, path)
-    assert perform(run, surroundings).losses[0] == 7.0
-    torch.save(saved | {"environment": saved["environment"] | {"torch": "0"}}, path)
-    assert outcome(perform(run, surroundings)) == outcome(whole)
-    path.write_bytes(path.read_bytes()[:100])
-    assert outcome(perform(run, surroundings)) == outcome(whole)
-
-
 def begun(run):
-    splits = open_images(run, HERE)
-    network = first_network(run, splits.shape)
-    return AdversarialTraining(run, network, partner(run, splits.shape), splits, lambda *_: Evaluation(0, 0), HERE)
+    return run.case.begin(run, HERE)
 
 
 def test_the_loss_of_the_discriminator_is_the_hinge_loss_with_the_penalty():
-    run = run_of("sttp stiefel R", settings={"critic_steps": 1})
-    training, splits = begun(run), open_images(run, HERE)
+    run = run_of("sttp stiefel R", critic_steps=1)
+    training, splits = begun(run), open_images(run.case, HERE)
     generator, discriminator = copy.deepcopy(training._generator), copy.deepcopy(training.network)
-    real = next(splits.batches(run)).images.double() / 127.5 - 1
+    real = next(splits.batches(run.seed, run.case.batch_size, augmented=False)).images.double() / 127.5 - 1
     noise = torch.randn(16, 128, generator=generator_of(run.seed, CRITIC, 0, 0))
     with torch.no_grad():
         scores = [discriminator(images).numpy().astype(float) for images in (real.float(), generator(noise))]
@@ -146,7 +109,7 @@ def test_the_loss_of_the_discriminator_is_the_hinge_loss_with_the_penalty():
 
 
 def test_each_step_of_the_generator_follows_several_of_the_discriminator():
-    training = begun(run_of("dense", settings={"critic_steps": 3}))
+    training = begun(run_of("dense", critic_steps=3))
     before = [p.detach().clone() for p in training._generator.parameters()]
     for step in range(2):
         training.step(step)
@@ -218,13 +181,13 @@ def test_running_statistics_of_a_moving_average_are_those_of_its_own_activations
 
 @pytest.mark.parametrize("task", ["digits", "classification"])
 def test_looks_are_those_of_the_moving_average(task):
-    common = {"steps": 30, "evaluations": 1, "batch_size": 64, "learning_rates": (0.1,)}
+    common = {"steps": 30, "evaluations": 1, "batch_size": 64, "rate": 0.1}
     common |= {"optimizer": "riemannian-sgd"} | ({"network": "digits"} if task == "digits" else {})
-    plain, still = (perform(run_of("dense", task, settings={"averaging": a}, **common)) for a in (0.0, 1 - 1e-9))
+    plain, still = (perform(run_of("dense", task, averaging=a, **common)) for a in (0.0, 1 - 1e-9))
     assert plain.losses == still.losses
-    first, last = (snapshot.validation.loss for snapshot in still.snapshots)
-    assert last == pytest.approx(first, rel=1e-4) == pytest.approx(still.test.loss, rel=0.1)
-    assert plain.snapshots[-1].validation.loss < 0.7 * first
+    first, last = still.series("validation_loss")
+    assert last == pytest.approx(first, rel=1e-4) == pytest.approx(still.final["test_loss"], rel=0.1)
+    assert plain.last("validation_loss") < 0.7 * first
 
 
 @pytest.mark.parametrize("spectrum", [Free(), Identity()])
@@ -240,8 +203,8 @@ def test_frames_and_normalized_spectra_do_not_decay(spectrum):
 
 @pytest.mark.parametrize("name", ["digits", "classification"])
 def test_each_image_is_seen_alone_and_batch_norms_do_not_learn_from_it(name, monkeypatch):
-    run = replace(RUNS[name], settings=Settings(width=8))
-    task, network = TASKS[name].bound(run, HERE), first_network(run, KNOWN_SHAPES["digits"])
+    case = changed(RUNS[name], averaging=0.0, augment=False, weight_decay=0.0).case
+    task, network = TASKS[name].bound(case, HERE), first_network(case, KNOWN_SHAPES["digits"], 0).network
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.uniform_(-0.1, 0.1, generator=torch.Generator().manual_seed(0))
@@ -259,11 +222,12 @@ def test_each_image_is_seen_alone_and_batch_norms_do_not_learn_from_it(name, mon
 
 
 def test_the_classifier_learns():
-    run = run_of("dense", "classification", learning_rates=(0.1,), steps=60, evaluations=1, batch_size=64)
+    run = run_of("dense", "classification", rate=0.1, steps=60, evaluations=1, batch_size=64)
     result = perform(run)
-    assert result.test.score > 0.5
-    assert result.snapshots[0].validation.score < 0.3
-    assert 0 < result.snapshots[0].validation.loss < 10
+    assert result.final["test_score"] > 0.5
+    first = result.looks[0].measures
+    assert first["validation_score"] < 0.3
+    assert 0 < first["validation_loss"] < 10
 
 
 def test_samples_are_written_beside_the_result(tmp_path, quick_scores):
@@ -296,12 +260,12 @@ class Writer:
 
 def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores):
     writer = Writer()
-    monkeypatch.setattr(training_module, "open_board", lambda *_: Board(writer))
-    monkeypatch.setattr("sttp.study.runs.board.STEPS_A_POINT", 2)
+    monkeypatch.setattr(loop_module, "open_board", lambda *_: Board(writer))
+    monkeypatch.setattr("sttp.study.board.STEPS_A_POINT", 2)
     perform(RUNS["gan-sn"])
     assert ("training/discriminator", 2) in writer.scalars
     assert ("training/generator", 6) in writer.scalars
-    assert {step for name, step in writer.scalars if name == "validation/score"} == {0, 3, 6}
+    assert {step for name, step in writer.scalars if name == "looks/validation_score"} == {0, 3, 6}
     assert writer.images[-1] == ("samples", (64, 1, 8, 8), 6)
     assert writer.closed
 
@@ -309,16 +273,13 @@ def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores
 PROGRAM = """
 import json, sys, torch
 torch.set_num_threads(1)
-from sttp.study.runs import processes
-from sttp.study.result import read_run
-from sttp.study.tasks.task import Evaluation
+from sttp.study import Evaluation, Run, Surroundings, processes
+from sttp.study.loop import perform
 from sttp.study.tasks.gan_scores import GeneratedScores
 GeneratedScores.__call__ = lambda self, images, split: Evaluation(images.mean().item(), images.std().item())
-from sttp.study.runs.perform import perform
-from sttp.study.surroundings import Surroundings
 processes.begin("cpu")
-results = [perform(read_run(values), Surroundings(folder=sys.argv[2])) for values in json.loads(sys.argv[1])]
-found = [[result.losses, [s.validation.loss for s in result.snapshots]] for result in results]
+results = [perform(Run.from_dict(values), Surroundings(folder=sys.argv[2])) for values in json.loads(sys.argv[1])]
+found = [[result.losses, result.series("validation_loss")] for result in results]
 if processes.rank() == 0:
     print("found", processes.world_size(), json.dumps(found))
 processes.end()
@@ -327,19 +288,15 @@ processes.end()
 
 def test_two_processes_have_the_losses_of_one(tmp_path, quick_scores):
     runs = [
-        replace(RUNS["gan"], learning_rate=1e-3),
-        replace(
-            RUNS["classification"],
-            learning_rate=0.01,
-            settings=replace(RUNS["classification"].settings, accumulation=2),
-        ),
+        changed(RUNS["gan"], learning_rate=1e-3),
+        changed(RUNS["classification"], learning_rate=0.01, accumulation=2),
     ]
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
     command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(program)]
     done = subprocess.run(
-        [*command, json.dumps([asdict(run) for run in runs]), str(tmp_path)],
+        [*command, json.dumps([run.to_dict() for run in runs]), str(tmp_path)],
         capture_output=True,
         timeout=300,
         text=True,
@@ -354,4 +311,4 @@ def test_two_processes_have_the_losses_of_one(tmp_path, quick_scores):
     for run, (losses, looks) in zip(runs, json.loads(rest), strict=True):
         alone = perform(run)
         assert losses == pytest.approx(alone.losses, rel=2e-4)
-        assert looks == pytest.approx([snapshot.validation.loss for snapshot in alone.snapshots], rel=2e-3)
+        assert looks == pytest.approx(alone.series("validation_loss"), rel=2e-3)

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any, ClassVar, Final, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
 from ...manifolds import Riemannian, require_integer
 from .. import processes
@@ -21,20 +21,21 @@ from ..metrics.inception import FID, INCEPTION_SCORE, KID
 from ..networks import NETWORKS, network_entry
 from ..parts import GEOMETRIES, METRICS, OPTIMIZERS, RETRACTIONS, SPECIFICATIONS, SPECTRA, has_option, made, name_of_part
 from ..register import Register, callable_thing
-from ..report.content import Content
 from ..result import Result
 from ..schedule import Results
 from ..search import Order
 from ..settings import SETTINGS, Settings
 from ..surroundings import Surroundings
-from ..turns import Turn
 from .case import USUAL, TrainingCase
 from .construction import weightless_network
 from .looks import distinct, look_of_ours
 from .method import MethodChoice, name_of_method, read_method, read_spectrum
-from .report import content_of
 from .task import TASKS
 from .trying import try_out
+
+if TYPE_CHECKING:
+    from ..report.content import Content
+    from ..turns import Turn
 
 RANKS: Final = (2, 4, 8)
 MEBIBYTE: Final = 2**20
@@ -318,6 +319,8 @@ class TrainingKind(Kind):
         self, study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...]
     ) -> Content:
         """Return a table, findings and figures."""
+        from .report import content_of  # which draws: definitions need it not
+
         return content_of(study, results, presentation, turns)
 
 
