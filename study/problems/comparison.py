@@ -287,6 +287,14 @@ def comparisons_of(
     return tuple(Comparison.of(study, factor, group, results, presentation, by_run) for factor, group in groups.items())
 
 
+def entries_of(study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...]) -> list[Entry]:
+    """Return what each case that has results has led to, in the study's order."""
+    by_run = {turn.run: turn for turn in turns}
+    cases = (case for case in study.cases if isinstance(case, ProblemCase))
+    found = (_entry(study, Choice(0, case.setting), case, results, presentation, by_run) for case in cases)
+    return [entry for entry in found if entry.results]
+
+
 def _choice(study: Study, factor: str, index: int, given: Assignment, presentation: Mapping[str, Any]) -> Choice:
     """Return a choice as readers see it; without a method of ``minimize`` it is the optimizer that steps."""
     names = list(given) if factor == COMBINATIONS else [factor]

@@ -191,13 +191,13 @@ class OptimizersKind(Kind):
         titles: dict[str, Plain] = {}
         looks: dict[str, Plain] = {}
         for factor, values in study.factors.items():
-            entries = _REGISTERS[factor].entries() if factor in _REGISTERS else {}
-            for value in (*values, study.centre.get(factor)):
-                entry = entries.get(str(value))
-                if entry is not None and entry.title is not None:
-                    titles[entry.name] = entry.title
-                if entry is not None and entry.look is not None:
-                    looks[entry.name] = asdict(entry.look)
+            register = _REGISTERS.get(factor)
+            for name in (*values, study.centre.get(factor)):
+                if register is not None and isinstance(name, str) and name:
+                    titles[name] = register.title(name)
+                    look = register.entry(name).look
+                    if look is not None:
+                        looks[name] = asdict(look)
         return {"problems": words, "titles": titles, "looks": looks}
 
     def columns(self, study: Study, result: Result, chosen: bool) -> dict[str, Plain]:

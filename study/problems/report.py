@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from statistics import fmean
+from typing import Any, Final
 
 import pandas as pd
 
@@ -15,13 +16,10 @@ from ..schedule import Results
 from ..search import Bisection, GridSearch
 from ..turns import Turn
 from .case import DEFAULTS
-from .comparison import COMBINATIONS, Comparison, Entry, Words, comparisons_of
+from .comparison import COMBINATIONS, Choice, Comparison, Entry, Words, comparisons_of, entries_of
 from .figures import convergence_figure, orthogonality_figure, profile_figure
 from .findings import findings
 from .measures import tolerances
-
-if TYPE_CHECKING:
-    from .comparison import Choice
 
 TITLES: Final = {
     "optimizer": "Optimizers that step by a learning rate",
@@ -72,25 +70,25 @@ def content_of(
         findings=findings(shown),
         on_findings=ON_FINDINGS,
         sections=(_problems(presentation), _procedure(study), *(_section(c, study) for c in shown), *_general(shown)),
-        frame=lambda: frame_of(comparisons),
+        frame=lambda: frame_of(entries_of(study, results, presentation, turns)),
         values={"comparisons": [comparison.to_dict() for comparison in shown]},
     )
 
 
-def frame_of(comparisons: Sequence[Comparison]) -> pd.DataFrame:
-    """Return a row a case that has results: how it was made, and the geometric mean of its gap, with the extremes."""
-    rows = {}
-    for entry in (entry for comparison in comparisons for entry in comparison.entries):
+def frame_of(entries: Sequence[Entry]) -> pd.DataFrame:
+    """Return a row a case: how it was made, and the geometric mean of its gap over starts, with the extremes."""
+    rows = []
+    for entry in entries:
         case = entry.case
         row: dict[str, Any] = {"problem": case.problem_name, "optimizer": case.optimizer}
         row |= {name: getattr(case, name) for name in DEFAULTS} | dict(case.options)
         ends = [result.looks[-1].measures for result in entry.results if result.looks]
-        row |= {"learning_rate": entry.learning_rate, "seeds": len(entry.results), "gap": entry.gap}
-        row |= {"gap_low": entry.extremes[0], "gap_high": entry.extremes[1]}
-        row |= {"orthogonality_error": entry.orthogonality_error, "step_microseconds": entry.step_microseconds}
-        row |= {"evaluations": sum(end["evaluations"] or 0 for end in ends) / max(len(ends), 1)}
-        rows[case] = row
-    return pd.DataFrame(list(rows.values()))
+        low, high = entry.extremes
+        row |= {"learning_rate": entry.learning_rate, "seeds": len(entry.results)}
+        row |= {"gap": entry.gap, "gap_low": low, "gap_high": high, "orthogonality_error": entry.orthogonality_error}
+        row |= {"evaluations": fmean(end["evaluations"] or 0 for end in ends) if ends else None}
+        rows.append({**row, "step_microseconds": entry.step_microseconds})
+    return pd.DataFrame(rows)
 
 
 def _question(study: Study) -> str:
