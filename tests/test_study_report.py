@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from made_up_kind import results_of
 from matplotlib.figure import Figure
+from scipy import stats
 
 from sttp.study.folder import COMMAND, DEFINITION, ResultsFolder
 from sttp.study.outcome import write_all
@@ -22,7 +23,7 @@ from sttp.study.report.tables import to_csv, to_latex
 from sttp.study.report.text import plain
 from sttp.study.surroundings import RUNS
 
-HOSTILE = "<script>alert(1)</script>[red]&\x1b[31mred\x07 $x_1$"
+HOSTILE = "<script>alert(1)</script>[red]&\x1b[31mred\x07 $\\frac$"
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_names_are_shown_as_text_everywhere(write):
     page = Page(source)
     assert len(page.all("script", "src")) == 0
     assert source.count("<script") == 1
-    assert "<script>alert(1)</script>[red]&red $x_1$" in page.text
+    assert "<script>alert(1)</script>[red]&red $\\frac$" in page.text
     shown = outcome._repr_html_()
     assert "<script" not in shown
     assert "&lt;script" in shown
@@ -192,11 +193,16 @@ def test_a_table_as_latex_has_its_rows_between_rules_with_no_sign_left_that_late
         assert not re.search(r"(?<!\\)[%#_]", re.sub(r"\$[^$]*\$", "", line))
 
 
-def test_half_widths_are_those_of_intervals():
+def test_intervals_are_those_of_students_t():
     samples = np.random.default_rng(0).normal(size=(5, 3))
-    expected = [Interval.of(column).half_width for column in samples.T]
-    np.testing.assert_allclose(half_widths(samples), expected)
+    for column, width in zip(samples.T, half_widths(samples), strict=True):
+        low, high = stats.t.interval(0.95, len(column) - 1, loc=column.mean(), scale=stats.sem(column))
+        found = Interval.of(column)
+        assert found.mean == pytest.approx(column.mean())
+        assert found.half_width == pytest.approx((high - low) / 2)
+        assert width == pytest.approx((high - low) / 2)
     assert (half_widths(samples[:1]) == 0).all()
+    assert Interval.of([1.0]).half_width is None
 
 
 def test_a_plot_against_a_column_has_a_line_a_method_through_means_with_bars(write):
