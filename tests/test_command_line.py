@@ -4,7 +4,6 @@ import json
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -33,22 +32,11 @@ looks = 2
 learning_rates = [0.01, 0.1]
 trials = 3
 """
-# A module of a user's: an optimizer under a name, a network and a study as objects.
-BROUGHT = """
-from dataclasses import replace
-
-import torch
+# Modules of a user's: a network and a study as objects, and an optimizer under a name.
+OBJECTS = """
 from torch import nn
 
-from sttp.optim import RiemannianSGD
-from sttp.study import OPTIMIZERS, STUDIES, Study
-
-
-class Plain(RiemannianSGD):
-    pass
-
-
-OPTIMIZERS.add("mine", Plain, title="[bold]Mine\\x1b[31m[/bold]")
+from sttp.study import Study
 
 
 def network(hidden=4, number_of_classes=10, channels=1):
@@ -56,10 +44,18 @@ def network(hidden=4, number_of_classes=10, channels=1):
 
 
 STUDY = Study.from_dict(
-    {"name": "brought", "title": "[red]Brought\\x1b[31m[/red]", "methods": ["dense"], "steps": 2, "batch_size": 8}
-    | {"evaluations": 1, "seeds": [0], "learning_rates": [0.01], "extensions": 0}
+    {"name": "brought", "title": "[red]Brought\\x1b[31m[/red]", "methods": ["dense"], "network": "objects:network"}
 )
 NUMBER = 3
+"""
+PARTS = """
+from sttp.optim import RiemannianSGD
+from sttp.study import OPTIMIZERS
+
+
+@OPTIMIZERS.add("mine", title="[bold]Mine\\x1b[31m[/bold]")
+class Mine(RiemannianSGD):
+    pass
 """
 
 
@@ -72,12 +68,14 @@ def sttp(capsys, *arguments):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder with a module of a user's, in which commands are given."""
+    """A folder with modules of a user's, in which commands are given."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "brought.py").write_text(BROUGHT)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "objects.py").write_text(OBJECTS)
+    (tmp_path / "parts_of_mine.py").write_text(PARTS)
     yield tmp_path
-    sys.modules.pop("brought", None)
+    for name in ("objects", "parts_of_mine"):
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize("command", [[], ["study"], ["report"], ["plot"], ["check"]])
@@ -122,10 +120,10 @@ def test_the_report_counts_any_wide_residual_network(capsys):
 
 
 def test_the_report_counts_a_network_of_ones_own(capsys, here):
-    code, out, _ = sttp(capsys, "report", "brought:network", "--rank", 2, "--json")
+    code, out, _ = sttp(capsys, "report", "objects:network", "--rank", 2, "--json")
     assert code == 0
     assert [layer["name"] for layer in json.loads(out)["layers"]] == ["1", "3"]
-    assert sttp(capsys, "report", "brought:network", "--rank", 2)[0] == 0
+    assert sttp(capsys, "report", "objects:network", "--rank", 2)[0] == 0
 
 
 def test_the_report_is_a_table_for_people(capsys):
@@ -157,16 +155,16 @@ def test_every_network_has_a_report_and_generators_keep_their_first_layer_dense(
         (["report", "digits", "--base-width", "0"], "base_width must be an integer of at least 1, got 0"),
         (["report", "sngan48-generator", "--base-width", "7"], "base_width"),
         (["report", "nowhere.nets:Net"], "the module 'nowhere.nets' cannot be imported (ModuleNotFoundError"),
-        (["report", "brought:NUMBER"], "network 'brought:NUMBER'"),
-        (["report", "brought:nothing"], "'brought' has no 'nothing'"),
+        (["report", "objects:NUMBER"], "network 'objects:NUMBER'"),
+        (["report", "objects:nothing"], "'objects' has no 'nothing'"),
         (["report"], "Missing"),
         (["reprot", "digits"], "reprot"),
         (["report", "digits", "--ranks", "3"], "--ranks"),
         (["report", "digits", "--import", "nowhere"], "--import 'nowhere' cannot be imported (ModuleNotFoundError"),
         (["study", "digitz"], "has no choice 'digitz'; did you mean 'digits'"),
         (["study", "missing.toml"], "study 'missing.toml' cannot be read"),
-        (["study", "brought:NUMBER"], "study 'brought:NUMBER'"),
-        (["study", "brought:MISSING"], "'brought' has no 'MISSING'"),
+        (["study", "objects:NUMBER"], "study 'objects:NUMBER'"),
+        (["study", "objects:MISSING"], "'objects' has no 'MISSING'"),
         (["study", "digits", "--import", "nowhere"], "--import 'nowhere' cannot be imported"),
         (["study", "digits", "--workers", "0", "--output", "never"], "workers must be at least 1, got 0"),
         (["study", "digits", "--executor", "x", "--output", "never"], "executor has no choice 'x'"),
@@ -195,7 +193,7 @@ def test_a_bad_argument_is_told_in_one_line(capsys, here, arguments, words):
     assert (code, out) == (2, "")
     assert words in err
     assert err.count("\n") == 1
-    assert {path.name for path in here.iterdir()} <= {"brought.py", "__pycache__"}
+    assert {path.name for path in here.iterdir()} <= {"objects.py", "parts_of_mine.py", "__pycache__"}
 
 
 def test_a_study_is_run_shown_and_redrawn(capsys, here):
@@ -207,10 +205,7 @@ def test_a_study_is_run_shown_and_redrawn(capsys, here):
     assert "2/2 runs, time left 0:00" in err
     code, again, _ = sttp(capsys, "plot", "results/mine")
     assert (code, again) == (0, out)
-    code, out, _ = sttp(capsys, "plot", "results/mine", "--json")
-    assert json.loads(out)["finished"]
-    (here / "mine.toml").write_text(TINY.replace("steps = 3", "steps = 4"))
-    code, out, err = sttp(capsys, "study", "mine.toml", "--executor", "sequential")
+    code, out, err = sttp(capsys, "study", "mine.toml", "--executor", "sequential", "--set", "steps=4")
     assert (code, out) == (2, "")
     assert "another study (its steps is 3, not 4)" in err
 
@@ -220,26 +215,25 @@ def test_a_study_of_optimizers_is_run_with_what_a_module_registers(capsys, here)
     code, _, err = sttp(capsys, "study", "few.toml", "--executor", "sequential")
     assert code == 2
     assert "'mine'" in err
-    arguments = ["--executor", "sequential", "--import", "brought", "--json"]
-    code, out, _ = sttp(capsys, "study", "few.toml", *arguments, "--set", "steps=4")
+    arguments = ["--executor", "sequential", "--import", "parts_of_mine", "--set", "steps=4", "--json"]
+    code, out, _ = sttp(capsys, "study", "few.toml", *arguments)
     assert code == 0
     data = json.loads(out)
     assert data["finished"]
     assert data["study"]["steps"] == 4
     code, out, _ = sttp(capsys, "plot", "results/few")
     assert code == 0
-    assert "report.html" in out
+    assert "[bold]Mine[/bold]" in out
+    assert "\x1b" not in out
 
 
-def test_a_study_object_is_run_and_its_title_is_text(capsys, here):
-    code, out, _ = sttp(capsys, "study", "brought:STUDY", "--executor", "sequential", "--set", "steps=1")
+def test_a_study_object_is_estimated_and_its_title_is_text(capsys, here):
+    before = sorted(here.iterdir())
+    code, out, _ = sttp(capsys, "study", "objects:STUDY", "--dry-run", "--executor", "sequential")
     assert code == 0
-    assert Path("results/brought/report.html").is_file()
+    assert out.startswith("[red]Brought[/red]")
     assert "\x1b" not in out
-    code, out, _ = sttp(capsys, "study", "brought:STUDY", "--dry-run", "--executor", "sequential")
-    assert code == 0
-    assert "[red]Brought" in out
-    assert "\x1b" not in out
+    assert sorted(path for path in here.iterdir() if path.name != "__pycache__") == before
 
 
 def test_names_stay_text_in_errors(capsys):

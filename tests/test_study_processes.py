@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from sttp.study.runs import processes
+from sttp.study import processes
 from sttp.study.tasks.digits import Digits
 
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from sttp.study.runs import processes
+from sttp.study import processes
 from sttp.study.cli import run
 from sttp.study.tasks.digits import Digits
 
