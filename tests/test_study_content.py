@@ -2,6 +2,7 @@
 
 import io
 
+import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +13,8 @@ from matplotlib.text import Text
 from sttp.study import STUDIES, Study
 from sttp.study.paper import paper_study
 from sttp.study.report.intervals import Interval
+from sttp.study.sample_grid import SAMPLES
+from sttp.study.surroundings import RUNS
 from sttp.study.tasks.images import KNOWN_SHAPES
 
 PAPER = paper_study("paper-table1", "digits", KNOWN_SHAPES["digits"])
@@ -173,7 +176,9 @@ def test_figures_can_be_read_on_a_phone(study):
 
 def test_a_name_as_long_as_one_likes_leaves_the_legend_in_its_figure():
     study = study_of(("dense", "sttp stiefel"), ranks=[2])
-    methods = {case.method: {"title": f"$_{case.parameterization} " + "words of a title " * 9} for case in study.cases}
+    methods = {
+        case.method: {"title": rf"$\bad$ {case.parameterization} " + "words of a title " * 9} for case in study.cases
+    }
     for picture in content(study, methods=methods).pictures:
         figure = picture.draw()
         canvas = FigureCanvasAgg(figure)
@@ -209,6 +214,21 @@ def test_a_study_that_has_just_begun_has_content():
     first = results_of(study)
     some = dict(list(first.items())[:3])
     assert len(content(study, some).frame()) == len({run.case for run in some})
+    apart = study_of(tuning_seed=9)  # whose rates are found before any reported run is made
+    tuned = {run: result for run, result in results_of(apart).items() if run.seed == 9}
+    assert len(content(apart, tuned).frame()) == 0
+
+
+def test_images_that_runs_generate_are_shown(tmp_path):
+    study = study_of(("dense", "sttp stiefel"), ranks=[2])
+    for case in study.cases:
+        folder = tmp_path / RUNS / study.run(case, 0.03, study.seeds[0]).identifier
+        folder.mkdir(parents=True)
+        matplotlib.image.imsave(folder / SAMPLES, np.zeros((8, 8, 3)))
+    (picture,) = [picture for picture in content(study, folder=str(tmp_path)).pictures if picture.file == "samples"]
+    titles = {axes.get_title(loc="left") for axes in picture.draw().axes}
+    assert {"dense", "STTP stiefel, rank 2"} <= titles
+    assert "samples" not in {picture.file for picture in content(study).pictures}
 
 
 def test_runs_without_size_or_spectra_are_reported_all_the_same():
