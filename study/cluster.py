@@ -46,7 +46,7 @@ class Dask(Executor):
         try:
             sent = client.scatter(function, hash=False)  # once, however many jobs there are
             futures = [client.submit(_call, sent, job, pure=False) for job in jobs]
-            for future in distributed.as_completed(futures):
+            for future in distributed.as_completed(futures, loop=client.loop):
                 try:
                     product = future.result()
                 except Exception as error:  # none is the function's, which raises nothing
