@@ -6,17 +6,13 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ...layers import SPECTRAL_LAYERS, WeightShape, spectral_weights
-
-if TYPE_CHECKING:
-    from ..result import Result
 
 _PLAIN_LAYERS: Final = tuple(SPECTRAL_LAYERS)
 
@@ -83,15 +79,6 @@ def layer_spectra(network: nn.Module) -> dict[str, LayerSpectrum]:
 def network_spectra(network: nn.Module) -> dict[str, tuple[float, ...]]:
     """Return the singular values of each weight as a matrix, by its layer, in descending order."""
     return {name: spectrum.values for name, spectrum in layer_spectra(network).items()}
-
-
-def stable_ranks(result: Result) -> dict[str, np.ndarray]:
-    """Return the stable rank ‖W‖²_F / ‖W‖²₂ of each layer at each look, in percent of the number of singular values."""
-    found: dict[str, list[float]] = {}
-    for snapshot in result.snapshots:
-        for layer, values in snapshot.singular_values.items():
-            found.setdefault(layer, []).append(100 * LayerSpectrum(values).stable_rank / len(values))
-    return {layer: np.array(shares) for layer, shares in found.items()}
 
 
 def _decomposed(matrices: dict[str, Tensor]) -> dict[str, Tensor]:
