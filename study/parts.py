@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -147,7 +147,20 @@ def name_of_part(register: Register[Any], thing: object) -> str:
     if isinstance(thing, str) and thing not in register and ":" not in thing:
         with contextlib.suppress(ValueError):  # which the register will say better
             return register.name_for(type(from_description({"kind": thing})))
+    if is_dataclass(thing) and not isinstance(thing, type):
+        for name, entry in register.entries().items():
+            if type(entry.thing) is type(thing) and entry.thing == thing:
+                return name
+        return register.name_for(thing, _in_words(thing))
     return register.name_for(thing)
+
+
+def _in_words(thing: Any) -> str:
+    """Return an object by its class and the fields that are not at their defaults."""
+    values = {field.name: getattr(thing, field.name) for field in fields(thing) if field.init}
+    usual = {field.name: field.default for field in fields(thing)}
+    told = ", ".join(f"{name}={value}" for name, value in values.items() if value != usual[name])
+    return type(thing).__name__ + (f"({told})" if told else "")
 
 
 def made(register: Register[Any], name: str, **options: Any) -> Any:

@@ -111,11 +111,12 @@ class Register(Generic[Thing]):
             return self._imported[name]
         return self._entries[require_known(argument, name, self._entries)]
 
-    def name_for(self, thing: object) -> str:
+    def name_for(self, thing: object, fallback: str | None = None) -> str:
         """Return the name of a thing, by which a definition names it and another process finds it.
 
         A string is a name already. What is registered has its name, what can be imported is called
-        ``package.module:object``, and all else is registered under its own name, from which workers know it.
+        ``package.module:object``, and all else is registered under its own name, from which workers know it, or under
+        the fallback.
 
         Raises:
             TypeError: it is of another kind.
@@ -130,7 +131,7 @@ class Register(Generic[Thing]):
         if imported is not None:
             self.entry(imported)
             return imported
-        own = getattr(thing, "__name__", None) or getattr(thing, "name", None) or type(thing).__name__
+        own = fallback or getattr(thing, "__name__", None) or getattr(thing, "name", None) or type(thing).__name__
         name = str(own).strip("<>").replace(":", " ")
         if name in self._entries and self._entries[name].is_ours:
             raise ValueError(f"{self.kind} {name!r} is registered and another one; give yours another name")

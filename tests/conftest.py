@@ -9,5 +9,5 @@ torch.set_num_threads(1)
 def coarse_pictures():
     """Figures of few dots, which are drawn sooner."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("sttp.study.report.plots.RESOLUTION", 30)
+        patched.setattr("sttp.study.report.pictures.RESOLUTION", 30)
         yield

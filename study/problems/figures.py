@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+from matplotlib.ticker import LogLocator, NullLocator
 
-from ..report.axes import dress, legend_columns
+from ..report.axes import dress, legend_columns, logarithmic
 from ..report.text import label
 from ..result import Result
 from .appearance import look_of
@@ -46,11 +46,9 @@ def profile_figure(comparison: Comparison, tolerances: Sequence[float]) -> Figur
             for choice, ratio in ratios.items():
                 look = look_of(choice)
                 axes.plot(abscissa, profile(ratio, abscissa), color=look.color, linestyle=look.line, linewidth=1.6)
-            axes.set_xscale("log")
             axes.set_xlim(1, MOST)
             axes.set_ylim(-0.02, 1.02)
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            logarithmic(axes, "x")
             _dress_small(axes)
             if row == 0:
                 axes.set_title(title, fontsize=10)
@@ -136,8 +134,7 @@ def _panel(axes: Axes, comparison: Comparison, problem: Words, measure: str) -> 
             axes.fill_between(costs[shown], low[shown], high[shown], color=look.color, alpha=0.1, linewidth=0)
     axes.set_yscale("log")
     if measure != "evaluations":
-        axes.set_xscale("log")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        logarithmic(axes, "x")
     _dress_small(axes)
 
 
