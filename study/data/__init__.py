@@ -13,7 +13,7 @@ from .batches import (
 )
 from .image_data import ImageData, Images
 from .loading import CACHE, fetch_missing, load, require_published
-from .own import Examples, OwnData, own_data
+from .own import Examples, OwnData, own_data, read_examples
 from .source import DATA, Archive, DataSource, Found, MissingDataError, register_data
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "load",
     "own_data",
     "pad_and_crop",
+    "read_examples",
     "register_data",
     "require_published",
     "to_symmetric",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -106,6 +108,27 @@ def own_data(train: Any, validation: Any = None, test: Any = None, *, target: st
     return OwnData(parts["train"], parts["validation"], parts["test"], classes, names)
 
 
+def read_examples(name: str, source: Any, seed: int = 0) -> Examples:
+    """Return examples of a data set as tensors; what its transformations draw depends on the seed alone.
+
+    Args:
+        name: what errors call the data set.
+        source: a torch ``Dataset`` with a length, or a list, of pairs (input, target) whose targets are no text.
+        seed: of torch's generator, NumPy's and Python's, which are left as they were.
+
+    Raises:
+        TypeError: it has no length.
+        ValueError: it is empty, its examples have several shapes, or something in it is no number.
+    """
+    inputs, targets = _read_examples(name, source, seed)
+    tensors = [
+        _numbers(f"{name}: {what}", values, classes=False)
+        for what, values in (("inputs", inputs), ("targets", targets))
+    ]
+    first, second = (torch.as_tensor(tensor) for tensor in tensors)
+    return Examples(first, second[:, None] if second.is_floating_point() and second.dim() == 1 else second)
+
+
 def _hold_out(name: str, whole: Examples, share: float, by_class: bool) -> tuple[Examples, Examples]:
     by_class = by_class and whole.targets.dim() == 1
     labels = whole.targets.numpy() if by_class else np.zeros(len(whole.targets))
@@ -206,7 +229,7 @@ def _numbers(what: str, values: Any, classes: bool) -> Tensor | np.ndarray:
     return tensor.long()
 
 
-def _read_examples(name: str, source: Any) -> tuple[Any, Any]:
+def _read_examples(name: str, source: Any, seed: int = 0) -> tuple[Any, Any]:
     """Return the inputs and the targets of a data set, stacked."""
     if not hasattr(source, "__getitem__"):
         raise TypeError(f"{name} must be {KINDS}, got {type(source).__name__}")
@@ -219,8 +242,7 @@ def _read_examples(name: str, source: Any) -> tuple[Any, Any]:
     if not count:
         raise ValueError(f"{name} is empty; give one example at least")
     pairs = []
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # what a transformation draws is the same in every process
+    with _drawing_from(seed):  # what a transformation draws is the same in every process
         for position in range(count):
             try:
                 pair = source[position]
@@ -233,6 +255,21 @@ def _read_examples(name: str, source: Any) -> tuple[Any, Any]:
             pairs.append(pair)
     inputs, targets = zip(*pairs, strict=True)
     return _stacked(f"inputs of {name}", inputs), _stacked(f"targets of {name}", targets)
+
+
+@contextmanager
+def _drawing_from(seed: int) -> Iterator[None]:
+    """Seed the generators that transformations draw from, and put them back."""
+    arrays, numbers = np.random.get_state(), random.getstate()  # noqa: NPY002 the global one is what users draw from
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(arrays)  # noqa: NPY002
+            random.setstate(numbers)
 
 
 def _stacked(what: str, values: Sequence[Any]) -> Any:

@@ -38,8 +38,6 @@ def _sngan(
     }
 
 
-
-
 def _require_network(thing: object) -> None:
     if not isinstance(thing, NetworkEntry) and (isinstance(thing, nn.Module) or not callable(thing)):
         raise TypeError(f"it must be a function or class that makes a network, got {described(thing)}; give that")

@@ -40,7 +40,7 @@ class NetworkEntry:
     @property
     def name(self) -> str:
         """The name of the function, under which an entry is known that was registered under no other."""
-        return str(getattr(self.function, "__name__", "network"))
+        return str(getattr(self.function, "__name__", "network")).strip("<>")
 
     def takes(self, option: str) -> bool:
         """Return whether the network has an option of this name."""
@@ -57,9 +57,7 @@ class NetworkEntry:
             ValueError: the network has no such option, or not this value of it.
             TypeError: what the function returns is no network.
         """
-        given = {
-            name: value for name, value in {"base_width": base_width, **options}.items() if value is not None
-        }
+        given = {name: value for name, value in {"base_width": base_width, **options}.items() if value is not None}
         known = _parameters(self.function) if self.options is None else self.options
         for name in given:
             if known:

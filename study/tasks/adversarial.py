@@ -51,7 +51,7 @@ class AdversarialTrial(NetworkTrial):
     """Several steps of the discriminator, then one of the generator; both learning rates fall linearly to 0.
 
     The discriminator minimizes the mean of max(0, 1 − D(x)) over real images plus that of max(0, 1 + D(G(z))), the
-    generator the mean of −D(G(z)); the penalty of the spectrum is added to the loss of the network that the run is about.
+    generator the mean of −D(G(z)); the penalty of the spectrum is added to the loss of the run's network.
 
     Args:
         case, run: what is trained.

@@ -98,7 +98,7 @@ class TrainingCase(Case):
 
     @property
     def penalty(self) -> float:
-        """The weight of the D-optimal penalty in the loss; 0 but for spectral layers with the spectrum `regularized`."""
+        """The weight of the D-optimal penalty in the loss, of layers with the spectrum `regularized`; 0 for others."""
         return 0.0 if self.geometry is None else PENALTIES.get(self.spectrum or "", 0.0)
 
     def options_of(self, part: str) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final, Self, final
+from collections.abc import Iterator
+from typing import Final, Self, final
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,6 +17,20 @@ from .supervised import evaluate_classifier
 from .task import Evaluation, ImageShape, Split, SupervisedTask
 
 EVALUATION_BATCH: Final = 500
+
+# The paper's settings.
+DEFAULTS: Final = {
+    "network": "wrn-28-10",
+    "spectrum": "regularized",
+    "optimizer": "riemannian-sgd",
+    "learning_rates": (0.1,),
+    "extensions": 0,
+    "seeds": (0,),
+    "steps": 100_000,
+    "batch_size": 128,
+    "weight_decay": 1e-4,
+    "augment": True,
+}
 
 
 @final
@@ -49,18 +63,7 @@ class Classification(SupervisedTask):
         "weight_decay",
         "averaging",
     )
-    defaults = {
-        "network": "wrn-28-10",
-        "spectrum": "regularized",
-        "optimizer": "riemannian-sgd",
-        "learning_rates": (0.1,),
-        "extensions": 0,
-        "seeds": (0,),
-        "steps": 100_000,
-        "batch_size": 128,
-        "weight_decay": 1e-4,
-        "augment": True,
-    }
+    defaults = DEFAULTS
 
     def __init__(self, images: ImageSplits | None = None, case: TrainingCase | None = None) -> None:
         self._splits = images

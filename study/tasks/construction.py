@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import torch
@@ -13,7 +13,7 @@ from ...layers import STTP, Specification, candidates, decompress, reparameteriz
 from ..networks import NETWORKS, Role, network_entry
 from ..parts import SPECTRA
 from ..settings import Settings
-from .case import TrainingCase
+from .case import USUAL, TrainingCase
 from .method import Method, method_of
 from .task import ImageShape
 
@@ -69,6 +69,21 @@ def built(
         told = {"channels": shape.channels, "number_of_classes": shape.classes if needs_classes else None}
         given |= {option: value for option, value in told.items() if entry.takes(option)}
     return entry.build(width, **given | (options or {}))
+
+
+def plain_case(case: TrainingCase) -> TrainingCase:
+    """Return the case of plain weights on the same network, task and budget, with the usual optimizer."""
+    return replace(
+        case,
+        parameterization="dense",
+        geometry=None,
+        spectrum=None,
+        rank=None,
+        retraction=None,
+        metric=None,
+        optimizer=USUAL["optimizer"],
+        options=tuple((name, value) for name, value in case.options if name.startswith("network.")),
+    )
 
 
 def plain_network(case: TrainingCase, shape: ImageShape | None) -> nn.Module:
@@ -145,10 +160,8 @@ def first_weights(network: nn.Module, spec: Specification, skip: tuple[str, ...]
         return reparameterize(decompress(network), spec, skip, init="weights")
 
 
-def _by_method(
-    case: TrainingCase, method: Method, network: nn.Module, skip: tuple[str, ...], seed: int
-) -> Start:
-    """Return what a method that is none of layers makes of a plain network; see :class:`Method` on how it is counted."""
+def _by_method(case: TrainingCase, method: Method, network: nn.Module, skip: tuple[str, ...], seed: int) -> Start:
+    """Return what a method makes of a plain network, counted as :class:`Method` says."""
     chosen = candidates(network, skip)
     entries = sum(candidate.weight.numel() for candidate in chosen)
     total = sum(parameter.numel() for parameter in network.parameters())

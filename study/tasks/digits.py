@@ -51,7 +51,7 @@ class Digits(SupervisedTask):
     settings = ("data", "width", "precision", "accumulation", "weight_decay", "averaging")
 
     def require(self, case: TrainingCase) -> None:
-        """Refuse a network of this package that is not for digits, other data, and a batch larger than the training set.
+        """Refuse our networks but the one for digits, other data, and a batch larger than the training set.
 
         Raises:
             ValueError: as said.

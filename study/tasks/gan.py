@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 import torch
 from torch import nn
@@ -22,6 +22,22 @@ from .gan_scores import GeneratedScores
 from .images import data_fingerprint, image_shape, open_images, require_enough
 from .task import ImageShape, Task
 
+# The paper's settings.
+DEFAULTS: Final = {
+    "network": "sngan32-discriminator",
+    "spectrum": "regularized",
+    "optimizer": "gan-adam",
+    "learning_rates": (2e-4,),
+    "extensions": 0,
+    "seeds": (0,),
+    "steps": 100_000,
+    "batch_size": 64,
+}
+OTHER_MEASURES: Final = {
+    "loss": CLASSIFIER_FRECHET_DISTANCE,
+    CLASSIFIER_KERNEL_DISTANCE: CLASSIFIER_KERNEL_DISTANCE,
+}
+
 
 @final
 class Gan(Task):
@@ -35,10 +51,7 @@ class Gan(Task):
     score_scale = 1.0
     score_unit = ""
     loss_name = CLASSIFIER_FRECHET_DISTANCE
-    other_measures = {
-        "loss": CLASSIFIER_FRECHET_DISTANCE,
-        CLASSIFIER_KERNEL_DISTANCE: CLASSIFIER_KERNEL_DISTANCE,
-    }
+    other_measures = OTHER_MEASURES
     description = (
         "Generated images against a data set's. A tenth of the training images of every class is held out for "
         "validation. Both networks are trained on the hinge loss. Images are scored on the features and classes of a "
@@ -65,16 +78,7 @@ class Gan(Task):
         "samples",
         "inception",
     )
-    defaults = {
-        "network": "sngan32-discriminator",
-        "spectrum": "regularized",
-        "optimizer": "gan-adam",
-        "learning_rates": (2e-4,),
-        "extensions": 0,
-        "seeds": (0,),
-        "steps": 100_000,
-        "batch_size": 64,
-    }
+    defaults = DEFAULTS
 
     def require(self, case: TrainingCase) -> None:
         """Refuse a network that is no half of a pair.

@@ -19,7 +19,17 @@ from ..design import Assignment
 from ..kind import KINDS, Kind
 from ..metrics.inception import FID, INCEPTION_SCORE, KID
 from ..networks import NETWORKS, network_entry
-from ..parts import GEOMETRIES, METRICS, OPTIMIZERS, RETRACTIONS, SPECIFICATIONS, SPECTRA, has_option, made, name_of_part
+from ..parts import (
+    GEOMETRIES,
+    METRICS,
+    OPTIMIZERS,
+    RETRACTIONS,
+    SPECIFICATIONS,
+    SPECTRA,
+    has_option,
+    made,
+    name_of_part,
+)
 from ..register import Register, callable_thing
 from ..result import Result
 from ..schedule import Results
@@ -27,7 +37,7 @@ from ..search import Order
 from ..settings import SETTINGS, Settings
 from ..surroundings import Surroundings
 from .case import USUAL, TrainingCase
-from .construction import weightless_network
+from .construction import plain_case, weightless_network
 from .looks import distinct, look_of_ours
 from .method import MethodChoice, name_of_method, read_method, read_spectrum
 from .task import TASKS
@@ -120,12 +130,14 @@ class TrainingKind(Kind):
         if not any(key in values for key in ("methods", "method")) and "method" not in factors:
             raise ValueError("methods is missing; give a list such as ['dense', 'sttp stiefel']")
         given = {key: _named(self.short_forms.get(key, key), value) for key, value in values.items()}
-        given["factors"] = {name: _named(name, chosen) for name, chosen in dict(factors).items()}
+        short = {name: given.pop(key) for key, name in self.short_forms.items() if key in given}  # methods come first
+        given["factors"] = short | {name: _named(name, chosen) for name, chosen in dict(factors).items()}
         own = dict(TASKS.entry(given.get("task", USUAL["task"]), "task").thing.defaults)
         if given.get("search", "grid") != "grid":
             own.pop("extensions", None)
-        ranked = "rank" in given or "rank" in factors
-        return own | ({} if ranked else {"ranks": list(RANKS)}) | given
+        if "rank" not in given:
+            given["factors"].setdefault("rank", list(RANKS))
+        return own | given
 
     def case(self, values: Assignment) -> Case | None:
         """Return the case of a value for each key; None where it is another one in disguise."""
@@ -219,23 +231,7 @@ class TrainingKind(Kind):
     def require(self, study: Study, surroundings: Surroundings) -> str | None:
         """Refuse data, networks and methods that do not fit, before the first run; return a checksum of the data."""
         checksums: dict[str, None] = {}
-        plain: dict[TrainingCase, None] = {}
-        for case in trainings(study):
-            options = tuple((name, value) for name, value in case.options if name.startswith("network."))
-            plain[
-                replace(
-                    case,
-                    parameterization="dense",
-                    geometry=None,
-                    spectrum=None,
-                    rank=None,
-                    retraction=None,
-                    metric=None,
-                    optimizer=USUAL["optimizer"],
-                    options=options,
-                )
-            ] = None
-        for case in plain:
+        for case in dict.fromkeys(map(plain_case, trainings(study))):
             task = TASKS[case.task]
             checksum = task.require_data(case, surroundings)
             checksums |= {} if checksum is None else {checksum: None}
@@ -352,7 +348,9 @@ def _named(factor: str, given: Any) -> Any:
     return [name_of(thing) for thing in given] if isinstance(given, list | tuple) else name_of(given)
 
 
-def _options(chosen: MethodChoice, values: Assignment, parts: Mapping[str, str | None]) -> tuple[tuple[str, Plain], ...]:
+def _options(
+    chosen: MethodChoice, values: Assignment, parts: Mapping[str, str | None]
+) -> tuple[tuple[str, Plain], ...]:
     """Return the options of a definition that a case's parts have.
 
     Args:
@@ -390,7 +388,12 @@ def _presented_methods(study: Study) -> dict[str, Plain]:
         chosen = replace(chosen, geometry=case.geometry)
         flavour = chosen.spectrum or (case.spectrum if "spectrum" in study.factors else None)
         others = [f"{name} {assignment[name]}" for name in varied if _has(case, name)]
-        if chosen.method is None and chosen.optimizer is not None and chosen.shown is not None and not chosen.shown.title:
+        if (
+            chosen.method is None
+            and chosen.optimizer is not None
+            and chosen.shown is not None
+            and not chosen.shown.title
+        ):
             others.append(OPTIMIZERS.title(chosen.optimizer))
         titles[case.method] = ", ".join([method_title(chosen, flavour), *others])
         own = None if chosen.shown is None else chosen.shown.look

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...layers import shared_evaluation
-from ...manifolds import described, require_instance
+from ...manifolds import described, require_flag, require_instance
 from .. import processes
-from ..data import Examples, OwnData, batch_indices, own_data
+from ..data import Examples, batch_indices, own_data
 from ..networks import NETWORKS
 from ..surroundings import Surroundings
 from .case import TrainingCase
+from .splits import Kept, OwnSplits, ReadAnew
 from .task import Evaluation, ImageShape, Split, SupervisedTask
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -50,13 +51,15 @@ class Training(SupervisedTask):
             and ``number_of_classes`` are told from square images and from classes.
         train: what is trained on: a torch ``Dataset`` with a length, or a list, of pairs (input, target); a pair
             (inputs, targets) of arrays or tensors; or the path of an ``.npz`` or ``.csv`` file, see
-            :func:`~sttp.study.data.own_data`. Each example is read once.
+            :func:`~sttp.study.data.own_data`.
         validation: what learning rates are chosen by, of the same kind; None for a tenth of ``train``.
         test: what results are reported on; None for a fifth of ``train``, taken before.
         loss: called as ``loss(outputs, targets)``; returns a scalar, the mean over a batch. The cross-entropy for
             classes and the mean squared error for numbers by default.
         score: alike, of a whole split, of which more is better; or several functions by their names, of which the first
             is the score. The accuracy for classes and R² for numbers by default.
+        in_memory: whether each example is read once, before the first run, and kept; False for a data set that changes
+            its examples at random, or is too large: an example is read whenever a batch has it.
         target: column of a CSV file that is to be learnt; None for the last.
         name: by which studies and their files know the task.
         description: of data and loss, for the report.
@@ -81,6 +84,7 @@ class Training(SupervisedTask):
         *,
         loss: Loss | None = None,
         score: Score | Mapping[str, Score] | None = None,
+        in_memory: bool = True,
         target: str | None = None,
         name: str = "training",
         description: str = "",
@@ -91,11 +95,17 @@ class Training(SupervisedTask):
             raise TypeError(f"loss must be a function of outputs and targets, got {described(loss)}")
         self.name, self._loss, self._given_description = name, loss, description
         self._scores = _named_scores(score)
-        self._sources: tuple[Any, ...] = (train, validation, test, target)
+        require_flag("in_memory", in_memory)
+        if target is not None and not in_memory:
+            raise ValueError(
+                f"target={target!r} names a column of a CSV file, which is read at once; leave in_memory out"
+            )
+        self._sources: tuple[Any, ...] = (train, validation, test)
+        self._target, self._in_memory = target, in_memory
         network_name = NETWORKS.name_for(network)
         NETWORKS.entry(network_name)
         self.defaults = {"network": network_name}
-        self._device_copies: dict[str, OwnData] = {}
+        self._device_copies: dict[str, OwnSplits] = {}
 
     @property
     def score_name(self) -> str:  # type: ignore[override]  # a property may stand for an attribute that is read
@@ -120,21 +130,22 @@ class Training(SupervisedTask):
     @property
     def description(self) -> str:  # type: ignore[override]
         """What was given, and the sizes of the splits."""
-        data = self.data
-        sizes = [len(part.targets) for part in (data.training, data.validation, data.test)]
-        kinds = "numbers" if data.classes is None else f"{data.classes} classes"
+        data, sizes = self.data, self.data.sizes
+        kinds = f"{data.classes or ''} classes".strip() if data.is_classified else "numbers"
         counted = f"{sizes[0]} examples for training, {sizes[1]} for validation, {sizes[2]} for the test; {kinds}."
         return f"{self._given_description} {counted}".strip()
 
     @cached_property
-    def data(self) -> OwnData:
-        """The three splits, read when they are asked for.
+    def data(self) -> OwnSplits:
+        """The three splits, read when they are asked for first.
 
         Raises:
             TypeError, ValueError: see :func:`~sttp.study.data.own_data`.
         """
-        train, validation, test, target = self._sources
-        return own_data(train, validation, test, target=target)
+        train, validation, test = self._sources
+        if not self._in_memory:
+            return ReadAnew(train, validation, test)
+        return Kept(own_data(train, validation, test, target=self._target))
 
     def require(self, case: TrainingCase) -> None:
         """Refuse nothing yet."""
@@ -150,10 +161,10 @@ class Training(SupervisedTask):
 
     def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape | None:
         """Return the shape of square images in classes; None for all else."""
-        shape, classes = self.data.training.inputs.shape, self.data.classes
-        if len(shape) != 4 or shape[2] != shape[3] or classes is None:
+        shape, classes = self.data.input_shape, self.data.classes
+        if len(shape) != 3 or shape[1] != shape[2] or classes is None:
             return None
-        return ImageShape(shape[1], shape[2], classes)
+        return ImageShape(shape[0], shape[1], classes)
 
     def bound(self, case: TrainingCase, surroundings: Surroundings) -> Self:
         """Return the task with its data on the device."""
@@ -161,12 +172,7 @@ class Training(SupervisedTask):
         if device == "cpu":
             return self
         if device not in self._device_copies:
-            data = self.data
-            parts = [
-                Examples(part.inputs.to(device), part.targets.to(device))
-                for part in (data.training, data.validation, data.test)
-            ]
-            self._device_copies[device] = OwnData(*parts, data.classes, data.class_names)
+            self._device_copies[device] = self.data.to(device)
         copied = type(self).__new__(type(self))
         copied.__dict__ |= self.__dict__ | {"data": self._device_copies[device]}
         return copied
@@ -177,9 +183,9 @@ class Training(SupervisedTask):
         Raises:
             ValueError: the batch is larger than the training set.
         """
-        inputs, targets = self.data.training
-        chosen = batch_indices(len(targets), batch_size, seed, start=start, device=targets.device)
-        return (Examples(inputs[indices], targets[indices]) for indices in chosen)
+        data = self.data
+        chosen = batch_indices(data.sizes[0], batch_size, seed, start=start)
+        return (data.batch(indices, seed, position) for position, indices in enumerate(chosen, start))
 
     def loss(self, network: nn.Module, batch: Examples) -> Tensor:
         """Return the loss of a batch."""
@@ -188,27 +194,27 @@ class Training(SupervisedTask):
     @torch.no_grad()
     def evaluate(self, network: nn.Module, split: Split) -> Evaluation:
         """Return the scores and the loss of a whole split."""
-        part = self.data.validation if split == "validation" else self.data.test
         training = network.training
         network.eval()
         with shared_evaluation(network):
-            outputs = torch.cat([_widened(network(piece)) for piece in part.inputs.split(EVALUATION_BATCH)])
+            seen = [(_widened(network(p.inputs)), p.targets) for p in self.data.pieces(split, EVALUATION_BATCH)]
         network.train(training)
-        score, *others = (float(function(outputs, part.targets)) for function in self._named.values())
+        outputs, targets = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        score, *others = (float(function(outputs, targets)) for function in self._named.values())
         named = dict(zip(list(self._named)[1:], others, strict=True))
-        return Evaluation(score, float(self._loss_of(outputs, part.targets)), named)
+        return Evaluation(score, float(self._loss_of(outputs, targets)), named)
 
     @property
     def _loss_of(self) -> Loss:
         if self._loss is not None:
             return self._loss
-        return F.mse_loss if self.data.classes is None else F.cross_entropy
+        return F.cross_entropy if self.data.is_classified else F.mse_loss
 
     @property
     def _named(self) -> Mapping[str, Score]:
         if self._scores:
             return self._scores
-        return {"R²": explained} if self.data.classes is None else {"accuracy": accuracy}
+        return {"accuracy": accuracy} if self.data.is_classified else {"R²": explained}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the data as it was read: what it was read from may not be there in another process."""
@@ -235,5 +241,3 @@ def _widened(outputs: Any) -> Tensor:
     if not isinstance(outputs, Tensor):
         raise TypeError(f"networks must return a tensor, got {described(outputs)}")
     return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
-
-

@@ -51,7 +51,7 @@ class NetworkTrial(Trial):
         return Look(step, measures, network_spectra(self.network))
 
     def facts(self) -> dict[str, float | None]:
-        """Return compression in percent, degrees of freedom, and how far the first weights are from where they are to be."""
+        """Return compression in percent, degrees of freedom, and how far first weights are from their model."""
         start = self._start
         return {"z": start.z, "degrees_of_freedom": start.degrees_of_freedom, "start_error": start.error}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from ..networks import NETWORKS
 from ..parts import OPTIMIZERS, build_optimizer
 from ..surroundings import Surroundings
 from .case import TrainingCase
-from .construction import first_network
+from .construction import first_network, plain_case
 from .method import METHODS
 from .task import TASKS, SupervisedTask
 
@@ -45,8 +44,7 @@ def try_out(cases: Iterable[TrainingCase], surroundings: Surroundings) -> None:
 def _try(task: SupervisedTask, case: TrainingCase, surroundings: Surroundings) -> None:
     shape = task.image_shape(case, surroundings)
     batch: Any = next(task.batches(0, case.batch_size))
-    plain = replace(case, parameterization="dense", geometry=None, spectrum=None, rank=None)
-    _loss(task, case, first_network(plain, shape, 0).network, batch, f"network {case.network!r}")
+    _loss(task, case, first_network(plain_case(case), shape, 0).network, batch, f"network {case.network!r}")
     owner = f"method {case.parameterization!r} of the network {case.network!r}"
     try:
         network = first_network(case, shape, 0).network
@@ -83,8 +81,9 @@ def _loss(task: SupervisedTask, case: TrainingCase, network: nn.Module, batch: A
             if "output" not in shapes:
                 raise ValueError(f"{owner} cannot take inputs of {given} ({said}); give one for them") from error
             raise ValueError(
-                f"loss of the task {case.task!r} cannot take what {owner} makes of inputs of {given}: {shapes['output']} "
-                f"for targets of {wanted} ({said}); give a network with another output, or another loss="
+                f"loss of the task {case.task!r} cannot take what {owner} makes of inputs of {given}: "
+                f"{shapes['output']} for targets of {wanted} ({said}); "
+                f"give a network with another output, or another loss="
             ) from error
     if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad or not loss.is_floating_point():
         raise ValueError(
@@ -98,5 +97,3 @@ def _shape(value: Any) -> str:
     if isinstance(value, Tensor):
         return f"shape {tuple(value.shape)} and {str(value.dtype).removeprefix('torch.')}"
     return f"type {type(value).__name__}"
-
-

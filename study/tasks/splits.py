@@ -1,0 +1,173 @@
+"""A user's own data in three splits: as tensors, or read anew whenever a batch needs it."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any, Final, Self, final
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Subset
+
+from ...manifolds import described
+from ..data import Examples, OwnData, read_examples
+from ..data.image_data import checksum_of
+from .splitting import SPLIT_SEED, VALIDATION_SHARE
+from .task import Split
+
+TEST_SHARE: Final = 0.2
+# Examples that stand for all where a checksum of all would mean to read them all.
+FEW: Final = 32
+
+
+class OwnSplits(abc.ABC):
+    """Three splits, and what their targets are.
+
+    Attributes:
+        sizes: numbers of examples for training, validation and test.
+        classes: number of classes; None where the targets are numbers, or it is not known.
+        is_classified: whether the targets are classes.
+        input_shape: of one input.
+        checksum: tells this data from other data.
+    """
+
+    sizes: tuple[int, int, int]
+    classes: int | None
+    is_classified: bool
+    input_shape: tuple[int, ...]
+    checksum: str
+
+    @abc.abstractmethod
+    def batch(self, indices: Tensor, seed: int, position: int) -> Examples:
+        """Return training examples.
+
+        Args:
+            indices: which ones.
+            seed, position: of the run and of the batch; what a data set draws depends on them alone.
+        """
+
+    @abc.abstractmethod
+    def pieces(self, split: Split, size: int) -> Iterator[Examples]:
+        """Yield all examples of a split, some at a time."""
+
+    @abc.abstractmethod
+    def to(self, device: str) -> Self:
+        """Return the splits with their examples on a device."""
+
+
+@final
+class Kept(OwnSplits):
+    """Splits that are tensors."""
+
+    def __init__(self, data: OwnData) -> None:
+        self._data = data
+        self.sizes = (len(data.training.targets), len(data.validation.targets), len(data.test.targets))
+        self.classes, self.is_classified = data.classes, data.classes is not None
+        self.input_shape = tuple(data.training.inputs.shape[1:])
+        self.checksum = data.checksum
+
+    def batch(self, indices: Tensor, seed: int, position: int) -> Examples:
+        """Return training examples."""
+        inputs, targets = self._data.training
+        indices = indices.to(targets.device)
+        return Examples(inputs[indices], targets[indices])
+
+    def pieces(self, split: Split, size: int) -> Iterator[Examples]:
+        """Yield all examples of a split, some at a time."""
+        inputs, targets = self._data.validation if split == "validation" else self._data.test
+        return (Examples(*pair) for pair in zip(inputs.split(size), targets.split(size), strict=True))
+
+    def to(self, device: str) -> Self:
+        """Return the splits on a device."""
+        data = self._data
+        parts = (data.training, data.validation, data.test)
+        training, validation, test = (Examples(part.inputs.to(device), part.targets.to(device)) for part in parts)
+        return type(self)(OwnData(training, validation, test, data.classes, data.class_names))
+
+
+@final
+class ReadAnew(OwnSplits):
+    """Splits whose examples are read from their data sets each time, which may change them at random.
+
+    Args:
+        train: a data set with a length, of pairs (input, target).
+        validation, test: alike; None for a tenth and a fifth of ``train``, drawn at random.
+        device: where examples go.
+
+    Raises:
+        TypeError: a split has no length, or no examples by number.
+    """
+
+    def __init__(self, train: Any, validation: Any, test: Any, device: str = "cpu") -> None:
+        given = {"train": train, "validation": validation, "test": test}
+        for name, source in given.items():
+            if source is not None and not (hasattr(source, "__len__") and hasattr(source, "__getitem__")):
+                raise TypeError(
+                    f"{name} must be a torch data set with a length, or a list, of pairs where in_memory is False, got "
+                    f"{described(source)}"
+                )
+        self._device = device
+        self._sources: Mapping[str, Any] = _divided(given)
+        self.sizes = tuple(len(self._sources[name]) for name in given)  # type: ignore[assignment]  # there are three
+
+    def batch(self, indices: Tensor, seed: int, position: int) -> Examples:
+        """Return training examples, read now."""
+        state = np.random.SeedSequence((seed, position)).generate_state(1)
+        return self._read("train", indices.tolist(), int(state[0]))
+
+    def pieces(self, split: Split, size: int) -> Iterator[Examples]:
+        """Yield all examples of a split, some at a time."""
+        count = len(self._sources[split])
+        return (self._read(split, range(k, min(k + size, count)), k) for k in range(0, count, size))
+
+    def to(self, device: str) -> Self:
+        """Return the splits with batches on a device."""
+        sources = self._sources
+        return type(self)(sources["train"], sources["validation"], sources["test"], device)
+
+    @cached_property
+    def classes(self) -> None:  # type: ignore[override]  # a property may stand for an attribute that is read
+        """None: it would take a reading of all examples."""
+
+    @cached_property
+    def is_classified(self) -> bool:  # type: ignore[override]
+        """Whether the first target is an integer."""
+        return not self._first.targets.is_floating_point()
+
+    @cached_property
+    def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The shape of the first input."""
+        return tuple(self._first.inputs.shape[1:])
+
+    @cached_property
+    def checksum(self) -> str:  # type: ignore[override]
+        """Eight hexadecimal digits, the CRC-32 of the sizes and of some examples of each split."""
+        some = [
+            self._read(name, np.linspace(0, len(source) - 1, min(FEW, len(source))).astype(int).tolist(), 0)
+            for name, source in self._sources.items()
+        ]
+        return checksum_of(list(self.sizes), (tensor for examples in some for tensor in examples))
+
+    @cached_property
+    def _first(self) -> Examples:
+        return self._read("train", [0], 0)
+
+    def _read(self, name: str, indices: Any, seed: int) -> Examples:
+        examples = read_examples(name, Subset(self._sources[name], list(indices)), seed)
+        return Examples(*(tensor.to(self._device) for tensor in examples))
+
+
+def _divided(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return three data sets, of which those that are missing are parts of the first."""
+    order = torch.randperm(len(given["train"]), generator=torch.Generator().manual_seed(SPLIT_SEED)).tolist()
+    found = dict(given)
+    for name, share in (("test", TEST_SHARE), ("validation", VALIDATION_SHARE)):
+        if found[name] is None:
+            count = max(1, round(share * len(order)))
+            found[name], order = Subset(given["train"], sorted(order[:count])), order[count:]
+    if len(order) < len(given["train"]):
+        found["train"] = Subset(given["train"], sorted(order))
+    return found
