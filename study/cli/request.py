@@ -166,7 +166,7 @@ def require_downloads(study: Study) -> None:
     if "data" not in study.of.defaults:
         raise ValueError(f"--download is for studies on data, got it with {study.name!r}; leave it out")
     for name in study.factors.get("data", (study.shared["data"],)):
-        require_published(name)
+        require_published(str(name))
 
 
 def read_change(text: str) -> tuple[str, Any]:
