@@ -65,7 +65,8 @@ class Outcome:
         """Return a figure of a measure with 95 % intervals over seeds.
 
         Against steps or seconds it has a line a case and bands; else a point a case and bars, joined where cases differ
-        in numbers alone. Where values span more than a factor of 10 the axis is logarithmic, and means are geometric.
+        in numbers alone. Where positive values span orders of magnitude, and over training fall by them, the axis is
+        logarithmic and means are geometric.
 
         Args:
             measure: one of looks or of the end, such as ``"accuracy"`` or ``"loss"``, or a column of :attr:`table`.

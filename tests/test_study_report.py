@@ -13,7 +13,7 @@ from made_up_kind import results_of
 from matplotlib.figure import Figure
 from scipy import stats
 
-from sttp.study.folder import COMMAND, DEFINITION, ResultsFolder
+from sttp.study.folder import COMMAND, ResultsFolder
 from sttp.study.outcome import write_all
 from sttp.study.report.content import Picture, Table
 from sttp.study.report.falling import still_falling
@@ -21,7 +21,6 @@ from sttp.study.report.intervals import Interval, half_widths
 from sttp.study.report.pictures import drawn
 from sttp.study.report.tables import to_csv, to_latex
 from sttp.study.report.text import plain
-from sttp.study.surroundings import RUNS
 
 HOSTILE = "<script>alert(1)</script>[red]&\x1b[31mred\x07 $\\frac$"
 
@@ -32,12 +31,9 @@ def write(tmp_path):
         study = made_up_kind.study(**others)
         results = results_of(study, slope)
         kept = dict(list(results.items())[: len(results) - drop])
-        path = tmp_path / "results"
-        path.mkdir(exist_ok=True)
-        (path / COMMAND).write_text("sttp study made-up\n")
-        (path / DEFINITION).touch()
-        (path / RUNS).mkdir(exist_ok=True)
-        return write_all(ResultsFolder(path, study, None, {}), kept)
+        with ResultsFolder.held(tmp_path / "results", study) as folder:
+            (folder.path / COMMAND).write_text("sttp study made-up\n")
+            return write_all(folder, kept)
 
     return write
 
@@ -125,7 +121,7 @@ def test_the_page_says_where_its_numbers_come_from(write):
 def test_drawing_again_gives_the_same_page(write):
     outcome = write()
     before = outcome.report.read_bytes()
-    write_all(ResultsFolder(outcome.report.parent, outcome.study, None, {}), outcome.results)
+    write_all(ResultsFolder.open(outcome.report.parent), outcome.results)
     assert outcome.report.read_bytes() == before
 
 

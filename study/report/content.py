@@ -90,6 +90,7 @@ class Content:
         measures: other names of measures, such as ``accuracy``, with the names in results that they stand for; the
             first that a result has counts.
         looks: of the lines of ``outcome.plot``, by the part of the titles that the cases of a line share.
+        names: what these parts, and whole titles of cases, are called for readers; by default as they are.
     """
 
     subtitle: str
@@ -103,6 +104,7 @@ class Content:
     notes: tuple[str, ...] = ()
     measures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     looks: Mapping[str, Appearance] = field(default_factory=dict)
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def tables(self) -> tuple[Table, ...]:

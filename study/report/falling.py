@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,8 +19,13 @@ ERRORS: Final = 3.0  # standard errors by which it must have fallen: what noise 
 NAMED: Final = 4  # cases that are listed by name
 
 
-def still_falling(study: Study, results: Results) -> str | None:
+def still_falling(study: Study, results: Results, names: Mapping[str, str] | None = None) -> str | None:
     """Return a sentence on the cases whose loss still falls at the last step; None where there are none.
+
+    Args:
+        study: what was compared.
+        results: of all finished runs.
+        names: what titles of cases are called, where not as they are.
 
     A case is one of them where, averaged over seeds, the mean loss of the last tenth of the steps is clearly below that
     of the tenth before.
@@ -31,7 +36,7 @@ def still_falling(study: Study, results: Results) -> str | None:
         losses = [result.losses for result in runs if not result.diverged and result.losses]
         fall = _fall(losses)
         if fall is not None:
-            falls[case.title] = fall
+            falls[(names or {}).get(case.title, case.title)] = fall
     if not falls:
         return None
     steepest = sorted(falls, key=lambda title: -falls[title])

@@ -47,7 +47,7 @@ def render_page(outcome: Outcome, folder: ResultsFolder, pictures: Sequence[Draw
         finalize=lambda value: plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     environment.filters["prose"] = prose
-    falling = still_falling(study, results)
+    falling = still_falling(study, results, content.names)
     left = iter(pictures)
     return environment.get_template(TEMPLATE).render(
         title=study.title or study.name,

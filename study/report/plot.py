@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Literal, final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 LOSS: Final = "loss"  # of training, which has a value a step
 ABSCISSAS: Final = ("step", "seconds")
 POINTS: Final = 1000  # of a line; more are not seen
-WIDE: Final = 10.0  # the ratio of the largest to the smallest value from which an axis is logarithmic
+# The ratio of the largest to the smallest value from which an axis is logarithmic, across and up.
+WIDE: Final = {"x": 10.0, "y": 30.0}
 Line = dict[str, Any]
 
 
@@ -79,7 +80,7 @@ def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], 
     if not known.intersection(names):
         also = [name for name, meant in outcome.content.measures.items() if known.intersection(meant)]
         require_known("measure", measure, [*also, *sorted(known)])
-    groups = _groups(reported)
+    groups, names_of = _groups(reported), outcome.content.names
     curves = []
     for position, (shared, cases) in enumerate(groups.items()):
         look = outcome.content.looks.get(shared, default_look(position))
@@ -90,15 +91,24 @@ def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], 
             if steps:
                 x = np.mean([x[:steps] for x, _ in found], axis=0)
                 y = np.array([y[:steps] for _, y in found])
-                curves.append((case.title, look, line, x, y))
-    is_wide = _is_wide([y for *_, y in curves])
+                curves.append((names_of.get(case.title, case.title), look, line, x, y))
+    # A score rises from chance, and is shown as it is; a loss falls by orders of magnitude.
+    falling = sum(y[:, -1].mean() < y[:, 0].mean() for *_, y in curves)
+    is_wide = 2 * falling > len(curves) and _is_wide([y for *_, y in curves])
+    if is_wide:
+        logarithmic(axes, "y")
+    bands = []
     for title, look, line, x, y in curves:
         thin = slice(None, None, max(1, len(x) // POINTS))
         middle, low, high = (values[thin] for values in _band(y, is_wide))
         axes.plot(x[thin], middle, color=look.color, linestyle=line, linewidth=1.6, label=label(title))
-        axes.fill_between(x[thin], low, high, color=look.color, alpha=0.15, linewidth=0)
-    if is_wide:
-        logarithmic(axes, "y")
+        axes.update_datalim([(x[0], y.min()), (x[0], y.max())])
+        bands.append((x[thin], low, high, look.color))
+    # The axis shows what was seen: bands of few seeds reach further, such as beyond what a share can be.
+    axes.autoscale_view()
+    axes.autoscale(False)
+    for x, low, high, color in bands:
+        axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
 
 
 def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], measure: str, against: str) -> None:
@@ -114,7 +124,7 @@ def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]],
     for position, (shared, cases) in enumerate(_groups(samples, against).items()):
         look = outcome.content.looks.get(shared, default_look(position))
         bands = {case: [float(value[0]) for value in _band(samples[case][:, None], is_wide)] for case in cases}
-        style: Line = {"color": look.color, "label": label(shared)}
+        style: Line = {"color": look.color, "label": label(outcome.content.names.get(shared, shared))}
         for level in (band[0] for case, band in bands.items() if places[case] is None):
             axes.axhline(level, linestyle=look.line, linewidth=1, **style)
         placed = sorted((case for case in cases if places[case] is not None), key=lambda case: _order(places[case]))
@@ -129,7 +139,7 @@ def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]],
                 capsize=3,
                 **style,
             )
-    if _is_wide([np.array(numbers, dtype=float)]):
+    if _is_wide([np.array(numbers, dtype=float)], "x"):
         logarithmic(axes, "x")
     if is_wide:
         logarithmic(axes, "y")
@@ -237,9 +247,9 @@ def _band(samples: np.ndarray, is_wide: bool) -> tuple[np.ndarray, np.ndarray, n
     return back(middle), back(middle - width), back(middle + width)
 
 
-def _is_wide(samples: Iterable[np.ndarray]) -> bool:
+def _is_wide(samples: Iterable[np.ndarray], axis: Literal["x", "y"] = "y") -> bool:
     values = np.concatenate([np.ravel(sample) for sample in samples] or [np.zeros(0)])
-    return bool(values.size) and bool(values.min() > 0) and bool(values.max() > WIDE * values.min())
+    return bool(values.size) and bool(values.min() > 0) and bool(values.max() > WIDE[axis] * values.min())
 
 
 def _dashes(look: Appearance, count: int) -> list[Any]:
