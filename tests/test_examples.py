@@ -28,7 +28,8 @@ def run_of(name: str):
 
 
 def test_every_example_is_tested():
-    assert {path.stem for path in EXAMPLES.glob("*.py")} == SMALL.keys() == HOPELESS.keys()
+    others = {path.stem for path in EXAMPLES.glob("study_*.py")}  # which have tests of their own
+    assert {path.stem for path in EXAMPLES.glob("*.py")} - others == SMALL.keys() == HOPELESS.keys()
 
 
 @pytest.mark.parametrize("name", SMALL)
