@@ -76,7 +76,7 @@ def require_folder_name(argument: str, value: object) -> None:
     """
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a string, got {described(value)}")
-    if not value.strip() or value in (".", "..") or any(sign in value for sign in "/\\"):
+    if not value.strip() or value in (".", "..") or not value.isprintable() or any(sign in value for sign in "/\\"):
         raise ValueError(f"{argument} must be the name of a folder without slashes, got {value!r}; write a word")
 
 

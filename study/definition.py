@@ -166,7 +166,7 @@ class Study:
         chosen = {key: tupled(given.pop(key)) for key in options if key in given}
         inherited = asdict(kind.strategy) if strategy_type is type(kind.strategy) else {}  # type: ignore[call-overload]
         strategy = strategy_type(**inherited | chosen)
-        factors = dict(given.pop("factors", {}))
+        factors: dict[str, Any] = dict(require_factors(given.pop("factors", {})))
         for short, name in kind.short_forms.items():
             if short in given:
                 factors[name] = given.pop(short)

@@ -18,8 +18,9 @@ try:
 except ImportError:
     from joblib.externals import cloudpickle  # as it did before version 1.6
 
-# What a worker has adopted already, by kind and name.
+# What a worker has adopted already, and why it has not, by kind and name.
 _ADOPTED: Final[dict[tuple[str, str], str]] = {}
+_UNKNOWN: Final[dict[tuple[str, str], str]] = {}
 
 
 class Packed(NamedTuple):
@@ -52,23 +53,18 @@ class Parcel:
         return cls(tuple(found))
 
     def unpack(self) -> None:
-        """Register the entries in this process, once.
-
-        Raises:
-            ValueError: one cannot be loaded here, such as that of a module that only the sender has.
-        """
+        """Register the entries in this process, once, but for what cannot be loaded; :func:`find_all` refuses that."""
         for kind, name, digest, data in self.entries:
             if _ADOPTED.get((kind, name)) == digest:
                 continue
             try:
                 entry: Entry[Any] = cloudpickle.loads(data.tobytes())
-            except Exception as error:
-                raise ValueError(
-                    f"{kind} {name!r} cannot be loaded by a worker ({type(error).__name__}: {error}); install the "
-                    f"module of its code where workers run, or have its folder on their PYTHONPATH"
-                ) from error
+            except Exception as error:  # whatever it is: the study need not name this thing
+                _UNKNOWN[kind, name] = f"{type(error).__name__}: {error}"
+                continue
             adopt({kind: {name: entry}})
             _ADOPTED[kind, name] = digest
+            _UNKNOWN.pop((kind, name), None)
 
 
 def require_sendable(values: Any) -> None:
@@ -89,22 +85,24 @@ def require_sendable(values: Any) -> None:
             ) from error
 
 
-def import_all(names: Mapping[tuple[str, str], tuple[str, ...]]) -> None:
-    """Import names such as ``package.module:object`` in this process.
+def find_all(names: Mapping[tuple[str, str], tuple[str, ...]]) -> None:
+    """Find names in this process, of what it was sent, or such as ``package.module:object``, which it imports.
 
     Args:
         names: by the module and the kind of the register.
 
     Raises:
-        ValueError: one cannot be imported.
+        ValueError: one cannot be loaded or imported.
     """
     for (module, kind), some in names.items():
-        importlib.import_module(module)
         for name in some:
             try:
+                importlib.import_module(module)
+                if (kind, name) in _UNKNOWN:
+                    raise ValueError(_UNKNOWN[kind, name])
                 register_of(kind).entry(name)
-            except ValueError as error:
+            except (ImportError, ValueError) as error:
                 raise ValueError(
-                    f"a worker does not know {error}; install the module where workers run, or have its folder on "
-                    f"their PYTHONPATH"
+                    f"workers do not know the {kind} {name!r} ({error}); install the module of its code where they "
+                    f"run, or have its folder on their PYTHONPATH"
                 ) from None

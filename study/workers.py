@@ -16,7 +16,7 @@ from ..manifolds import require_integer
 from . import cluster as _cluster  # noqa: F401 which registers its executors
 from .executors import EXECUTORS, Executor, Made, Work, executor_of
 from .foreign import foreign_things
-from .parcel import Parcel, import_all, require_sendable
+from .parcel import Parcel, find_all, require_sendable
 from .register import register_of
 from .surroundings import THREADS
 
@@ -81,12 +81,11 @@ def require_workers(executor: str | Executor, workers: int | None, values: Any) 
     if chosen.is_here(count) or not named:
         return
     require_sendable(values)
-    imported: dict[tuple[str, str], tuple[str, ...]] = {}
+    names: dict[tuple[str, str], tuple[str, ...]] = {}
     for kind, name, _ in named:
-        if ":" in name:
-            key = (register_of(kind).module, kind)
-            imported[key] = (*imported.get(key, ()), name)
-    for answer in perform_all(import_all, [imported], chosen, count):
+        key = (register_of(kind).module, kind)
+        names[key] = (*names.get(key, ()), name)
+    for answer in perform_all(find_all, [names], chosen, count):
         if isinstance(answer, Failure):
             raise ValueError(answer.summary.removeprefix("ValueError: "))
 

@@ -255,9 +255,11 @@ class _Elsewhere(Executor):
     def made(self, function, jobs, workers):
         def job(given):
             path, modules = sys.path[:], {name for name in sys.modules if name.startswith("own_")}
+            entries = STEPS._entries
             sys.path[:] = [entry for entry in path if "pytest" not in entry]
             STEPS._imported.clear()
             parcel._ADOPTED.clear()
+            STEPS._entries = {name: entry for name, entry in STEPS._entries.items() if name != "halves"}
             for name in modules:
                 del sys.modules[name]
             importlib.invalidate_caches()
@@ -265,6 +267,7 @@ class _Elsewhere(Executor):
                 return function(given)
             finally:
                 sys.path[:] = path
+                STEPS._entries = entries
 
         return map(job, jobs)
 
@@ -273,7 +276,7 @@ def test_workers_that_cannot_import_a_user_s_module_say_so_before_the_first_run(
     module("own_steps", "def half(value, rate):\n    return value / 2\n")
     study = toy(takes=["own_steps:half"])
     require_workers("sequential", None, study.to_dict())
-    with pytest.raises(ValueError, match=r"a worker does not know toy step 'own_steps:half'.*No module.*PYTHONPATH"):
+    with pytest.raises(ValueError, match=r"workers do not know the toy step 'own_steps:half'.*No module.*PYTHON"):
         run_study(study, tmp_path / "results", _Elsewhere())
     assert not (tmp_path / "results").exists()
 
@@ -284,7 +287,7 @@ def test_workers_that_cannot_load_what_is_sent_say_so_before_the_first_run(modul
 
     STEPS.add("halves", own_other.half)
     study = toy(takes=["halves"])
-    with pytest.raises(ValueError, match=r"toy step 'halves' cannot be loaded by a worker.*own_other.*PYTHONPATH"):
+    with pytest.raises(ValueError, match=r"workers do not know the toy step 'halves'.*No module.*own_other.*PYTHON"):
         run_study(study, tmp_path / "results", _Elsewhere())
     assert not (tmp_path / "results").exists()
 
