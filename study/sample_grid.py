@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from matplotlib import image
 from torch import Tensor
 
 from ..layers import write_atomically
@@ -36,6 +35,8 @@ def write_samples(folder: Path, trial: Trial) -> None:
     images = trial.samples()
     if images is None:
         return
+    from matplotlib import image  # which takes long to load
+
     buffer = io.BytesIO()
     image.imsave(buffer, grid(images), format="png")
     write_atomically(folder / SAMPLES, lambda path: path.write_bytes(buffer.getvalue()))
