@@ -62,5 +62,3 @@ def deterministic(result: Result):
     """All of a result but what differs from one execution to the next."""
     values = result.to_dict()
     return {name: value for name, value in values.items() if name not in ("timing", "environment")}
-
-

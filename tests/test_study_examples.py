@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("study_*.py"))
-SMALL = {"steps": 30, "seeds": [0], "learning_rates": [0.03], "extensions": 0, "evaluations": 1, "wanted": 0.12}
+SMALL = {"steps": 30, "seeds": [0], "learning_rates": [0.03], "extensions": 0, "evaluations": 1, "wanted": 0.05}
 
 
 def run_of(path):

@@ -62,9 +62,7 @@ RUNS = {
     "conditional": run_of("svdp householder L", conditional=True, critic_steps=2),
     "classification": run_of("sttp grassmann R", "classification", augment=True, weight_decay=1e-4, averaging=0.5),
     "bfloat16": run_of("dense", "classification", precision="bfloat16", accumulation=2),
-    "digits": run_of(
-        "sttp stiefel", "digits", network="digits", optimizer="riemannian-adam", rate=0.01, averaging=0.9
-    ),
+    "digits": run_of("sttp stiefel", "digits", network="digits", optimizer="riemannian-adam", rate=0.01, averaging=0.9),
 }
 
 
@@ -278,7 +276,7 @@ from sttp.study.loop import perform
 from sttp.study.tasks.gan_scores import GeneratedScores
 GeneratedScores.__call__ = lambda self, images, split: Evaluation(images.mean().item(), images.std().item())
 processes.begin("cpu")
-results = [perform(Run.from_dict(values), Surroundings(folder=sys.argv[2])) for values in json.loads(sys.argv[1])]
+results = [perform(run_of(values), Surroundings(folder=sys.argv[2])) for values in json.loads(sys.argv[1])]
 found = [[result.losses, result.series("validation_loss")] for result in results]
 if processes.rank() == 0:
     print("found", processes.world_size(), json.dumps(found))

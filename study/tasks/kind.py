@@ -218,7 +218,10 @@ class TrainingKind(Kind):
     def title(self, factor: str, value: Plain) -> str:
         """Return how readers see the value of a factor."""
         if factor == "method":
-            return method_title(read_method(value))
+            try:
+                return method_title(read_method(value))
+            except ValueError:  # a user's, whose code is not here
+                return str(value)
         return _REGISTERS[factor].title(str(value)) if factor in _REGISTERS else str(value)
 
     def order(self, result: Result) -> Order:
@@ -341,11 +344,22 @@ def method_title(chosen: MethodChoice, flavour: str | None = None) -> str:
 
 
 def _named(factor: str, given: Any) -> Any:
-    """Return what is given for a factor, one thing or a list, by names; whatever is wrong is for the case to refuse."""
+    """Return what is given for a factor, one thing or a list, by names; whatever is wrong is for the case to refuse.
+
+    Raises:
+        ValueError: two things of the list have one name.
+    """
     name_of = _NAMES.get(factor)
     if name_of is None or given is None or isinstance(given, str):
         return given
-    return [name_of(thing) for thing in given] if isinstance(given, list | tuple) else name_of(given)
+    if not isinstance(given, list | tuple):
+        return name_of(given)
+    found: dict[str, object] = {}
+    for thing in given:
+        name = name_of(thing)
+        if found.setdefault(name, thing) is not thing and not isinstance(thing, str):
+            raise ValueError(f"{factor} has two entries that are called {name!r}; give one another name")
+    return [name_of(thing) for thing in given]
 
 
 def _options(

@@ -204,7 +204,7 @@ def read_method(text: object) -> MethodChoice:
     if len(words) > 3:
         raise ValueError(f"methods must be such as 'dense', 'sttp stiefel' or 'sttp stiefel L', got {text!r}")
     SPECIFICATIONS.entry(words[0], "method")
-    geometry = name_of_part(GEOMETRIES, words[1]) if len(words) > 1 else None
+    geometry = GEOMETRIES.entry(name_of_part(GEOMETRIES, words[1]), "geometry").name if len(words) > 1 else None
     return MethodChoice(words[0], geometry, read_spectrum(words[2]) if len(words) > 2 else None)
 
 
