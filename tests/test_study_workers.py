@@ -153,32 +153,6 @@ def test_failures_come_back_as_values_and_threads_are_set_back():
     assert torch.get_num_threads() == before
 
 
-def test_warnings_of_workers_are_given_here():
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("default")
-        assert sorted(perform_all(Warns(), [1, 1, 3], "loky", 2)) == [1, 1, 3]
-    assert sorted(str(one.message) for one in caught) == ["number 1 is odd", "number 3 is odd"]
-
-
-class Warns:
-    """A function that is sent by value, and warns."""
-
-    def __call__(self, number):
-        warnings.warn(f"number {number} is odd", RuntimeWarning, stacklevel=1)
-        return number
-
-
-def test_jobs_that_are_left_are_left_silently():
-    made = perform_all(str, range(200), "loky", 2)
-    assert next(made).isdigit()
-    made.close()
-
-
-def test_a_worker_that_dies_is_told_with_the_cure():
-    with pytest.raises(WorkersLostError, match=r"a worker process has died.*fewer workers"):
-        list(perform_all(lambda job: os.kill(os.getpid(), signal.SIGKILL), [1, 2], "loky", 2))
-
-
 @pytest.mark.parametrize(
     ("executor", "options", "error", "message"),
     [
@@ -249,6 +223,32 @@ def test_a_worker_knows_what_this_process_has_registered(tmp_path):
     assert {result.losses for result in made.results.values()}.isdisjoint(r.losses for r in again.results.values())
 
 
+class Warns:
+    """A function that is sent by value, and warns."""
+
+    def __call__(self, number):
+        warnings.warn(f"number {number} is odd", RuntimeWarning, stacklevel=1)
+        return number
+
+
+def test_warnings_of_workers_are_given_here():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        assert sorted(perform_all(Warns(), [1, 1, 3], "loky", 2)) == [1, 1, 3]
+    assert sorted(str(one.message) for one in caught) == ["number 1 is odd", "number 3 is odd"]
+
+
+def test_a_worker_that_dies_is_told_with_the_cure():
+    with pytest.raises(WorkersLostError, match=r"a worker process has died.*fewer workers"):
+        list(perform_all(lambda job: os.kill(os.getpid(), signal.SIGKILL), [1, 2], "loky", 2))
+
+
+def test_a_failing_run_ends_a_study_and_leaves_all_others_silently(tmp_path):
+    STEPS.add("failing", lambda value, rate: 1 / 0)
+    with pytest.raises(RunFailedError, match=r"run 'failing, size 1.*ZeroDivisionError"):
+        run_study(toy(takes=["failing", "plain"], sizes=[*range(1, 30)], pause=0.01), tmp_path, "loky", workers=2)
+
+
 class _Elsewhere(Executor):
     """Workers, played by a child of this process that cannot import what this one can."""
 
@@ -308,12 +308,6 @@ def test_a_thing_that_cannot_be_sent_is_refused_by_name_where_the_study_names_it
     assert run_study(toy(takes=["locked"]), tmp_path / "results", "sequential").finished
     require_workers("loky", 2, toy(takes=["plain"]).to_dict())  # which names another one
     assert "locked" not in {entry.name for entry in Parcel.packed().entries}
-
-
-def test_a_failing_run_ends_a_study_and_its_workers_at_once(tmp_path):
-    STEPS.add("failing", lambda value, rate: 1 / 0)
-    with pytest.raises(RunFailedError, match=r"run 'failing, size 1.*ZeroDivisionError"):
-        run_study(toy(takes=["failing", "plain"], pause=0.01), tmp_path, "loky", workers=2)
 
 
 def test_things_are_named_by_words_and_their_sources_are_told_apart():
