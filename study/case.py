@@ -113,16 +113,3 @@ class Run:
         """Return plain values for JSON."""
         own = {"learning_rate": self.learning_rate, "seed": self.seed}
         return {"kind": self.case.kind, "case": self.case.to_dict(), **own}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            KeyError, TypeError, ValueError: something is missing, too much or wrong.
-        """
-        from .kind import KINDS  # which needs this module
-
-        content = dict(values)
-        kind = KINDS[content.pop("kind")]
-        return cls(kind.case_type.from_dict(content.pop("case")), **content)

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._plain import Plain
-from .case import Case
+from .case import Case, Run
 from .design import Assignment, Design, Grid
 from .register import Register
-from .result import Result
 from .search import GridSearch, Order, Strategy
 
 if TYPE_CHECKING:
     from .definition import Study
     from .report.content import Content
+    from .result import Result
     from .schedule import Results
     from .surroundings import Surroundings
     from .turns import Turn
@@ -109,3 +109,14 @@ def _require_kind(thing: object) -> None:
 
 
 KINDS: Register[Kind] = Register("kind of study", _require_kind)
+
+
+def read_run(values: Mapping[str, Any]) -> Run:
+    """Read the plain values of a run.
+
+    Raises:
+        KeyError, TypeError, ValueError: something is missing, too much or wrong.
+    """
+    content = dict(values)
+    kind = KINDS[content.pop("kind")]
+    return Run(kind.case_type.from_dict(content.pop("case")), **content)

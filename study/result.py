@@ -8,6 +8,7 @@ from itertools import accumulate
 from typing import Any, Final, Self, final
 
 from .case import FORMAT, Run
+from .kind import read_run
 
 # A training loss is noisy from batch to batch: where one number stands for it, it is the mean over the last steps.
 LAST_STEPS: Final = 15
@@ -150,7 +151,7 @@ class Result:
             raise ValueError(f"format must be {FORMAT}, got {written!r}")
         timing = dict(content.pop("timing"))
         content |= {
-            "run": Run.from_dict(content["run"]),
+            "run": read_run(content["run"]),
             "losses": tuple(content["losses"]),
             "looks": tuple(Look.from_dict(look) for look in content["looks"]),
             "timing": Timing(**timing | {"step_seconds": tuple(timing["step_seconds"])}),

@@ -9,7 +9,8 @@ from studies import TINY, changed, run_of, study_of
 
 from sttp.layers import STTP, SVDP, Free, Householder, Lipschitz, Riemannian
 from sttp.manifolds import Polar
-from sttp.study import NETWORKS, STUDIES, Method, Run, Settings, Study, Surroundings, TrainingCase, paper, read_study
+from sttp.study import NETWORKS, STUDIES, Method, Settings, Study, Surroundings, TrainingCase, paper, read_study
+from sttp.study.kind import read_run
 from sttp.study.tasks.method import read_method
 
 assert paper  # which registers the paper's studies
@@ -111,7 +112,7 @@ def test_every_field_decides_the_identifier():
     assert changed(RUN).identifier == RUN.identifier
     assert re.fullmatch("[0-9a-f]{16}", RUN.identifier)
     for run in (RUN, *others):
-        again = run_of(json.loads(json.dumps(run.to_dict())))
+        again = read_run(json.loads(json.dumps(run.to_dict())))
         assert (again, again.identifier) == (run, run.identifier)
 
 

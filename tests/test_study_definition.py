@@ -11,6 +11,7 @@ from toy_kind import KINDS, STEPS, ToyCase, ToyKind, toy
 from sttp.study.case import Run
 from sttp.study.definition import STUDIES, Study, read_study
 from sttp.study.design import DESIGNS, Design, Grid, OneAtATime
+from sttp.study.kind import read_run
 from sttp.study.search import Bisection, GridSearch
 from sttp.study.surroundings import Surroundings
 
@@ -254,7 +255,7 @@ def test_all_that_a_run_is_decides_its_identifier_and_nothing_else():
     ]
     assert len({RUN.identifier, *(run.identifier for run in others)}) == len(others) + 1
     for run in (RUN, *others):
-        again = Run.from_dict(json.loads(json.dumps(run.to_dict())))
+        again = read_run(json.loads(json.dumps(run.to_dict())))
         assert again == run
         assert again.identifier == run.identifier
 

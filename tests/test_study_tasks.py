@@ -271,12 +271,13 @@ def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores
 PROGRAM = """
 import json, sys, torch
 torch.set_num_threads(1)
-from sttp.study import Evaluation, Run, Surroundings, processes
+from sttp.study import Evaluation, Surroundings, processes
+from sttp.study.kind import read_run
 from sttp.study.loop import perform
 from sttp.study.tasks.gan_scores import GeneratedScores
 GeneratedScores.__call__ = lambda self, images, split: Evaluation(images.mean().item(), images.std().item())
 processes.begin("cpu")
-results = [perform(run_of(values), Surroundings(folder=sys.argv[2])) for values in json.loads(sys.argv[1])]
+results = [perform(read_run(values), Surroundings(folder=sys.argv[2])) for values in json.loads(sys.argv[1])]
 found = [[result.losses, result.series("validation_loss")] for result in results]
 if processes.rank() == 0:
     print("found", processes.world_size(), json.dumps(found))

@@ -9,7 +9,8 @@ from studies import TINY, changed, deterministic, run_of
 from torch import nn
 
 from sttp.layers import candidates, spectral_weights
-from sttp.study import TASKS, Result, Run
+from sttp.study import TASKS, Result
+from sttp.study.kind import read_run
 from sttp.study.loop import perform
 from sttp.study.memory import peak_memory, reset_peak_memory
 from sttp.study.tasks.construction import first_network
@@ -84,7 +85,7 @@ def test_our_optimizers_and_geoopts_lower_the_loss(optimizer):
 def test_a_result_and_its_run_survive_json():
     result = perform(run_of("sttp stiefel", retraction="cayley", **{"optimizer.betas": [0.5, 0.9]}))
     assert Result.from_dict(json.loads(json.dumps(result.to_dict(), allow_nan=False))) == result
-    again = Run.from_dict(json.loads(json.dumps(result.run.to_dict())))
+    again = read_run(json.loads(json.dumps(result.run.to_dict())))
     assert again.identifier == result.run.identifier
 
 
