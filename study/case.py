@@ -65,7 +65,7 @@ class Case(abc.ABC):
             ValueError: the data is not there or damaged, or does not fit.
         """
 
-    def warm_up(self, run: Run, surroundings: Surroundings) -> None:
+    def warm_up(self, run: Run, surroundings: Surroundings) -> None:  # noqa: B027 which need not do anything
         """Do once what the first run of a kind would else be timed with; nothing by default."""
 
 

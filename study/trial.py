@@ -35,7 +35,7 @@ class Trial(abc.ABC):
 
     @abc.abstractmethod
     def look(self, step: int) -> Look:
-        """Return what is seen after a number of steps; a measure that is not finite ends the run as one that diverged."""
+        """Return what is seen after a number of steps; one that is not finite ends the run as one that diverged."""
 
     def facts(self) -> dict[str, float | None]:
         """Return what is known from the start."""
