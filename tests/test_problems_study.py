@@ -18,7 +18,7 @@ from sttp.study.problems import CostInstance, DigitsTraining, LowRankApproximati
 from sttp.study.problems import trials as trials_module
 from sttp.study.problems.comparison import comparisons_of
 from sttp.study.problems.findings import findings
-from sttp.study.problems.measures import cost_to, final_gap
+from sttp.study.problems.measures import final_gap
 from sttp.study.schedule import chosen_runs, pending_runs
 from sttp.study.turns import Turn
 
@@ -296,6 +296,10 @@ def test_speed_is_a_finding_where_intervals_are_clear_alone(times, is_clear):
     turns = (Turn(centre.identifier, (1.0, 1.0, 1.0), 0.1), Turn(polar.identifier, times, 0.1))
     assert bool(told(turns)) == is_clear
     assert not told(())
+    # Costs in seconds are those of steps in turns, too.
+    (comparison,) = comparisons_of(study, results, presentation, turns)
+    steps, seconds = (comparison.costs(10.0, measure)[comparison.choices[1]] for measure in ("evaluations", "seconds"))
+    assert seconds == [step * times[1] for step in steps]
 
 
 def test_operations_are_counted_without_the_run(monkeypatch):
@@ -312,4 +316,3 @@ def test_operations_are_counted_without_the_run(monkeypatch):
     monkeypatch.setattr(trials_module, "_make_step", failing)
     result = perform(run_of(steps=4, looks=1))
     assert result.steps == 4
-    assert cost_to(result, 10.0, "evaluations") == 0

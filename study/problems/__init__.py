@@ -12,13 +12,13 @@ from .low_rank_approximation import LowRankApproximation
 from .problem import PROBLEMS, CostInstance, Instance, KnownProblem, Problem
 from .procrustes import Procrustes
 from .recovery import Recovery
-from .studies import STUDIES
+from .studies import OPTIMIZERS_STUDY
 from .train_problem import TrainProblem
 from .variable import FrameVariable, PointVariable, TrainVariable, Variable
 
 __all__ = [
+    "OPTIMIZERS_STUDY",
     "PROBLEMS",
-    "STUDIES",
     "Brockett",
     "Completion",
     "CostInstance",

@@ -116,9 +116,10 @@ def geometry_of(name: str, metric: str, retraction: str, options: Options = ()) 
         TypeError: an option is none of its part.
     """
     require_known("metric", metric, METRICS)
+    damping: Mapping[str, Any] = options_of(options, "metric")
     geometry: Any = made(GEOMETRIES, name, **options_of(options, "geometry"))
     parts: dict[str, Any] = {
-        "metric": Embedded(**options_of(options, "metric")) if metric == EMBEDDED else metric,  # type: ignore[arg-type]
+        "metric": Embedded(**damping) if metric == EMBEDDED else metric,
         "retraction": made(RETRACTIONS, retraction, **options_of(options, "retraction")),
     }
     own = {field.name for field in fields(geometry)} if is_dataclass(geometry) else set()

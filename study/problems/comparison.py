@@ -19,7 +19,7 @@ from ..result import Result
 from ..schedule import Results, chosen_runs, progress
 from ..turns import Turn
 from .case import ProblemCase
-from .measures import SOLVED, cost_to, final_gap, tolerances
+from .measures import SOLVED, cost_to, final_gap, spent, tolerances
 from .profiles import mean_ranks
 
 PROBLEM: Final = "problem"
@@ -159,7 +159,7 @@ class Comparison:
         choices = tuple(_choice(study, factor, i, given, presentation) for i, given in enumerate(assignments))
         entries: list[Entry] = []
         for problem in study.factors[PROBLEM]:
-            found = []
+            found: list[Entry] = []
             for choice, given in zip(choices, assignments, strict=True):
                 case = study.case_of({PROBLEM: problem, **given})
                 if isinstance(case, ProblemCase) and case not in [entry.case for entry in found]:
@@ -226,6 +226,17 @@ class Comparison:
         """Return the largest over problems with a known answer, which are in float64, or over all if there is none."""
         return max(entry.orthogonality_error for entry in self._known(choice))
 
+    @cached_property
+    def is_timed_in_turns(self) -> bool:
+        """Whether all choices have times of steps that were taken in turns."""
+        return all(entry.turn is not None for entry in self.entries)
+
+    def spent(self, entry: Entry, result: Result, measure: str) -> tuple[float, ...]:
+        """Return what a run spent up to each look; seconds are those of steps in turns where all choices have them."""
+        if measure == "seconds" and self.is_timed_in_turns and entry.turn is not None:
+            return tuple(look.step * entry.turn.median for look in result.looks)
+        return spent(result, measure)
+
     def costs(self, tolerance: float, measure: str) -> dict[Choice, list[float]]:
         """Return the cost to reach a gap of each choice on each problem with a known answer and start; NaN if not run.
 
@@ -240,7 +251,9 @@ class Comparison:
         table: dict[Choice, list[float]] = {}
         for choice in self.choices:
             found = {
-                (entry.problem, result.run.seed): math.inf if result.diverged else cost_to(result, tolerance, measure)
+                (entry.problem, result.run.seed): math.inf
+                if result.diverged
+                else cost_to(result, tolerance, self.spent(entry, result, measure))
                 for entry in self.entries_of(choice)
                 for result in entry.results
             }

@@ -17,7 +17,7 @@ from ..report.text import label
 from ..result import Result
 from .appearance import look_of
 from .comparison import Comparison, Entry, Words
-from .measures import SOLVED, final_gap, shortfalls, spent
+from .measures import SOLVED, final_gap, shortfalls
 from .profiles import performance_ratios, profile
 
 WIDTH: Final = 10.0  # inches; wider figures would be shrunk in the report, and their letters with them
@@ -125,7 +125,7 @@ def _panel(axes: Axes, comparison: Comparison, problem: Words, measure: str) -> 
     unit = MEASURES[measure][2]
     for entry in (entry for entry in comparison.entries if entry.problem == problem):
         look, result = look_of(entry.choice), _typical(entry)
-        costs, gaps = np.array(spent(result, measure), dtype=float) / unit, _gaps(result)
+        costs, gaps = np.array(comparison.spent(entry, result, measure), dtype=float) / unit, _gaps(result)
         shown = costs > 0 if measure != "evaluations" else np.ones(len(costs), dtype=bool)
         axes.plot(costs[shown], gaps[shown], color=look.color, linestyle=look.line, linewidth=1.3)
         all_gaps = [_gaps(other) for other in entry.results]

@@ -13,7 +13,7 @@ from .._plain import Plain, require_known, to_json
 from ..definition import Study
 from ..design import Assignment, Design, OneAtATime
 from ..kind import Kind
-from ..parts import EMBEDDED, GEOMETRIES, MINIMIZERS, OPTIMIZERS, RETRACTIONS, has_option, name_of_part
+from ..parts import EMBEDDED, GEOMETRIES, METRICS, MINIMIZERS, OPTIMIZERS, RETRACTIONS, has_option, name_of_part
 from ..register import Register
 from ..report.content import Content
 from ..result import Result
@@ -105,7 +105,7 @@ class OptimizersKind(Kind):
 
     def case(self, values: Assignment) -> ProblemCase | None:
         """Return the case; None where the problem does not tell the geometry from another one."""
-        chosen = dict(values)
+        chosen: dict[str, Any] = dict(values)
         minimizes = bool(chosen["method"])
         optimizer = str(chosen["method"] or chosen["optimizer"])
         if minimizes:
@@ -114,6 +114,9 @@ class OptimizersKind(Kind):
             raise ValueError(f"optimizers must have a learning rate, got {optimizer!r}; list it under methods")
         else:
             OPTIMIZERS.entry(optimizer, "optimizer")
+        for factor in ("retraction", "geometry"):
+            _REGISTERS[factor].entry(chosen[factor], factor)
+        require_known("metric", chosen["metric"], METRICS)
         given = values_of(chosen["problem"])
         problem = problem_of(given)
         if minimizes and not problem.is_deterministic:
@@ -135,7 +138,7 @@ class OptimizersKind(Kind):
         prefix = "" if problem.is_deterministic else "training_"
         for key in ("steps", "training_steps", "looks", "training_looks"):
             require_integer(key, chosen[key], least=1)
-        steps, looks = int(chosen[f"{prefix}steps"]), int(chosen[f"{prefix}looks"])  # type: ignore[arg-type]
+        steps, looks = int(chosen[f"{prefix}steps"]), int(chosen[f"{prefix}looks"])
         return ProblemCase(
             problem_json=to_json(all_values_of(given)).strip(),
             problem_name=problem.name,
@@ -150,8 +153,7 @@ class OptimizersKind(Kind):
     def title(self, factor: str, value: Plain) -> str:
         """Return a name's title, or an option with its value."""
         if factor in _REGISTERS and isinstance(value, str):
-            entry = _REGISTERS[factor].entries().get(value)
-            return value if entry is None or entry.title is None else entry.title
+            return _REGISTERS[factor].title(value)
         return f"{factor.partition('.')[2]} {value}" if "." in factor else str(value)
 
     def order(self, result: Result) -> Order:
@@ -211,16 +213,18 @@ class OptimizersKind(Kind):
         row |= {"learning_rate": run.learning_rate, "seed": run.seed, "chosen": chosen}
         row |= {"diverged_at": measures.diverged_in(result), "reason": result.reason}
         row |= measures.ends(result)
+        evaluations = measures.spent(result, "evaluations")
         for tolerance in measures.tolerances(study):
-            row[f"evaluations_to_{tolerance:g}"] = _known(measures.cost_to(result, tolerance, "evaluations"))
+            row[f"evaluations_to_{tolerance:g}"] = _known(measures.cost_to(result, tolerance, evaluations))
         return row
 
     def costs(self, study: Study, result: Result) -> dict[str, Plain]:
         """Return seconds, of all steps and up to the tolerances."""
         total = result.look_seconds[-1] if result.looks else 0.0
         row: dict[str, Plain] = {"seconds": total, "seconds_per_step": total / max(result.steps, 1)}
+        seconds = measures.spent(result, "seconds")
         for tolerance in measures.tolerances(study):
-            row[f"seconds_to_{tolerance:g}"] = _known(measures.cost_to(result, tolerance, "seconds"))
+            row[f"seconds_to_{tolerance:g}"] = _known(measures.cost_to(result, tolerance, seconds))
         return {**row, "threads": result.timing.threads}
 
     def content(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from .._plain import Plain
 from ..result import Result
@@ -31,9 +32,15 @@ def spent(result: Result, measure: str) -> tuple[float, ...]:
     return result.look_seconds if measure == "seconds" else result.series(measure)
 
 
-def cost_to(result: Result, tolerance: float, measure: str) -> float:
-    """Return what was spent until the shortfall was at most a tolerance; infinite if it never was."""
-    for cost, gap in zip(spent(result, measure), shortfalls(result), strict=True):
+def cost_to(result: Result, tolerance: float, costs: Sequence[float]) -> float:
+    """Return what was spent until the shortfall was at most a tolerance; infinite if it never was.
+
+    Args:
+        result: of a run.
+        tolerance: the shortfall.
+        costs: what was spent up to each look, see :func:`spent`.
+    """
+    for cost, gap in zip(costs, shortfalls(result), strict=True):
         if gap <= tolerance:
             return cost
     return math.inf
@@ -67,6 +74,5 @@ def diverged_in(result: Result) -> int | None:
 
 def tolerances(study: Study) -> tuple[float, ...]:
     """Return the gaps at which profiles are drawn, the smallest last."""
-    given = study.shared["tolerances"]
-    assert isinstance(given, tuple)
-    return tuple(float(value) for value in given)  # type: ignore[arg-type]
+    given: Any = study.shared["tolerances"]
+    return tuple(float(value) for value in given)

@@ -256,7 +256,7 @@ def problem_of(values: Mapping[str, Any]) -> Problem:
     thing = PROBLEMS.entry(name, "kind of problem").thing
     is_made = isinstance(thing, Problem)
     if is_made or (isinstance(thing, type) and issubclass(thing, Problem)):
-        known = [] if is_made else [field.name for field in fields(thing)]  # type: ignore[arg-type]  # a dataclass
+        known = [] if is_made else [field.name for field in fields(thing)]
         for key in content:
             require_known(f"key of the problem {name!r}", key, known)
     if is_made:

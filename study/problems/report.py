@@ -71,6 +71,7 @@ def content_of(
         on_findings=ON_FINDINGS,
         sections=(_problems(presentation), _procedure(study), *(_section(c, study) for c in shown), *_general(shown)),
         frame=lambda: frame_of(entries_of(study, results, presentation, turns)),
+        names={name: title for name, title in presentation["titles"].items() if name != title},
         values={"comparisons": [comparison.to_dict() for comparison in shown]},
     )
 
@@ -149,8 +150,9 @@ def _procedure(study: Study) -> Section:
                 "Time",
                 "A step’s time is taken after all runs, in turns on one worker, so that whatever slows the machine "
                 "slows all choices alike; of full-batch methods, which make their iterations at once, and of an "
-                "unfinished study it is that of the runs. Seconds in figures are those of the runs, of which several "
-                "were made at a time. Where matrices are small, time is mostly that of Python and of starting kernels.",
+                "unfinished study it is that of the runs, of which several are made at a time. Seconds in figures are "
+                "steps in turns, too, but where some of the choices have none: there all are those of the runs. Where "
+                "matrices are small, time is mostly that of Python and of starting kernels.",
             ),
             (
                 "Operations",

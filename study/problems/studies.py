@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ..definition import STUDIES, Study
 from ..kind import KINDS
 from ..parts import MINIMIZERS
@@ -28,7 +30,7 @@ for _problem in (
 
 KINDS.add(OptimizersKind.name, OptimizersKind())
 
-STUDIES.add(
+OPTIMIZERS_STUDY: Final = STUDIES.add(
     "optimizers",
     Study.from_dict(
         {

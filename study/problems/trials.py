@@ -196,7 +196,7 @@ def _make_step(instance: Instance, optimizer: Optimizer) -> Tensor:
     if not math.isfinite(loss.item()):
         return loss.detach()
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+    loss.backward()
     try:
         optimizer.step()
     except FloatingPointError as error:  # a finite loss with a gradient that is not
