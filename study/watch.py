@@ -26,7 +26,8 @@ def end_with(parent: int) -> None:
 
 def sign_lock(folder: Path) -> None:
     """Write on the lock of a folder, which this process has, which machine it is kept by."""
-    (folder / LOCK).write_text(socket.gethostname(), encoding="utf-8")
+    if os.name == "posix":  # Windows lets nobody write what is locked
+        (folder / LOCK).write_text(socket.gethostname(), encoding="utf-8")
 
 
 def require_study(folder: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Generic, final
 
@@ -42,7 +42,7 @@ def perform_all(
     executor: str | Executor = "loky",
     workers: int | None = None,
     threads: int = THREADS,
-) -> Iterator[Made | Failure[Work]]:
+) -> Generator[Made | Failure[Work], None, None]:
     """Yield what a function makes of each job as it ends, in any order.
 
     What others have registered in this process is known to the workers, too. Warnings of a job are given here.
