@@ -172,7 +172,7 @@ def test_bad_arguments_are_refused(classifier, digits):
         feature_classifier(digits.training, classes=5)
     with pytest.raises(ValueError, match="steps must be at least 1, got 0"):
         ClassifierOptions(steps=0)
-    with pytest.raises(ValueError, match="learning_rate must be positive"):
+    with pytest.raises(ValueError, match="learning_rate must be finite and above 0"):
         ClassifierOptions(learning_rate=0)
 
 

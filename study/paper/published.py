@@ -7,7 +7,7 @@ from typing import Final
 from ..definition import Study
 from ..tasks.case import TrainingCase
 from ..tasks.images import KNOWN_SHAPES, LABELLED
-from ..tasks.kind import PUBLISHED
+from ..tasks.presentation import PUBLISHED
 from .experiments import DISCRIMINATORS, RANK
 
 # Z of the full discriminators at rank 64, in percent, as Table 2 prints it (some digits are cut, not rounded), by data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar, Final, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
 
 from ...layers import Specification
 from ...manifolds import Riemannian
@@ -15,6 +15,9 @@ from ..settings import SETTINGS, Settings
 from ..surroundings import Surroundings
 from ..trial import Trial
 from .task import TASKS
+
+if TYPE_CHECKING:
+    from ..definition import Study
 
 # What a study says nothing of.
 USUAL: Final[dict[str, Any]] = {
@@ -133,3 +136,8 @@ class TrainingCase(Case):
         """Return what few cases have."""
         found = {"retraction": self.retraction, "metric": self.metric, **dict(self.options)}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def trainings(study: Study) -> tuple[TrainingCase, ...]:
+    """Return the cases of a study of this kind."""
+    return tuple(case for case in study.cases if isinstance(case, TrainingCase))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
@@ -17,29 +16,27 @@ from ..case import Case
 from ..definition import Study
 from ..design import Assignment
 from ..kind import KINDS, Kind
-from ..metrics.inception import FID, INCEPTION_SCORE, KID
 from ..networks import NETWORKS, network_entry
 from ..parts import (
     GEOMETRIES,
     METRICS,
     OPTIMIZERS,
     RETRACTIONS,
-    SPECIFICATIONS,
     SPECTRA,
     has_option,
     made,
     name_of_part,
 )
-from ..register import Register, callable_thing
+from ..register import Register
 from ..result import Result
 from ..schedule import Results
 from ..search import Order
 from ..settings import SETTINGS, Settings
 from ..surroundings import Surroundings
-from .case import USUAL, TrainingCase
+from .case import USUAL, TrainingCase, trainings
 from .construction import plain_case, weightless_network
-from .looks import distinct, look_of_ours
 from .method import MethodChoice, name_of_method, read_method, read_spectrum
+from .presentation import method_title, presentation_of
 from .task import TASKS
 from .trying import try_out
 
@@ -49,8 +46,6 @@ if TYPE_CHECKING:
 
 RANKS: Final = (2, 4, 8)
 MEBIBYTE: Final = 2**20
-# Functions of a study of this name that return published numbers: Z as text, by the titles of cases.
-PUBLISHED: Final[Register[Callable[[Study], Mapping[str, str]]]] = Register("published table", callable_thing)
 # Geometries that are for SVDP the same as another one, unless the spectrum is the identity.
 _TWINS: Final = {"grassmann": "stiefel", "householder-reduced": "householder"}
 _REGISTERS: Final[dict[str, Register[Any]]] = {
@@ -64,13 +59,6 @@ _REGISTERS: Final[dict[str, Register[Any]]] = {
 _NAMES: Final[dict[str, Callable[[object], str]]] = {
     "method": name_of_method,
     **{name: partial(name_of_part, register) for name, register in _REGISTERS.items()},
-}
-_LETTERS: Final = {"identity": "C", "lipschitz": "L", "regularized": "R"}
-_BASELINES: Final = {
-    "sn": "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
-    "forward follows (Miyato et al. 2018); Z = 100 %.",
-    "sr": "Spectral regularization: the same, with normalized singular values that a step may raise and not lower "
-    "(Liu et al. 2019); Z = 100 %.",
 }
 
 
@@ -228,7 +216,7 @@ class TrainingKind(Kind):
         """Return what runs are ordered by: the validation score, then the validation loss."""
         if result.diverged:
             return (-math.inf, -math.inf)
-        score, loss = (result.looks[-1].measures[f"validation_{name}"] for name in ("score", "loss"))
+        score, loss = (result.looks[-1].measures.get(f"validation_{name}") for name in ("score", "loss"))
         return (-math.inf if score is None else score, -math.inf if loss is None else -loss)
 
     def require(self, study: Study, surroundings: Surroundings) -> str | None:
@@ -259,28 +247,7 @@ class TrainingKind(Kind):
 
     def presentation(self, study: Study) -> dict[str, Plain]:
         """Return how the score, the methods and the settings are shown."""
-        cases = trainings(study)
-        task, settings = TASKS[cases[0].task], cases[0].settings
-        others = {"_".join(name.split()): title for name, title in task.other_measures.items()}
-        if settings.inception:
-            others |= {"_".join(name.split()): name for name in (INCEPTION_SCORE, FID, KID)}
-        published = dict(PUBLISHED[study.name](study)) if study.name in PUBLISHED else {}
-        data = {} if cases[0].task == "digits" or "data" not in task.settings else {"data": settings.data}
-        parameterizations = {case.parameterization for case in cases}
-        return {
-            "score_name": task.score_name,
-            "score_scale": task.score_scale,
-            "score_unit": task.score_unit,
-            "score_digits": task.score_digits,
-            "loss_name": task.loss_name,
-            "other_measures": others,
-            "description": task.description,
-            "question": task.question,
-            "methods": _presented_methods(study),
-            "published": published,
-            "settings": data | settings.changed,
-            "baselines": [[name.upper(), words] for name, words in _BASELINES.items() if name in parameterizations],
-        }
+        return presentation_of(study)
 
     def columns(self, study: Study, result: Result, chosen: bool) -> dict[str, Plain]:
         """Return the case, side by side, and what the run has reached."""
@@ -294,7 +261,7 @@ class TrainingKind(Kind):
         row |= {name: getattr(case, name) for name in ("retraction", "metric") if getattr(case, name) is not None}
         row |= dict(case.options)
         row |= {"chosen": chosen, "diverged_at": result.diverged_at}
-        row |= {name: result.facts[name] for name in ("z", "degrees_of_freedom")}
+        row |= {name: result.facts.get(name) for name in ("z", "degrees_of_freedom")}
         row["training_loss"] = result.final_loss
         seen = {} if result.diverged else result.looks[-1].measures
         for split, measures in (("validation", seen), ("test", result.final)):
@@ -321,26 +288,6 @@ class TrainingKind(Kind):
         from .report import content_of  # which draws: definitions need it not
 
         return content_of(study, results, presentation, turns)
-
-
-def trainings(study: Study) -> tuple[TrainingCase, ...]:
-    """Return the cases of a study of this kind."""
-    return tuple(case for case in study.cases if isinstance(case, TrainingCase))
-
-
-def method_title(chosen: MethodChoice, flavour: str | None = None) -> str:
-    """Return a method as readers see it, such as ``STTP stiefel`` or ``STTP-L stiefel``.
-
-    Args:
-        chosen: the method.
-        flavour: its spectrum, where methods differ in it.
-    """
-    if chosen.shown is not None and chosen.shown.title is not None:
-        return chosen.shown.title
-    if chosen.method is not None:
-        return chosen.method.name
-    letter = "" if flavour is None else f"-{_LETTERS.get(flavour, flavour)}"
-    return f"{SPECIFICATIONS.title(chosen.parameterization)}{letter} {chosen.geometry or ''}".rstrip()
 
 
 def _named(factor: str, given: Any) -> Any:
@@ -386,43 +333,6 @@ def _options(
         if has_it:
             kept[key] = value
     return tuple(sorted(kept.items()))
-
-
-def _presented_methods(study: Study) -> dict[str, Plain]:
-    """Return title and look of each line of the plots, by the methods of its cases."""
-    titles: dict[str, str] = {}
-    looks = {}
-    varied = [name for name in study.factors if name not in ("method", "rank", "svdp_rank", "geometry", "spectrum")]
-    for text, case in study.assigned.items():
-        assert isinstance(case, TrainingCase)
-        if case.method in titles:
-            continue
-        assignment = json.loads(text)
-        chosen = read_method(assignment.get("method", study.shared["method"]))
-        chosen = replace(chosen, geometry=case.geometry)
-        flavour = chosen.spectrum or (case.spectrum if "spectrum" in study.factors else None)
-        others = [f"{name} {assignment[name]}" for name in varied if _has(case, name)]
-        if (
-            chosen.method is None
-            and chosen.optimizer is not None
-            and chosen.shown is not None
-            and not chosen.shown.title
-        ):
-            others.append(OPTIMIZERS.title(chosen.optimizer))
-        titles[case.method] = ", ".join([method_title(chosen, flavour), *others])
-        own = None if chosen.shown is None else chosen.shown.look
-        if own is None and case.geometry is not None:
-            own = look_of_ours(case.parameterization, case.geometry, flavour)
-        looks[case.method] = own
-    shown = zip(titles.items(), distinct(looks.values()), strict=True)
-    return {text: {"title": title, **asdict(look)} for (text, title), look in shown}
-
-
-def _has(case: TrainingCase, factor: str) -> bool:
-    """Return whether a factor means something to a case."""
-    if "." in factor:
-        return factor in dict(case.options)
-    return getattr(case, factor, True) is not None
 
 
 KINDS.add(TrainingKind.name, TrainingKind())

@@ -1,0 +1,106 @@
+"""How studies of trainings are shown: plain values, by which a folder can be drawn without the code that it names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Final
+
+from .._plain import Plain
+from ..definition import Study
+from ..metrics.inception import FID, INCEPTION_SCORE, KID
+from ..parts import OPTIMIZERS, SPECIFICATIONS
+from ..register import Register, callable_thing
+from .case import TrainingCase, trainings
+from .looks import distinct, look_of_ours
+from .method import MethodChoice, read_method
+from .task import TASKS
+
+# Functions of a study of this name that return published numbers: Z as text, by the titles of cases.
+PUBLISHED: Final[Register[Callable[[Study], Mapping[str, str]]]] = Register("published table", callable_thing)
+_LETTERS: Final = {"identity": "C", "lipschitz": "L", "regularized": "R"}
+_BASELINES: Final = {
+    "sn": "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
+    "forward follows (Miyato et al. 2018); Z = 100 %.",
+    "sr": "Spectral regularization: the same, with normalized singular values that a step may raise and not lower "
+    "(Liu et al. 2019); Z = 100 %.",
+}
+
+
+def presentation_of(study: Study) -> dict[str, Plain]:
+    """Return how the score, the methods and the settings of a study are shown."""
+    cases = trainings(study)
+    task, settings = TASKS[cases[0].task], cases[0].settings
+    others = {"_".join(name.split()): title for name, title in task.other_measures.items()}
+    if settings.inception:
+        others |= {"_".join(name.split()): name for name in (INCEPTION_SCORE, FID, KID)}
+    published = dict(PUBLISHED[study.name](study)) if study.name in PUBLISHED else {}
+    data = {} if cases[0].task == "digits" or "data" not in task.settings else {"data": settings.data}
+    parameterizations = {case.parameterization for case in cases}
+    return {
+        "score_name": task.score_name,
+        "score_scale": task.score_scale,
+        "score_unit": task.score_unit,
+        "score_digits": task.score_digits,
+        "loss_name": task.loss_name,
+        "other_measures": others,
+        "description": task.description,
+        "question": task.question,
+        "methods": _presented_methods(study),
+        "published": published,
+        "settings": data | settings.changed,
+        "baselines": [[name.upper(), words] for name, words in _BASELINES.items() if name in parameterizations],
+    }
+
+
+def method_title(chosen: MethodChoice, flavour: str | None = None) -> str:
+    """Return a method as readers see it, such as ``STTP stiefel`` or ``STTP-L stiefel``.
+
+    Args:
+        chosen: the method.
+        flavour: its spectrum, where methods differ in it.
+    """
+    if chosen.shown is not None and chosen.shown.title is not None:
+        return chosen.shown.title
+    if chosen.method is not None:
+        return chosen.method.name
+    letter = "" if flavour is None else f"-{_LETTERS.get(flavour, flavour)}"
+    return f"{SPECIFICATIONS.title(chosen.parameterization)}{letter} {chosen.geometry or ''}".rstrip()
+
+
+def _presented_methods(study: Study) -> dict[str, Plain]:
+    """Return title and look of each line of the plots, by the methods of its cases."""
+    titles: dict[str, str] = {}
+    looks = {}
+    varied = [name for name in study.factors if name not in ("method", "rank", "svdp_rank", "geometry", "spectrum")]
+    for text, case in study.assigned.items():
+        assert isinstance(case, TrainingCase)
+        if case.method in titles:
+            continue
+        assignment = json.loads(text)
+        chosen = read_method(assignment.get("method", study.shared["method"]))
+        chosen = replace(chosen, geometry=case.geometry)
+        flavour = chosen.spectrum or (case.spectrum if "spectrum" in study.factors else None)
+        others = [f"{name} {assignment[name]}" for name in varied if _has(case, name)]
+        if (
+            chosen.method is None
+            and chosen.optimizer is not None
+            and chosen.shown is not None
+            and not chosen.shown.title
+        ):
+            others.append(OPTIMIZERS.title(chosen.optimizer))
+        titles[case.method] = ", ".join([method_title(chosen, flavour), *others])
+        own = None if chosen.shown is None else chosen.shown.look
+        if own is None and case.geometry is not None:
+            own = look_of_ours(case.parameterization, case.geometry, flavour)
+        looks[case.method] = own
+    shown = zip(titles.items(), distinct(looks.values()), strict=True)
+    return {text: {"title": title, **asdict(look)} for (text, title), look in shown}
+
+
+def _has(case: TrainingCase, factor: str) -> bool:
+    """Return whether a factor means something to a case."""
+    if "." in factor:
+        return factor in dict(case.options)
+    return getattr(case, factor, True) is not None
