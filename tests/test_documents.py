@@ -3,10 +3,13 @@
 import functools
 import re
 import shutil
+import sys
 import tomllib
+import types
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import typer
@@ -17,10 +20,12 @@ from torch.nn.functional import relu
 import sttp
 from sttp.layers import STTP, reparameterize
 from sttp.optim import RiemannianAdam
-from sttp.study import KINDS, NETWORKS, Study, data, metrics
+from sttp.study import KINDS, NETWORKS, STRATEGIES, Study, Training, compare, data, engine, metrics
 from sttp.study.cli import app
 from sttp.study.definition import OWN_KEYS
 from sttp.study.metrics.features import ClassifierOptions, feature_classifier
+from sttp.study.outcome import Outcome
+from sttp.study.register import _REGISTERS
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.name: path for path in (ROOT / "docs").glob("*.md")} | {
@@ -29,6 +34,8 @@ PAGES = {path.name: path for path in (ROOT / "docs").glob("*.md")} | {
 }
 TEXTS = {name: path.read_text(encoding="utf-8") for name, path in PAGES.items()}
 PROGRAM = re.compile(r"```python\n(.*?)```", re.DOTALL)
+STUDY = re.compile(r"```toml\n(.*?)```", re.DOTALL)
+MODULE = re.compile(r"# (\w+)\.py\n")  # the first line of a program that is to be imported
 LINK = re.compile(r"\]\(([^)#]*)(?:#([^)]*))?\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 COMMANDS = typer.main.get_command(app).commands
@@ -77,27 +84,97 @@ def of_persistence(_):
     }
 
 
+def of_studies(folder):
+    """Lay made-up images of CIFAR's shape where the page has them."""
+    (folder / "photographs").mkdir()
+    for split, count in (("train", 40), ("test", 10)):
+        images = np.random.default_rng(0).integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+        np.save(folder / f"photographs/{split}-images.npy", images)
+        np.save(folder / f"photographs/{split}-labels.npy", np.arange(count) % 10)
+    return {}
+
+
+def of_own_parts(folder):
+    """Lay a table where the page has it."""
+    rows = [f"{row},{row % 7},{row / 3}" for row in range(60)]
+    (folder / "measurements.csv").write_text("\n".join(["size,kind,weight", *rows]))
+    return {}
+
+
+def of_readme(_):
+    pairs = [(torch.full((6,), float(index)), index % 3) for index in range(40)]
+    names = {"train_set": pairs, "test_set": pairs[:10], "my_function": lambda network: network}
+    return names | {"MyNet": lambda: nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))}
+
+
 # What a page speaks of without making it.
-GIVEN = {"data.md": of_data, "metrics.md": of_metrics, "persistence.md": of_persistence}
+GIVEN = {
+    "the README": of_readme,
+    "data.md": of_data,
+    "metrics.md": of_metrics,
+    "own-parts.md": of_own_parts,
+    "persistence.md": of_persistence,
+    "studies.md": of_studies,
+}
 
 
+def small(*arguments, **values):
+    """Compare in a few steps."""
+    few = {"ranks": [2], "learning_rates": [0.03], "extensions": 0, "batch_size": 4, "evaluations": 1}
+    if "problems" in values:
+        few = {"learning_rates": [0.01, 0.03], "trials": 2, "looks": 2}
+    few |= {"steps": 2, "seeds": [0], "executor": "sequential", "progress": False}
+    return compare(*arguments, **values | {name: few[name] for name in few if name != "ranks" or name in values})
+
+
+@pytest.fixture
+def registers():
+    """Leave the registers as they were: pages register parts."""
+    tables = [table for register in _REGISTERS for table in (register._entries, register._imported)]
+    before = [dict(table) for table in tables]
+    yield
+    for table, entries in zip(tables, before, strict=True):
+        table.clear()
+        table.update(entries)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # which tensorly-torch uses
 @pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if PROGRAM.search(text)])
-def test_the_programs_of_a_page_run(page, tmp_path, monkeypatch):
+def test_the_programs_of_a_page_run(page, tmp_path, monkeypatch, registers):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sttp.study, "compare", small)
+    monkeypatch.setattr(engine, "LONGEST_STEP", 0.0)  # no turns are taken,
+    monkeypatch.setattr(engine, "write_all", Outcome.of)  # and nothing is drawn unless the page does
     monkeypatch.setattr("sttp.study.data.CACHE", tmp_path / "cache")
     known = dict(data.DATA)
     monkeypatch.setitem(data.load.__kwdefaults__, "cache", tmp_path / "cache")
     quick = functools.partial(feature_classifier, options=ClassifierOptions(epochs=1, steps=2))
     monkeypatch.setattr(metrics, "feature_classifier", quick)
+    if "import tltorch" in TEXTS[page]:
+        pytest.importorskip("tltorch")
     names = GIVEN.get(page, lambda _: {})(tmp_path)
     try:
         with torch.random.fork_rng():
             for program in PROGRAM.findall(TEXTS[page]):
-                if NOT_RUN not in program:
+                if module := MODULE.match(program):
+                    (tmp_path / f"{module[1]}.py").write_text(program)
+                    monkeypatch.delitem(sys.modules, module[1], raising=False)
+                elif NOT_RUN not in program:
                     exec(compile(program, page, "exec"), names)
     finally:
         for name in data.DATA.keys() - known.keys():  # what a page registered
             del data.DATA[name]
+
+
+@pytest.mark.parametrize("page", [name for name, text in TEXTS.items() if STUDY.search(text)])
+def test_the_studies_of_a_page_compare_something(page, monkeypatch, registers):
+    made = types.ModuleType("mine")
+    made.TASK = Training(nn.Flatten, train=(np.zeros((9, 2)), np.zeros(9)))
+    made.orthogonal, made.tucker = (lambda network: network), (lambda network, rank: network)
+    monkeypatch.setitem(sys.modules, "mine", made)
+    for text in STUDY.findall(TEXTS[page]):
+        assert len(Study.from_dict({"name": "s"} | tomllib.loads(text)).cases) > 1
 
 
 def anchor(heading):
@@ -112,7 +189,8 @@ def test_links_lead_to_files_and_headings(page):
         target = PAGES[page].parent / file if file else PAGES[page]
         assert target.exists(), file
         if heading:
-            anchors = [anchor(found) for found in HEADING.findall(target.read_text(encoding="utf-8"))]
+            words = re.sub(r"```.*?```", "", target.read_text(encoding="utf-8"), flags=re.DOTALL)
+            anchors = [anchor(found) for found in HEADING.findall(words)]
             assert heading in anchors, f"{file}#{heading}"
 
 
@@ -138,19 +216,17 @@ def test_every_option_is_explained_in_help_and_beside_its_command(command):
 
 
 def test_the_study_of_the_page_has_the_defaults():
-    values = tomllib.loads(re.search(r"```toml\n(.*?)```", TEXTS["studies.md"], re.DOTALL)[1])
-    study = Study.from_dict(values)
-    changed = {"name", "title", "methods"}
-    assert changed < values.keys()
-    for key in values.keys() - changed:
-        others = {name: value for name, value in values.items() if name != key}
-        assert Study.from_dict(others) == study, key
+    (values,) = [study for text in STUDY.findall(TEXTS["studies.md"]) if "title" in (study := tomllib.loads(text))]
+    needed = {name: values[name] for name in ("name", "title", "methods")}
+    assert Study.from_dict(values) == Study.from_dict(needed)
+    assert len(values) > 12
 
 
 @pytest.mark.parametrize("kind", ["training", "optimizers"])
 def test_every_key_of_a_study_is_in_a_page(kind):
     found = KINDS[kind]
-    keys = {*OWN_KEYS, *found.short_forms, *found.defaults, *(field.name for field in fields(found.strategy))}
+    options = [field.name for name in STRATEGIES for field in fields(STRATEGIES[name])]
+    keys = {*OWN_KEYS, *found.short_forms, *found.defaults, *options}
     pages = TEXTS["studies.md"] + TEXTS["paper.md"] + TEXTS["optimizers.md"]
     missing = {key for key in keys if not re.search(rf"`{key}`|^{key} =|`{key} =|^\[{key}\]", pages, re.MULTILINE)}
     assert not missing
