@@ -9,33 +9,24 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Final, final
 
-from ...manifolds import Riemannian, require_integer
 from .. import processes
-from .._plain import Plain, require_known
+from .._plain import Plain
 from ..case import Case
 from ..definition import Study
 from ..design import Assignment
 from ..kind import KINDS, Kind
-from ..networks import NETWORKS, network_entry
 from ..parts import (
-    GEOMETRIES,
-    METRICS,
-    OPTIMIZERS,
-    RETRACTIONS,
-    SPECTRA,
-    has_option,
-    made,
     name_of_part,
 )
-from ..register import Register
 from ..result import Result
 from ..schedule import Results
 from ..search import Order
-from ..settings import SETTINGS, Settings
+from ..settings import SETTINGS
 from ..surroundings import Surroundings
 from .case import USUAL, TrainingCase, trainings
 from .construction import plain_case, weightless_network
-from .method import MethodChoice, name_of_method, read_method, read_spectrum
+from .making import REGISTERS, case_of
+from .method import name_of_method, read_method
 from .presentation import method_title, presentation_of
 from .task import TASKS
 from .trying import try_out
@@ -46,19 +37,10 @@ if TYPE_CHECKING:
 
 RANKS: Final = (2, 4, 8)
 MEBIBYTE: Final = 2**20
-# Geometries that are for SVDP the same as another one, unless the spectrum is the identity.
-_TWINS: Final = {"grassmann": "stiefel", "householder-reduced": "householder"}
-_REGISTERS: Final[dict[str, Register[Any]]] = {
-    "task": TASKS,
-    "network": NETWORKS,
-    "optimizer": OPTIMIZERS,
-    "retraction": RETRACTIONS,
-    "geometry": GEOMETRIES,
-}
 # How things that are given as objects are named.
 _NAMES: Final[dict[str, Callable[[object], str]]] = {
     "method": name_of_method,
-    **{name: partial(name_of_part, register) for name, register in _REGISTERS.items()},
+    **{name: partial(name_of_part, register) for name, register in REGISTERS.items()},
 }
 
 
@@ -129,79 +111,7 @@ class TrainingKind(Kind):
 
     def case(self, values: Assignment) -> Case | None:
         """Return the case of a value for each key; None where it is another one in disguise."""
-        chosen = read_method(values["method"])
-        task = TASKS.entry(values["task"], "task")
-        NETWORKS.entry(values["network"], "network")
-        spectrum = read_spectrum(values["spectrum"])  # also where every method has its own
-        optimizer = chosen.optimizer or OPTIMIZERS.entry(values["optimizer"], "optimizer").name
-        for name in ("steps", "batch_size", "evaluations"):
-            require_integer(name, values[name], least=1)
-        settings = Settings(**{name: values[name] for name in SETTINGS})  # type: ignore[arg-type]  # which checks them
-        rank = values["svdp_rank"] if chosen.parameterization == "svdp" and values["svdp_rank"] else values["rank"]
-        if chosen.method is None or chosen.method.takes_rank:
-            require_integer("rank", rank, least=1)
-        else:
-            rank = None
-        found = self._parts(chosen, values, chosen.spectrum or spectrum)
-        if found is None:
-            return None
-        case = TrainingCase(
-            task=task.name,
-            network=str(values["network"]),
-            parameterization=chosen.parameterization,
-            spectrum=None if rank is None else chosen.spectrum or spectrum,
-            rank=rank,  # type: ignore[arg-type]  # which is checked
-            optimizer=optimizer,
-            steps=values["steps"],  # type: ignore[arg-type]
-            batch_size=values["batch_size"],  # type: ignore[arg-type]
-            evaluations=values["evaluations"],  # type: ignore[arg-type]
-            settings=settings,
-            options=_options(chosen, values, {"optimizer": optimizer, "network": str(values["network"]), **found}),
-            **found,
-        )
-        if case.batch_size % settings.accumulation:
-            raise ValueError(f"accumulation must divide batch_size, got {settings.accumulation} for {case.batch_size}")
-        _ = case.specification  # which refuses what its parts refuse
-        task.thing.require_settings(case)
-        task.thing.require(case)
-        return case
-
-    def _parts(self, chosen: MethodChoice, values: Assignment, spectrum: str) -> dict[str, str | None] | None:
-        """Return geometry, retraction and metric, each None where the method has none; None for a twin.
-
-        Raises:
-            ValueError: a name is unknown, or the method's own geometry is a twin's.
-        """
-        absent: dict[str, str | None] = {"geometry": None, "retraction": None, "metric": None}
-        if values["retraction"] is not None:
-            retraction = name_of_part(RETRACTIONS, values["retraction"])
-            RETRACTIONS.entry(retraction, "retraction")
-        if values["metric"] is not None:
-            require_known("metric", values["metric"], METRICS)
-        if chosen.method is not None:
-            return absent
-        own = chosen.geometry or values["geometry"]
-        if own is None:
-            geometries = ", ".join(GEOMETRIES)
-            raise ValueError(f"method {chosen.parameterization!r} needs a geometry, such as one of {geometries}")
-        geometry = name_of_part(GEOMETRIES, own)
-        thing = made(GEOMETRIES, GEOMETRIES.entry(geometry, "geometry").name)
-        twin = _TWINS.get(geometry)
-        if chosen.parameterization == "svdp" and twin and not SPECTRA[spectrum].is_identity:
-            if chosen.geometry is None:
-                return None
-            raise ValueError(
-                f"geometry {geometry!r} is for svdp with the spectrum {spectrum!r} the same as {twin!r}; "
-                f"give 'svdp {twin}'"
-            )
-        if not isinstance(thing, Riemannian):
-            return absent | {"geometry": geometry}
-        metric = None if values["metric"] is None else str(values["metric"])
-        return {
-            "geometry": geometry,
-            "retraction": None if values["retraction"] is None else retraction,
-            "metric": metric,
-        }
+        return case_of(values)
 
     def title(self, factor: str, value: Plain) -> str:
         """Return how readers see the value of a factor."""
@@ -210,7 +120,7 @@ class TrainingKind(Kind):
                 return method_title(read_method(value))
             except ValueError:  # a user's, whose code is not here
                 return str(value)
-        return _REGISTERS[factor].title(str(value)) if factor in _REGISTERS else str(value)
+        return REGISTERS[factor].title(str(value)) if factor in REGISTERS else str(value)
 
     def order(self, result: Result) -> Order:
         """Return what runs are ordered by: the validation score, then the validation loss."""
@@ -307,32 +217,6 @@ def _named(factor: str, given: Any) -> Any:
         if found.setdefault(name, thing) is not thing and not isinstance(thing, str):
             raise ValueError(f"{factor} has two entries that are called {name!r}; give one another name")
     return [name_of(thing) for thing in given]
-
-
-def _options(
-    chosen: MethodChoice, values: Assignment, parts: Mapping[str, str | None]
-) -> tuple[tuple[str, Plain], ...]:
-    """Return the options of a definition that a case's parts have.
-
-    Args:
-        chosen: the method.
-        values: all that the definition says.
-        parts: names of optimizer, network, retraction and geometry, each None where the case has none.
-    """
-    kept = {}
-    for key, value in values.items():
-        part, dot, option = key.partition(".")
-        if not dot or value is None:
-            continue
-        if part == "method":
-            has_it = chosen.method is not None and chosen.method.takes(option)
-        elif part == "network":
-            has_it = network_entry(str(parts[part])).takes(option)
-        else:
-            has_it = parts[part] is not None and has_option(_REGISTERS[part], str(parts[part]), option)
-        if has_it:
-            kept[key] = value
-    return tuple(sorted(kept.items()))
 
 
 KINDS.add(TrainingKind.name, TrainingKind())
