@@ -6,10 +6,11 @@ from .completion import Completion
 from .cost_problem import CostProblem
 from .digits import DigitsTraining
 from .frame_problem import FrameProblem
+from .instance import CostInstance, Instance
 from .kind import OptimizersKind
 from .leading_eigenspace import LeadingEigenspace
 from .low_rank_approximation import LowRankApproximation
-from .problem import PROBLEMS, CostInstance, Instance, KnownProblem, Problem
+from .problem import PROBLEMS, KnownProblem, Problem
 from .procrustes import Procrustes
 from .recovery import Recovery
 from .studies import OPTIMIZERS_STUDY

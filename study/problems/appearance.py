@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..register import Appearance, Line
-from .comparison import Choice
+from .entry import Choice
 
 # After Okabe and Ito (2008), darkened where they are faint on white; the centre is always the first.
 _COLOURS: Final = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D00")

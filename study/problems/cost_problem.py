@@ -12,7 +12,8 @@ from torch import Tensor
 from ...manifolds import Geometry, described, haar_frame, require_instance, require_number, require_shape
 from .._plain import Plain
 from ..random_streams import Stream, generator_of_stream
-from .problem import PROBLEMS, CostInstance, Instance, Problem, refuse_embedded
+from .instance import CostInstance, Instance
+from .problem import PROBLEMS, Problem, refuse_embedded
 from .variable import FrameVariable, PointVariable, Variable
 
 

@@ -16,7 +16,8 @@ from ...layers import STTP, decompress, reparameterize, shared_evaluation, spect
 from ...manifolds import Geometry, require_integer
 from ..data.digits import SHADES, TRAINING_SIZE, read_scans, split_indices
 from ..networks.digits import digits
-from .problem import Instance, Problem
+from .instance import Instance
+from .problem import Problem
 
 
 @final

@@ -16,7 +16,8 @@ from ..report.axes import dress, legend_columns, logarithmic
 from ..report.text import label
 from ..result import Result
 from .appearance import look_of
-from .comparison import Comparison, Entry, Words
+from .comparison import Comparison
+from .entry import Entry, Words
 from .measures import SOLVED, final_gap, shortfalls
 from .profiles import performance_ratios, profile
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from ..report.content import listed
-from .comparison import Choice, Comparison, Entry
+from .comparison import Comparison
+from .entry import Choice, Entry
 
 # Mean ranks closer than this are called equal.
 CLOSE: Final = 0.5

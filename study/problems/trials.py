@@ -23,7 +23,7 @@ from ..parts import MINIMIZERS, build_optimizer, made
 from ..result import Look
 from ..trial import Trial
 from .case import ProblemCase, options_of
-from .problem import Instance
+from .instance import Instance
 
 # Gradient norm at which a method of minimize is done: the gap is then of the order of its square.
 GRADIENT_TOLERANCE: Final = 1e-9

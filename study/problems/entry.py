@@ -1,0 +1,113 @@
+"""What one choice of a factor leads to on one problem."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+
+from ..register import Appearance
+from ..result import Result
+from ..turns import Turn
+from .case import ProblemCase
+from .measures import final_gap
+
+
+@final
+@dataclass(frozen=True)
+class Words:
+    """What a problem is called, as a study's folder has it.
+
+    Attributes:
+        text: the problem's plain values, as JSON.
+        name, label, summary, sizes: the problem in a few words, in two, its cost in a line, and its sizes.
+        is_known: whether its least cost is known.
+        is_deterministic: whether its loss is no batch's.
+    """
+
+    text: str
+    name: str
+    label: str
+    summary: str
+    sizes: str
+    is_known: bool
+    is_deterministic: bool
+
+    @property
+    def unit(self) -> int | None:
+        """Operations of a product of n × p with p × p on Procrustes, whose cost has none of its own; None elsewhere."""
+        values = json.loads(self.text)
+        return 2 * values["n"] * values["p"] ** 2 if values["kind"] == "procrustes" else None
+
+
+@final
+@dataclass(frozen=True)
+class Choice:
+    """A choice of a factor, or a combination of several: its place among them, its name and its look if it has one."""
+
+    index: int
+    label: str
+    look: Appearance | None = None
+
+
+@final
+@dataclass(frozen=True)
+class Entry:
+    """A choice on a problem, at its chosen learning rate, over the starts.
+
+    Attributes:
+        results: of the seeds that are finished, in the study's order.
+        learning_rate: the chosen one; None for methods of ``minimize``.
+        at_edge: whether it is the smallest or the largest that was tried.
+        turn: times of steps that were taken in turns with all others; None for methods of ``minimize``, which make all
+            their iterations at once.
+    """
+
+    choice: Choice
+    problem: Words
+    case: ProblemCase
+    results: tuple[Result, ...]
+    learning_rate: float | None
+    at_edge: bool
+    turn: Turn | None
+
+    @property
+    def gap(self) -> float:
+        """Geometric mean over the starts of the gap at the end, none below 1e-12; infinite if a run diverged."""
+        if any(result.diverged for result in self.results):
+            return math.inf
+        return math.exp(statistics.fmean(math.log(final_gap(result)) for result in self.results))
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The smallest and the largest gap at the end of all starts."""
+        gaps = [final_gap(result) for result in self.results]
+        return min(gaps), max(gaps)
+
+    @property
+    def step_microseconds(self) -> float:
+        """Median time of a step or iteration: over turns, or over starts and steps where there are none."""
+        if self.turn is not None:
+            return 1e6 * self.turn.median
+        times = [seconds for result in self.results for seconds in result.timing.step_seconds]
+        return 1e6 * float(np.median(times)) if times else math.nan
+
+    @property
+    def products(self) -> float | None:
+        """Products of n × p with p × p a step or iteration; None but on Procrustes, whose cost has none of its own."""
+        unit = self.problem.unit
+        if unit is None:
+            return None
+        totals = [(result.series("operations"), result.steps) for result in self.results]
+        return statistics.fmean(found[-1] / max(steps, 1) / unit for found, steps in totals if found)
+
+    @property
+    def orthogonality_error(self) -> float:
+        """The largest ‖XᵀX − I‖_F over frames, looks and starts."""
+        return max(
+            (error for r in self.results if (error := r.largest("orthogonality_error")) is not None), default=0.0
+        )
