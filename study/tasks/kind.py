@@ -15,9 +15,7 @@ from ..case import Case
 from ..definition import Study
 from ..design import Assignment
 from ..kind import KINDS, Kind
-from ..parts import (
-    name_of_part,
-)
+from ..parts import name_of_part
 from ..result import Result
 from ..schedule import Results
 from ..search import Order
