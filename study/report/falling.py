@@ -44,7 +44,7 @@ def still_falling(study: Study, results: Results, names: Mapping[str, str] | Non
     if len(steepest) > NAMED:
         named.append(f"{len(steepest) - NAMED} others by less")
     return (
-        f"The training loss was still falling at the last step in {len(falls)} of {len(study.cases)} cases, and with "
+        f"The loss was still falling at the last step in {len(falls)} of {len(study.cases)} cases, and with "
         f"more steps these might compare differently. Its mean over the last tenth of the steps is below that over the "
         f"tenth before for: {'; '.join(named)}."
     )

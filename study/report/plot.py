@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, Final, Literal, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -27,8 +27,11 @@ if TYPE_CHECKING:
 LOSS: Final = "loss"  # of training, which has a value a step
 ABSCISSAS: Final = ("step", "seconds")
 POINTS: Final = 1000  # of a line; more are not seen
-# The ratio of the largest to the smallest value from which an axis is logarithmic, across and up.
-WIDE: Final = {"x": 10.0, "y": 30.0}
+WIDE: Final = 10.0  # the ratio of the largest to small values from which an axis is logarithmic
+EQUAL: Final = (
+    1e-12  # values below this share of the largest count as equal on a logarithmic axis: gaps end in rounding
+)
+LONGEST: Final = 70  # letters of a line's name
 Line = dict[str, Any]
 
 
@@ -94,15 +97,16 @@ def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], 
                 curves.append((names_of.get(case.title, case.title), look, line, x, y))
     # A score rises from chance, and is shown as it is; a loss falls by orders of magnitude.
     falling = sum(y[:, -1].mean() < y[:, 0].mean() for *_, y in curves)
-    is_wide = 2 * falling > len(curves) and _is_wide([y for *_, y in curves])
-    if is_wide:
+    floor = _floor([y for *_, y in curves]) if 2 * falling > len(curves) else None
+    if floor is not None:
         logarithmic(axes, "y")
     bands = []
     for title, look, line, x, y in curves:
         thin = slice(None, None, max(1, len(x) // POINTS))
-        middle, low, high = (values[thin] for values in _band(y, is_wide))
-        axes.plot(x[thin], middle, color=look.color, linestyle=line, linewidth=1.6, label=label(title))
-        axes.update_datalim([(x[0], y.min()), (x[0], y.max())])
+        middle, low, high = (values[thin] for values in _band(y, floor))
+        axes.plot(x[thin], middle, color=look.color, linestyle=line, linewidth=1.6, label=_shortened(title))
+        least = y.min() if floor is None else max(y.min(), floor)
+        axes.update_datalim([(x[0], least), (x[0], y.max())])
         bands.append((x[thin], low, high, look.color))
     # The axis shows what was seen: bands of few seeds reach further, such as beyond what a share can be.
     axes.autoscale_view()
@@ -116,15 +120,15 @@ def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]],
     columns = _columns(outcome, reported)
     require_known("against", against, [*ABSCISSAS, *columns])
     samples = _samples(outcome, reported, columns, measure)
-    is_wide = _is_wide(samples.values())
+    floor = _floor(samples.values())
     places = columns[against]
     numbers = [place for case in samples if (place := places[case]) is not None]
     if not all(_is_number(place) for place in numbers):
         numbers = []
     for position, (shared, cases) in enumerate(_groups(samples, against).items()):
         look = outcome.content.looks.get(shared, default_look(position))
-        bands = {case: [float(value[0]) for value in _band(samples[case][:, None], is_wide)] for case in cases}
-        style: Line = {"color": look.color, "label": label(outcome.content.names.get(shared, shared))}
+        bands = {case: [float(value[0]) for value in _band(samples[case][:, None], floor)] for case in cases}
+        style: Line = {"color": look.color, "label": _shortened(outcome.content.names.get(shared, shared))}
         for level in (band[0] for case, band in bands.items() if places[case] is None):
             axes.axhline(level, linestyle=look.line, linewidth=1, **style)
         placed = sorted((case for case in cases if places[case] is not None), key=lambda case: _order(places[case]))
@@ -139,10 +143,13 @@ def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]],
                 capsize=3,
                 **style,
             )
-    if _is_wide([np.array(numbers, dtype=float)], "x"):
+    if numbers and min(numbers) > 0 and max(numbers) > WIDE * min(numbers):
         logarithmic(axes, "x")
-    if is_wide:
+    if floor is not None:
         logarithmic(axes, "y")
+        # Geometric bars of few seeds may reach over dozens of magnitudes; the axis shows what was seen.
+        seen = np.concatenate(list(samples.values()))
+        axes.set_ylim(max(seen.min(), floor) / 3, 3 * seen.max())
 
 
 def _seen(reported: Mapping[Case, list[Result]]) -> set[str]:
@@ -191,7 +198,7 @@ def _groups(cases: Iterable[Case], against: str = "") -> dict[str, list[Case]]:
     groups: dict[str, list[Case]] = {}
     words: dict[str, dict[str, str]] = {}
     for case in cases:
-        found = {name: word for name, word in _words(case.to_dict()) if name != against}
+        found = {name: word for name, word in _words(case.to_dict()) if not f"{name}.".startswith(f"{against}.")}
         words[repr(found)] = found
         groups.setdefault(repr(found), []).append(case)
     differing = {name for found in words.values() for name in found if len({o.get(name) for o in words.values()}) > 1}
@@ -201,7 +208,8 @@ def _groups(cases: Iterable[Case], against: str = "") -> dict[str, list[Case]]:
         parts = [case.title.split(", ") for case in members]
         shared = [part for part in parts[0] if all(part in others for others in parts)]
         if parts[0][0] not in shared:
-            shared = [word for name, word in words[key].items() if name in differing and word]
+            told = [word for name, word in words[key].items() if name in differing and word]
+            shared = [word for word in told if not any(o != word and o.startswith(word) for o in told)]
         name = ", ".join(shared)
         named.setdefault(name if name and name not in named else members[0].title, []).extend(members)
     return named
@@ -212,6 +220,9 @@ def _words(value: Any, name: str = "") -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _words(item, f"{name}.{key}".removeprefix("."))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _words(item, f"{name}.{index}")
     elif not _is_number(value):
         yield name, "" if value is None else str(value)
 
@@ -239,22 +250,30 @@ def _end(result: Result, name: str) -> float | None:
     return result.final_loss if name == LOSS else result.last(name)
 
 
-def _band(samples: np.ndarray, is_wide: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return means over the rows and the ends of their intervals; geometric ones for a logarithmic axis."""
-    values = np.log10(samples) if is_wide else samples
+def _band(samples: np.ndarray, floor: float | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return means over the rows and the ends of their intervals; geometric ones where there is a floor."""
+    values = samples if floor is None else np.log10(np.maximum(samples, floor))
     middle, width = values.mean(axis=0), half_widths(values)
-    back: Callable[[np.ndarray], np.ndarray] = (lambda x: 10.0**x) if is_wide else (lambda x: x)
-    return back(middle), back(middle - width), back(middle + width)
+    ends = middle, middle - width, middle + width
+    return ends if floor is None else (10.0 ** ends[0], 10.0 ** ends[1], 10.0 ** ends[2])
 
 
-def _is_wide(samples: Iterable[np.ndarray], axis: Literal["x", "y"] = "y") -> bool:
-    values = np.concatenate([np.ravel(sample) for sample in samples] or [np.zeros(0)])
-    return bool(values.size) and bool(values.min() > 0) and bool(values.max() > WIDE[axis] * values.min())
+def _floor(samples: Iterable[np.ndarray]) -> float | None:
+    """Return the least value that a logarithmic axis tells from others; None where a linear one serves better."""
+    values = np.concatenate([np.ravel(sample) for sample in samples] or [np.zeros(1)])
+    largest = float(values.max())
+    floor = EQUAL * largest
+    is_wide = values.min() >= -floor and largest > WIDE * max(float(np.quantile(values, 0.25)), floor)
+    return floor if is_wide else None
 
 
 def _dashes(look: Appearance, count: int) -> list[Any]:
     """Return the look's own line where one case has it, and several kinds of lines where several do."""
     return [look.line] if count == 1 else [("-", "--", ":", "-.")[index % 4] for index in range(count)]
+
+
+def _shortened(title: str) -> str:
+    return label(title if len(title) <= LONGEST else title[: LONGEST - 1] + "…")
 
 
 def _is_number(value: object) -> bool:
