@@ -1,5 +1,6 @@
 """Where runs are made: worker processes that know what this one knows and end with it, this process, and clusters."""
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -338,6 +339,44 @@ def test_things_are_named_by_words_and_their_sources_are_told_apart():
     assert foreign.sources(["mine"]) != first
     STEPS.add("mine", torch.nn.functional.relu)  # a library's, whose version every result has
     assert foreign.sources(["mine"]) == {}
+
+
+class Slope:
+    def __init__(self, factor, loss):
+        self.factor, self.loss = factor, loss
+
+    def __call__(self, value, rate):
+        return self.factor * value
+
+
+def sloped(factor, by=1.0):
+    return lambda value, rate: by * factor * value
+
+
+def test_what_a_thing_holds_is_part_of_its_code():
+    def digest(thing):
+        STEPS.add("mine", thing)
+        return foreign.sources(["mine"])["toy step mine"]
+
+    relu = torch.nn.functional.relu
+    things = [
+        Slope(1.0, relu),
+        Slope(2.0, relu),
+        Slope(1.0, lambda value: value),
+        Slope(1.0, lambda value: -value),
+        Slope(1.0, torch.nn.LeakyReLU(0.1)),
+        Slope(1.0, torch.nn.LeakyReLU(0.2)),
+        sloped(1.0),
+        sloped(2.0),
+        functools.partial(Slope, 1.0),
+        functools.partial(Slope, 2.0),
+    ]
+    digests = [digest(thing) for thing in things]
+    assert len(set(digests)) == len(digests)
+    assert digest(Slope(1.0, relu)) == digests[0]
+    assert digest(sloped(2.0)) == digests[7]
+    beside, changed = [lambda value, rate: value, 3], [lambda value, rate: value, 4]
+    assert digest(beside[0]) == digest(changed[0])  # what stands on a line beside a lambda is none of its code
 
 
 # --- clusters ---
