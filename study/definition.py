@@ -15,7 +15,7 @@ from ._plain import Plain, require_distinct, require_folder_name, require_known,
 from .case import Case, Run
 from .design import DESIGNS, Assignment, Design, require_factors
 from .kind import KINDS, Kind
-from .register import Register
+from .register import Register, imported_entries
 from .search import STRATEGIES, Strategy
 
 OWN_KEYS: Final = ("name", "title", "kind", "design", "factors", "search", "seeds", "tuning_seed")
@@ -100,8 +100,8 @@ class Study:
 
     @property
     def centre(self) -> dict[str, Plain]:
-        """The factors' values around which a design may change one at a time."""
-        return {name: self.shared[name] for name in self.factors if name in self.shared}
+        """The factors' values around which a design may change one at a time, of those that have one."""
+        return {name: value for name in self.factors if (value := self.shared.get(name)) is not None}
 
     @cached_property
     def groups(self) -> dict[str, tuple[Assignment, ...]]:
@@ -132,7 +132,7 @@ class Study:
             "design": _name_of_design(self._design, self.of),
             "factors": {name: list(values) for name, values in self.factors.items()},
             **self.shared,
-            "search": _name_of_type(self.search),
+            "search": STRATEGIES.name_for(type(self.search)),
             **{name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self.search).items()},  # type: ignore[call-overload]
             "seeds": list(self.seeds),
             "tuning_seed": self.tuning_seed,
@@ -219,14 +219,7 @@ def _key(assignment: Mapping[str, Any]) -> str:
 
 
 def _name_of_design(design: Design, kind: Kind) -> str:
-    for name, entry in DESIGNS.entries().items():
+    for name, entry in {**imported_entries().get(DESIGNS.kind, {}), **DESIGNS.entries()}.items():
         if entry.thing == design or (design == kind.design and type(entry.thing) is type(design)):
             return name
     raise ValueError(f"design {design!r} is not registered; add it to DESIGNS under a name")
-
-
-def _name_of_type(strategy: Strategy) -> str:
-    for name, entry in STRATEGIES.entries().items():
-        if entry.thing is type(strategy):
-            return name
-    raise ValueError(f"search {strategy!r} is not registered; add its class to STRATEGIES under a name")

@@ -291,3 +291,24 @@ def test_built_in_studies_are_registered_under_their_names():
 def test_a_device_that_is_not_there_is_refused(device):
     with pytest.raises(ValueError, match=f"device must be .*{device}"):
         Surroundings(device=device)
+
+
+def test_searches_and_designs_may_be_named_by_their_modules(monkeypatch, tmp_path):
+    words = "from sttp.study.search import GridSearch\nfrom sttp.study.design import OneAtATime\n"
+    words += "from dataclasses import dataclass\n"
+    words += "@dataclass(frozen=True)\nclass Mine(GridSearch):\n    factor: float = 2.0\n"
+    (tmp_path / "own_search.py").write_text(words + "CROSSED = OneAtATime(crossed=('size',))\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    study = toy(search="own_search:Mine", design="own_search:CROSSED", factor=3.0, sizes=[1, 2], noise=0.0)
+    assert study.search.factor == 3.0
+    assert study.to_dict()["design"] == "own_search:CROSSED"
+    assert Study.from_dict(study.to_dict()) == study
+
+
+def test_a_centre_that_is_not_given_is_the_first_value():
+    values = {"name": "a", "methods": ["sttp stiefel", "dense"], "ranks": [4, 2], "design": "one-at-a-time"}
+    assert [case.title for case in Study.from_dict(values).cases] == [
+        "sttp stiefel, rank 4",
+        "dense",
+        "sttp stiefel, rank 2",
+    ]
