@@ -29,9 +29,11 @@ class Case(abc.ABC):
         kind: name of the kind of trial.
         steps: most steps that a run makes.
         needs_rate: whether a run has a learning rate.
+        measures_memory: whether a run's peak memory is measured, which begins with a tenth of a second of tidying up.
     """
 
     kind: ClassVar[str]
+    measures_memory: ClassVar[bool] = True
     steps: int
 
     @property

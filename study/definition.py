@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self, final
 
-from ..manifolds import require_integer
+from ..manifolds import described, require_integer
 from ._plain import Plain, require_distinct, require_folder_name, require_known, tupled
 from .case import Case, Run
 from .design import DESIGNS, Assignment, Design, require_factors
@@ -189,7 +189,12 @@ class Study:
         )
 
 
-STUDIES: Register[Study] = Register("study")
+def _require_study(thing: object) -> None:
+    if not isinstance(thing, Study):
+        raise TypeError(f"it must be a Study, got {described(thing)}")
+
+
+STUDIES: Register[Study] = Register("study", _require_study)
 DEFAULT_KIND: Final = "training"
 
 

@@ -7,6 +7,7 @@ import math
 import os
 import platform
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -24,6 +25,7 @@ from .checkpoint import read_checkpoint, write_checkpoint
 from .heartbeat import Heartbeat
 from .machine import processor
 from .memory import peak_memory, reset_peak_memory
+from .random_streams import seed_all, seeded, set_states, states
 from .result import Look, Result, Timing
 from .sample_grid import write_samples
 from .surroundings import Surroundings
@@ -39,19 +41,21 @@ class RateRefusedError(ValueError):
 
 
 def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
-    """Make a run, and return its result, which is for the caller to write. torch's global generator is left alone.
+    """Make a run, and return its result, which is for the caller to write. The global generators are left alone.
 
     Where the surroundings have a folder, the run writes checkpoints there and goes on from the one it finds. The
     outcome but for its timing depends on the run, the versions of the libraries, the device and the number of torch's
     threads; on a CPU to the last digit.
     """
     surroundings = surroundings or Surroundings()
-    with torch.random.fork_rng(_cards(surroundings.device)):
+    cards = _cards(surroundings.device)
+    with seeded(run.seed, cards):
         run.case.warm_up(run, surroundings)
-        reset_peak_memory(surroundings.device)
+        if run.case.measures_memory:
+            reset_peak_memory(surroundings.device)
         base_memory = peak_memory(surroundings.device)
         start = time.perf_counter()
-        torch.manual_seed(run.seed)  # a network or an optimizer may draw from the global generator
+        seed_all(run.seed)  # a network, an optimizer or a loss may draw from the global generators
         trace = _Trace()
         folder = surroundings.run_folder(run.identifier)
         trial = run.case.begin(run, surroundings)
@@ -60,10 +64,10 @@ def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
         if saved is not None:
             trial.restore(saved["trial"], saved["step"])
             trace = _Trace.restored(saved["trace"])
-            _set_random_state(saved["random"], surroundings.device)
+            set_states(saved["random"], cards)
         with open_board(run, surroundings, folder) as board:
             _Loop(run, trial, trace, surroundings, folder, board, start).run()
-        final = {} if trace.diverged_at is not None else trial.finish()
+        final = {} if trace.diverged_at is not None else _finite(run, trial.finish())
         if folder is not None and processes.rank() == 0:
             require_study(folder.parent.parent)
             write_samples(folder, trial)
@@ -110,15 +114,12 @@ def _cards(device: str) -> list[int]:
     return [torch.device(device).index or 0] if device.startswith("cuda") else []
 
 
-def _random_state(device: str) -> list[Tensor]:
-    """Return the states of torch's global generators, on the CPU and on the run's GPU."""
-    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(card) for card in _cards(device))]
-
-
-def _set_random_state(states: list[Tensor], device: str) -> None:
-    torch.set_rng_state(states[0])
-    for card, state in zip(_cards(device), states[1:], strict=True):
-        torch.cuda.set_rng_state(state, card)
+def _finite(run: Run, measures: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return measures, None for those that are not finite, of which a warning tells."""
+    bad = [name for name, value in measures.items() if value is not None and not math.isfinite(value)]
+    if bad:
+        warnings.warn(f"run {run.name!r}: {', '.join(bad)} at the end not finite, and so left out", stacklevel=3)
+    return {name: None if name in bad else value for name, value in measures.items()}
 
 
 @final
@@ -247,6 +248,6 @@ class _Loop:
             "step": done,
             "trial": state,
             "trace": self._trace.saved(time.perf_counter() - self._begun),
-            "random": _random_state(self._surroundings.device),
+            "random": states(_cards(self._surroundings.device)),
         }
         write_checkpoint(self._folder, _conditions(self._run, self._surroundings), content)

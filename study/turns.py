@@ -48,6 +48,10 @@ class Turn:
         low, high = np.quantile(self.seconds, (0.25, 0.75))
         return float(low), float(high)
 
+    def times_as_long(self, other: Turn) -> list[float]:
+        """Return how many times as long as another case's a step took, round by round: what slowed one slowed both."""
+        return [ours / theirs for ours, theirs in zip(self.seconds, other.seconds, strict=False) if theirs > 0]
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)

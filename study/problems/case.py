@@ -41,6 +41,7 @@ class ProblemCase(Case):
     """
 
     kind: ClassVar[str] = "optimizers"
+    measures_memory: ClassVar[bool] = False
     problem_json: str
     problem_name: str
     optimizer: str

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Self, final
 
-import numpy as np
-
 from ..definition import Study
 from ..design import Assignment
 from ..register import Appearance
+from ..report.intervals import median_interval
 from ..result import Result
 from ..schedule import Results, chosen_runs, progress
 from ..turns import Turn
@@ -113,19 +112,16 @@ class Comparison:
         return statistics.median(entry.step_microseconds for entry in self._known(choice))
 
     def times_as_long(self, choice: Choice, other: Choice) -> tuple[float, float] | None:
-        """Return between what, in the middle half of turns and problems, a step takes as long as another choice's.
+        """Return between what, with 95 % confidence, the median step takes as long as another choice's.
 
         Only where both have times that were taken in turns, round by round, on the same problems.
         """
-        ratios = []
+        ratios: list[float] = []
         for entry in self.entries_of(choice):
             rival = self.find(other, entry.problem)
             if rival is not None and entry.turn is not None and rival.turn is not None:
-                ratios += [a / b for a, b in zip(entry.turn.seconds, rival.turn.seconds, strict=False) if b > 0]
-        if not ratios:
-            return None
-        low, high = np.quantile(ratios, (0.25, 0.75))
-        return float(low), float(high)
+                ratios += entry.turn.times_as_long(rival.turn)
+        return median_interval(ratios)
 
     def orthogonality_error(self, choice: Choice) -> float:
         """Return the largest over problems with a known answer, which are in float64, or over all if there is none."""

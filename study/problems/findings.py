@@ -72,7 +72,7 @@ def _time(comparison: Comparison) -> Iterator[str]:
     if clear:
         yield (
             f"{comparison.plural.capitalize()}: in turns on one worker a step took, {centre.label} being 1, "
-            f"{listed(clear)}: the middle half over rounds and problems."
+            f"{listed(clear)}: 95 % intervals over rounds and problems."
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Self, final
 
@@ -59,3 +59,11 @@ def half_widths(samples: np.ndarray) -> np.ndarray:
 def _factor(count: int) -> float:
     """Return by what a standard deviation of a sample is multiplied for half the width of its interval."""
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)) / math.sqrt(count)
+
+
+def median_interval(sample: Sequence[float]) -> tuple[float, float] | None:
+    """Return the 95 % interval of a median, whatever the distribution; None where the sample is too small for one."""
+    if not sample:
+        return None
+    found = stats.quantile_test(sample, p=0.5).confidence_interval(CONFIDENCE)
+    return None if math.isnan(found.low) or math.isnan(found.high) else (float(found.low), float(found.high))

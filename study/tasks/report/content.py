@@ -52,6 +52,8 @@ def content_of(study: Study, results: Results, presentation: Mapping[str, Any], 
             for name, title in score.others.items()
         },
         looks={_shared_title(curve): curve.look for curve in curves},
+        names={curve.case.title: curve.name for curve in curves}
+        | {_shared_title(curve): curve.line for curve in curves},
     )
 
 

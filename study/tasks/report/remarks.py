@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ...metrics.spectra import LayerSpectrum
 from ...report.content import listed
+from ...report.intervals import median_interval
 from ...result import Look
 from .curve import Curve
 
@@ -26,15 +28,16 @@ def remarks(curves: Curves) -> Iterator[str]:
 
 
 def _speed(curves: Curves) -> Iterator[str]:
-    """Compare times of steps that were taken in turns, where their quartiles are clear of each other."""
+    """Compare times of steps that were taken in turns, where the interval of their ratio is clear of 1."""
     found: dict[tuple[str, str, bool], list[tuple[float, int | None]]] = {}
     for curve in curves:
         pace = _pace(curves, curve)
-        if pace is None or curve.step_quartiles is None or pace.step_quartiles is None:
+        if pace is None or curve.turn is None or pace.turn is None:
             continue
-        (low, high), (pace_low, pace_high) = curve.step_quartiles, pace.step_quartiles
-        if low > pace_high or high < pace_low:
-            ratio = (curve.step_milliseconds or 0.0) / (pace.step_milliseconds or 1.0)
+        ratios = curve.turn.times_as_long(pace.turn)
+        interval = median_interval(ratios)
+        if interval is not None and (interval[0] > 1 or interval[1] < 1):
+            ratio = statistics.median(ratios)
             found.setdefault((pace.line, curve.line, ratio > 1), []).append((ratio, curve.case.rank))
     for reference in dict.fromkeys(reference for reference, _, _ in found):
         clauses = [
@@ -42,7 +45,7 @@ def _speed(curves: Curves) -> Iterator[str]:
             for (other, line, _), values in found.items()
             if other == reference
         ]
-        yield f"Time of a step, that of {reference} being 1, where quartiles are apart: {listed(clauses)}."
+        yield f"Time of a step, that of {reference} being 1, where its 95 % interval is clear of 1: {listed(clauses)}."
 
 
 def _pace(curves: Curves, curve: Curve) -> Curve | None:

@@ -53,8 +53,8 @@ LETTERED: Final = ("identity", "lipschitz", "learned", "regularized")
 ON_FINDINGS: Final = (
     "Differences are taken seed by seed, between runs that share batches and, at one rank and spectrum, first weights, "
     "with their 95 % interval (Student’s t). “Better” and “worse” mean that the interval excludes 0, which by chance "
-    "alone about one comparison in twenty does. Times are only compared where they were taken in turns and their "
-    "quartiles are apart. The words are explained below."
+    "alone about one comparison in twenty does. Times are only compared where they were taken in turns, round by "
+    "round, and the 95 % interval of their ratio is clear of 1. The words are explained below."
 )
 
 
