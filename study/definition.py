@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Self, final
 
 from ..manifolds import described, require_integer
+from . import optuna_search as _optuna_search  # noqa: F401 which registers its search
 from ._plain import Plain, require_distinct, require_folder_name, require_known, tupled
 from .case import Case, Run
 from .design import DESIGNS, Assignment, Design, require_factors

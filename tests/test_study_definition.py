@@ -306,6 +306,8 @@ def test_searches_and_designs_may_be_named_by_their_modules(monkeypatch, tmp_pat
 
 
 def test_a_centre_that_is_not_given_is_the_first_value():
+    from sttp.study import Study  # which loads all kinds
+
     values = {"name": "a", "methods": ["sttp stiefel", "dense"], "ranks": [4, 2], "design": "one-at-a-time"}
     assert [case.title for case in Study.from_dict(values).cases] == [
         "sttp stiefel, rank 4",
