@@ -44,8 +44,8 @@ class Timing:
     Attributes:
         step_seconds: wall-clock time of each step: batch, forward, backward, optimizer.
         total_seconds: wall-clock time of the whole run, with the looks.
-        peak_memory: largest resident set of the process while it ran, or memory of the device, in bytes; that of earlier
-            runs, too, where the case does not measure it.
+        peak_memory: largest resident set of the process while it ran, or memory of the device, in bytes; where the case
+            does not measure it, that of earlier runs counts, too.
         base_memory: resident set before it ran: interpreter, libraries, data; in bytes.
         threads: number of threads of torch.
         load: how many processes wanted a core on average (the system's load over a minute); None if unknown.

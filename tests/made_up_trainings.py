@@ -63,9 +63,9 @@ def results_of(study, make=made_up):
 def turns_of(study, results, milliseconds, spread=0.01):
     """Make up times in turns: a function of a case, with a spread relative to it that differs from case to case."""
     found = []
-    for index, case in enumerate(study.cases):
-        middle = 1e-3 * milliseconds(case)
-        times = tuple(middle * (1 + spread * ((4 * index + k) % 9 - 4) / 2) for k in range(9))
+    for case in study.cases:
+        middle, sign = 1e-3 * milliseconds(case), -1 if case.geometry == "grassmann" else 1
+        times = tuple(middle * (1 + sign * spread * k / 2) for k in range(-4, 5))
         found.append(Turn(chosen_runs(study, case, results)[0].identifier, times, 1.5))
     return tuple(found)
 

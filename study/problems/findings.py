@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from ..report.content import listed
+from ..report.intervals import is_clear_of_one
 from .comparison import Comparison
 from .entry import Choice, Entry
 
@@ -57,7 +58,7 @@ def _solving(comparison: Comparison) -> Iterator[str]:
 
 def _is_clearly_cheapest(comparison: Comparison, choice: Choice, others: Sequence[Choice]) -> bool:
     ratios = [comparison.times_as_long(other, choice) for other in others if other != choice]
-    return bool(ratios) and all(ratio is not None and ratio[0] > 1 for ratio in ratios)
+    return bool(ratios) and all(ratio is not None and is_clear_of_one(ratio) and ratio[0] > 1 for ratio in ratios)
 
 
 def _time(comparison: Comparison) -> Iterator[str]:
@@ -67,7 +68,7 @@ def _time(comparison: Comparison) -> Iterator[str]:
     clear = []
     for choice in comparison.ordered:
         ratio = None if choice == centre else comparison.times_as_long(choice, centre)
-        if ratio is not None and (ratio[0] > 1 or ratio[1] < 1):
+        if ratio is not None and is_clear_of_one(ratio):
             clear.append(f"{choice.label} {ratio[0]:.2f} to {ratio[1]:.2f}")
     if clear:
         yield (

@@ -12,6 +12,8 @@ import numpy as np
 from scipy import stats  # type: ignore[import-untyped]  # scipy carries no types
 
 CONFIDENCE: Final = 0.95
+# Ratios of times nearer to 1 than this change from one start of a process to the next.
+CLEAR: Final = 1.05
 
 
 @final
@@ -67,3 +69,8 @@ def median_interval(sample: Sequence[float]) -> tuple[float, float] | None:
         return None
     found = stats.quantile_test(sample, p=0.5).confidence_interval(CONFIDENCE)
     return None if math.isnan(found.low) or math.isnan(found.high) else (float(found.low), float(found.high))
+
+
+def is_clear_of_one(ratio: tuple[float, float] | None) -> bool:
+    """Return whether the interval of a ratio of times lies above 1, or below, by more than five in a hundred."""
+    return ratio is not None and (ratio[0] > CLEAR or ratio[1] < 1 / CLEAR)

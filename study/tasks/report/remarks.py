@@ -8,7 +8,7 @@ from typing import Final
 
 from ...metrics.spectra import LayerSpectrum
 from ...report.content import listed
-from ...report.intervals import median_interval
+from ...report.intervals import is_clear_of_one, median_interval
 from ...result import Look
 from .curve import Curve
 
@@ -35,8 +35,7 @@ def _speed(curves: Curves) -> Iterator[str]:
         if pace is None or curve.turn is None or pace.turn is None:
             continue
         ratios = curve.turn.times_as_long(pace.turn)
-        interval = median_interval(ratios)
-        if interval is not None and (interval[0] > 1 or interval[1] < 1):
+        if is_clear_of_one(median_interval(ratios)):
             ratio = statistics.median(ratios)
             found.setdefault((pace.line, curve.line, ratio > 1), []).append((ratio, curve.case.rank))
     for reference in dict.fromkeys(reference for reference, _, _ in found):
@@ -45,7 +44,8 @@ def _speed(curves: Curves) -> Iterator[str]:
             for (other, line, _), values in found.items()
             if other == reference
         ]
-        yield f"Time of a step, that of {reference} being 1, where its 95 % interval is clear of 1: {listed(clauses)}."
+        rule = "where its 95 % interval is clear of 1 by 5 % and more"
+        yield f"Time of a step, that of {reference} being 1, {rule}: {listed(clauses)}."
 
 
 def _pace(curves: Curves, curve: Curve) -> Curve | None:
