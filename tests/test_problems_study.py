@@ -281,7 +281,9 @@ def test_a_users_optimizer_runs_in_worker_processes(tmp_path, monkeypatch):
 # --- speed ---
 
 
-@pytest.mark.parametrize(("times", "is_clear"), [((2.0, 2.2, 2.4), True), ((0.8, 1.0, 1.3), False)])
+@pytest.mark.parametrize(
+    ("times", "is_clear"), [((2.0, 2.2, 2.4), True), ((0.8, 1.0, 1.3), False), ((1.02, 1.03, 1.04), False)]
+)
 def test_speed_is_a_finding_where_intervals_are_clear_alone(times, is_clear):
     values = {"learning_rates": [0.1, 0.3], "trials": 2, "seeds": [0], "steps": 3, "looks": 1}
     study, results = study_of(problems=[FRAME], retractions=["polar"], **values), {}
@@ -293,7 +295,7 @@ def test_speed_is_a_finding_where_intervals_are_clear_alone(times, is_clear):
         return [s for s in findings(comparisons_of(study, results, presentation, turns)) if "in turns" in s]
 
     centre, polar = (chosen_runs(study, case, results)[0] for case in study.cases)
-    turns = (Turn(centre.identifier, (1.0, 1.0, 1.0), 0.1), Turn(polar.identifier, times, 0.1))
+    turns = (Turn(centre.identifier, (1.0,) * 9, 0.1), Turn(polar.identifier, times * 3, 0.1))
     assert bool(told(turns)) == is_clear
     assert not told(())
     # Costs in seconds are those of steps in turns, too.
