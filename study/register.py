@@ -133,8 +133,9 @@ class Register(Generic[Thing]):
             return imported
         own = fallback or getattr(thing, "__name__", None) or getattr(thing, "name", None) or type(thing).__name__
         name = str(own).strip("<>").replace(":", " ")
-        if name in self._entries and self._entries[name].is_ours:
-            raise ValueError(f"{self.kind} {name!r} is registered and another one; give yours another name")
+        # One of a user's own may be defined again under its name, as in a notebook; of lambdas each has the same name.
+        if name in self._entries and (self._entries[name].is_ours or own == "<lambda>"):
+            raise ValueError(f"{self.kind} {name!r} is registered and another one; give yours a name of its own")
         self._add(Entry(name, cast(Thing, thing)))
         return name
 
