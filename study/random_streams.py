@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
-from typing import final
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -16,6 +19,53 @@ def generator_of(seed: int, *key: int) -> torch.Generator:
     """
     (word,) = np.random.SeedSequence((seed, *key)).generate_state(1)
     return torch.Generator().manual_seed(int(word))
+
+
+@contextmanager
+def seeded(seed: int, cards: Sequence[int] = ()) -> Iterator[None]:
+    """Seed the global generators of torch, NumPy and Python, from which users' code draws, and put them back.
+
+    Args:
+        seed: of all of them.
+        cards: GPUs whose generators are put back, too.
+    """
+    arrays, numbers = np.random.get_state(), random.getstate()  # noqa: NPY002 the global one is what users draw from
+    with torch.random.fork_rng(list(cards)):
+        seed_all(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(arrays)  # noqa: NPY002
+            random.setstate(numbers)
+
+
+def seed_all(seed: int) -> None:
+    """Seed the global generators of torch, NumPy and Python."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002
+    random.seed(seed)
+
+
+def states(cards: Sequence[int] = ()) -> dict[str, Any]:
+    """Return the states of the global generators, of GPUs among them, as tensors and plain values."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    torchs = [torch.get_rng_state(), *(torch.cuda.get_rng_state(card) for card in cards)]
+    return {
+        "torch": torchs,
+        "numpy": [kind, torch.from_numpy(keys.astype(np.int64)), *rest],
+        "python": random.getstate(),
+    }
+
+
+def set_states(saved: dict[str, Any], cards: Sequence[int] = ()) -> None:
+    """Put the global generators in the states that :func:`states` returned."""
+    first, *others = saved["torch"]
+    torch.set_rng_state(first)
+    for card, state in zip(cards, others, strict=True):
+        torch.cuda.set_rng_state(state, card)
+    kind, keys, *rest = saved["numpy"]
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    random.setstate(saved["python"])
 
 
 @final

@@ -1,6 +1,7 @@
 """A user's own network, data and methods, from Python and from files."""
 
 import math
+import random
 import subprocess
 import sys
 
@@ -189,39 +190,52 @@ def test_data_sets_are_read_once_or_anew_and_batches_depend_on_seed_and_position
         network = Net()
         assert task.evaluate(network, "validation") == task.evaluate(network, "validation")
         assert sum(task.data.sizes) == 120
-        same = Training(network=Net, train=Noisy(), in_memory=kept)
-        assert same.data.checksum == task.data.checksum
+        one = (torch.rand(1, 8), [1.0])
+    same = Training(network=lambda: nn.Linear(8, 1), train=(torch.rand(40, 8), torch.rand(40)), test=one)
+    study = study_of("dense", task=same, **FEW)
+    assert perform(study.run(study.cases[0], 0.03, 0)).final["test_score"] == 0  # R² of one example
 
 
-def test_a_resumed_run_on_data_that_is_read_anew_ends_in_the_same_digits(tmp_path, monkeypatch):
-    task = Training(network=Net, train=Noisy(), in_memory=False)
-    study = study_of("sttp stiefel", task=task, **FEW)
-    run, write, written = study.run(study.cases[0], 0.03, 0), loop_module.write_checkpoint, []
+class Careful(torch.optim.SGD):
+    """Takes small rates alone."""
+
+    def __init__(self, parameters, lr):
+        if lr > 0.05:
+            raise ValueError(f"lr must be at most 0.05, got {lr}")
+        super().__init__(parameters, lr=lr)
+
+
+def test_a_rate_that_an_optimizer_refuses_is_a_run_that_diverged():
+    study = study_of("dense", task=Training(network=Net, train=Points()), optimizer=Careful, **FEW)
+    refused = perform(study.run(study.cases[0], 0.1, 0))
+    assert refused.diverged_at == 0
+    assert refused.reason == "refused: lr must be at most 0.05, got 0.1"
+    assert not perform(study.run(study.cases[0], 0.03, 0)).diverged
+
+
+def test_what_numpy_and_python_draw_is_the_runs(tmp_path, monkeypatch):
+    def mixed(outputs, targets):
+        share = np.random.beta(1, 1) * random.random()  # noqa: NPY002 as users do
+        return share * nn.functional.cross_entropy(outputs, targets)
+
+    study = study_of("dense", task=Training(network=Net, train=Points(), loss=mixed), **FEW)
+    run = study.run(study.cases[0], 0.03, 0)
     whole = perform(run)
+    np.random.seed(5)  # noqa: NPY002
+    assert deterministic(perform(run)) == deterministic(whole)
+    surroundings = Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
+    write = loop_module.write_checkpoint
 
-    def dying(folder, environment, content):
-        write(folder, environment, content)
-        written.append(content["step"])
-        if len(written) == 2:
+    def killed(folder, conditions, content):
+        write(folder, conditions, content)
+        if content["step"] == 2:
             raise KeyboardInterrupt
 
-    surroundings = Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
-    monkeypatch.setattr(loop_module, "write_checkpoint", dying)
+    monkeypatch.setattr(loop_module, "write_checkpoint", killed)
     with pytest.raises(KeyboardInterrupt):
         perform(run, surroundings)
+    monkeypatch.setattr(loop_module, "write_checkpoint", write)
     assert deterministic(perform(run, surroundings)) == deterministic(whole)
-    assert written == [1, 2, 3, 4]
-
-
-def test_numbers_are_learnt_with_the_squared_error_and_scored_by_r_squared():
-    inputs = np.random.default_rng(0).normal(size=(200, 8))
-    train = (inputs, inputs @ np.arange(8.0))
-    task = Training(network=lambda: nn.Linear(8, 1), train=train)
-    study = study_of("dense", task=task, **{**FEW, "steps": 150, "batch_size": 32})
-    result = perform(study.run(study.cases[0], 0.3, 0))
-    assert result.final["test_score"] > 0.99
-    assert result.final["test_loss"] < 0.01
-    assert result.looks[0].measures["validation_score"] < 0.5
 
 
 def test_images_tell_a_network_channels_and_classes_and_may_be_channels_last():
@@ -262,6 +276,16 @@ def fails(network):
     raise RuntimeError("no such kernel")
 
 
+SHARED, UNSEEDED = Net(), np.random.default_rng()
+
+
+def filled(value):
+    """Return a network of one value."""
+    network = Net()
+    nn.init.constant_(network.first.weight, value)
+    return network
+
+
 BAD = {
     "output": (
         {"network": lambda: nn.Linear(8, 2)},
@@ -282,6 +306,20 @@ BAD = {
     "key": ({}, {"step": 4}, "did you mean 'steps'"),
     "option": ({}, {"method.alpha": 1.0}, "no method of the study has an option 'alpha'"),
     "setting": ({}, {"augment": True}, "augment is no setting of the task"),
+    "shared": ({"network": lambda: SHARED}, {}, "must be another one each time, got the same parameters"),
+    "unseeded": ({"network": lambda: filled(UNSEEDED.normal())}, {}, "must be the same at equal seeds"),
+    "classes": (
+        {"test": (torch.zeros(3, 8), torch.tensor([0, 1, 5]))},
+        {},
+        r"must have an output for each of the 6 classes, got 3",
+    ),
+    "one logit": (
+        {"network": lambda: nn.Linear(8, 1), "loss": lambda o, t: (o[:, 0] - t).square().mean()},
+        {},
+        r"score 'accuracy' .*\(8, 1\) for targets \(8,\)",
+    ),
+    "many": ({"score": lambda o, t: o}, {}, "score 'score' must be one number"),
+    "numbers": ({"train": (torch.zeros(60, 8), torch.rand(60))}, {}, r"shape of the targets, \(8, 1\), got \(8, 3\)"),
 }
 
 

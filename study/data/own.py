@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import random
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +14,7 @@ import torch
 from torch import Tensor
 
 from .._plain import shown
+from ..random_streams import seeded
 from .folder import SPLIT_SEED, TEST_SHARE, stratified_split
 from .image_data import checksum_of
 from .table import read_table
@@ -242,7 +241,7 @@ def _read_examples(name: str, source: Any, seed: int = 0) -> tuple[Any, Any]:
     if not count:
         raise ValueError(f"{name} is empty; give one example at least")
     pairs = []
-    with _drawing_from(seed):  # what a transformation draws is the same in every process
+    with seeded(seed):  # what a transformation draws is the same in every process
         for position in range(count):
             try:
                 pair = source[position]
@@ -255,21 +254,6 @@ def _read_examples(name: str, source: Any, seed: int = 0) -> tuple[Any, Any]:
             pairs.append(pair)
     inputs, targets = zip(*pairs, strict=True)
     return _stacked(f"inputs of {name}", inputs), _stacked(f"targets of {name}", targets)
-
-
-@contextmanager
-def _drawing_from(seed: int) -> Iterator[None]:
-    """Seed the generators that transformations draw from, and put them back."""
-    arrays, numbers = np.random.get_state(), random.getstate()  # noqa: NPY002 the global one is what users draw from
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
-        try:
-            yield
-        finally:
-            np.random.set_state(arrays)  # noqa: NPY002
-            random.setstate(numbers)
 
 
 def _stacked(what: str, values: Sequence[Any]) -> Any:

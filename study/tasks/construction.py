@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...layers import STTP, Specification, candidates, decompress, reparameterize, report
 from ..networks import NETWORKS, Role, network_entry
 from ..parts import SPECTRA
+from ..random_streams import seeded
 from ..settings import Settings
 from .case import USUAL, TrainingCase
 from .method import Method, method_of
@@ -126,8 +127,7 @@ def first_network(case: TrainingCase, shape: ImageShape | None, seed: int) -> St
 
     All reparameterized networks of one seed, rank and spectrum have equal weights, see :func:`first_weights`.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = plain_network(case, shape)
     spec, skip = case.specification, network_entry(case.network).skip
     if spec is not None:

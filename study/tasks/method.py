@@ -15,6 +15,7 @@ from ...manifolds import described
 from .._plain import import_object, require_known
 from ..baselines import spectral_normalization, spectral_regularization
 from ..parts import FLAVOURS, GEOMETRIES, OPTIMIZERS, SPECIFICATIONS, SPECTRA, BuildOptimizer, name_of_part
+from ..random_streams import seeded
 from ..register import Appearance, Register
 
 # What a method is told by keyword if it asks for it; all else that it takes is an option of a study.
@@ -37,8 +38,8 @@ class Method:
             one without default, and then once a rank. The network has plain weights: torch's own first ones of the
             seed, or with a rank those that our methods of this rank and seed start from. What it returns is trained;
             that may be the same network, changed in place. It may ask by keyword for the ``seed`` and for the names of
-            layers to ``skip``, and have other parameters by keyword, which a study gives as ``method.NAME``. torch's
-            generator is seeded before.
+            layers to ``skip``, and have other parameters by keyword, which a study gives as ``method.NAME``. The
+            global generators of torch, NumPy and Python are seeded before.
         optimizer: that the method is trained by in place of the study's: a name, a class whose objects are made by
             ``optimizer(parameters, lr=rate)``, or a function of parameters and rate.
         title: how readers see it; the name by default.
@@ -96,7 +97,7 @@ class Method:
         Args:
             network: with plain weights; it may be changed.
             rank: None for a method that takes none.
-            seed: of whatever is drawn; torch's global generator is left alone.
+            seed: of whatever is drawn; the global generators are left alone.
             skip: names of layers that stay as they are.
             options: others by name.
 
@@ -106,8 +107,7 @@ class Method:
         assert self.build is not None, "ours are built from their specification"
         told: dict[str, Any] = {"seed": seed, "skip": skip, self._rank_parameter or "rank": rank}
         told = {name: value for name, value in told.items() if name in self._parameters}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             made = self.build(network, **told, **options)
         if not isinstance(made, nn.Module):
             raise TypeError(f"method {self.name!r} must return the network that is trained, got {described(made)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final, Self, final
@@ -9,6 +10,7 @@ from typing import Any, Final, Self, final
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 
 from ...layers import shared_evaluation
 from ...manifolds import described, require_flag, require_instance
@@ -24,17 +26,44 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Score = Callable[[Tensor, Tensor], Any]
 
 EVALUATION_BATCH: Final = 500
+_LOSSES: Final = re.compile("loss|entropy|kl_div")
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the share of targets that have the largest output."""
+    """Return the share of targets that have the largest output.
+
+    Raises:
+        ValueError: there is one output alone, or none a target.
+    """
+    if outputs.dim() < 2 or outputs.shape[1] < 2 or outputs[:, 0].shape != targets.shape:
+        raise ValueError(
+            f"the accuracy needs an output a class, got {tuple(outputs.shape)} for targets {tuple(targets.shape)}"
+        )
     return (outputs.argmax(dim=1) == targets).double().mean()
 
 
 def explained(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return R², the share of the targets' variance that the outputs explain."""
-    around = (targets - targets.mean(dim=0)).double().square().sum()
-    return 1 - (targets - outputs).double().square().sum() / around
+    """Return R², the share of the targets' variance that the outputs explain; 0 of targets that are all equal.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    error = squared_error(outputs.double(), targets.double())
+    around = squared_error(targets.double().mean(dim=0).expand_as(targets), targets.double())
+    return torch.where(around > 0, 1 - error / around, 0.0)
+
+
+def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean squared error.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if outputs.shape != targets.shape:
+        raise ValueError(
+            f"outputs must have the shape of the targets, {tuple(targets.shape)}, got {tuple(outputs.shape)}"
+        )
+    return F.mse_loss(outputs, targets)
 
 
 @final
@@ -55,7 +84,8 @@ class Training(SupervisedTask):
         validation: what learning rates are chosen by, of the same kind; None for a tenth of ``train``.
         test: what results are reported on; None for a fifth of ``train``, taken before.
         loss: called as ``loss(outputs, targets)``; returns a scalar, the mean over a batch. The cross-entropy for
-            classes and the mean squared error for numbers by default.
+            classes and the mean squared error for numbers by default. Outputs ``(n,)`` for numbers become ``(n, 1)``,
+            which is the shape that targets ``(n,)`` get.
         score: alike, of a whole split, of which more is better; or several functions by their names, of which the first
             is the score. The accuracy for classes and R² for numbers by default.
         in_memory: whether each example is read once, before the first run, and kept; False for a data set that changes
@@ -94,7 +124,9 @@ class Training(SupervisedTask):
         if loss is not None and not callable(loss):
             raise TypeError(f"loss must be a function of outputs and targets, got {described(loss)}")
         self.name, self._loss, self._given_description = name, loss, description
-        self._scores = _named_scores(score)
+        if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
+            raise ValueError("loss must have no parameters, which no optimizer gets; make them a part of the network")
+        self._scores = _named_scores(score, loss)
         require_flag("in_memory", in_memory)
         if target is not None and not in_memory:
             raise ValueError(
@@ -189,7 +221,23 @@ class Training(SupervisedTask):
 
     def loss(self, network: nn.Module, batch: Examples) -> Tensor:
         """Return the loss of a batch."""
-        return self._loss_of(network(batch.inputs), batch.targets)
+        return self._loss_of(_fitted(network(batch.inputs), batch.targets), batch.targets)
+
+    def try_scores(self, network: nn.Module, batch: Examples) -> None:
+        """Refuse scores that cannot be had of a batch, and fewer outputs than classes for the cross-entropy."""
+        with torch.no_grad():
+            outputs = _fitted(_widened(network(batch.inputs)), batch.targets)
+        classes = self.data.classes
+        if self._loss is None and classes is not None and outputs.shape[1] < classes:
+            raise ValueError(f"networks must have an output for each of the {classes} classes, got {outputs.shape[1]}")
+        for name, function in self._named.items():
+            try:
+                float(function(outputs, batch.targets))
+            except Exception as error:  # a user's function may raise anything
+                raise ValueError(
+                    f"score {name!r} must be one number of outputs {tuple(outputs.shape)} and targets "
+                    f"{tuple(batch.targets.shape)} ({type(error).__name__}: {error}); give another score="
+                ) from error
 
     @torch.no_grad()
     def evaluate(self, network: nn.Module, split: Split) -> Evaluation:
@@ -200,6 +248,7 @@ class Training(SupervisedTask):
             seen = [(_widened(network(p.inputs)), p.targets) for p in self.data.pieces(split, EVALUATION_BATCH)]
         network.train(training)
         outputs, targets = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        outputs = _fitted(outputs, targets)
         score, *others = (float(function(outputs, targets)) for function in self._named.values())
         named = dict(zip(list(self._named)[1:], others, strict=True))
         return Evaluation(score, float(self._loss_of(outputs, targets)), named)
@@ -208,7 +257,7 @@ class Training(SupervisedTask):
     def _loss_of(self) -> Loss:
         if self._loss is not None:
             return self._loss
-        return F.cross_entropy if self.data.is_classified else F.mse_loss
+        return F.cross_entropy if self.data.is_classified else squared_error
 
     @property
     def _named(self) -> Mapping[str, Score]:
@@ -222,7 +271,7 @@ class Training(SupervisedTask):
         return kept | {"_device_copies": {}, "data": self.data}
 
 
-def _named_scores(score: Score | Mapping[str, Score] | None) -> dict[str, Score]:
+def _named_scores(score: Score | Mapping[str, Score] | None, loss: Loss | None) -> dict[str, Score]:
     """Return scores by their names; none for the default."""
     if score is None:
         return {}
@@ -234,7 +283,17 @@ def _named_scores(score: Score | Mapping[str, Score] | None) -> dict[str, Score]
             raise TypeError(f"score must be a function of outputs and targets, or some by name, got {described(score)}")
     if not score:
         raise ValueError("score must have at least one function, got none; leave it out for the default")
+    name, first = next(iter(score.items()))
+    if first is loss or isinstance(first, _Loss) or (first in vars(F).values() and _LOSSES.search(first.__name__)):
+        raise ValueError(f"score must be larger for better outputs, got the loss {name!r}; give its negative")
     return dict(score)
+
+
+def _fitted(outputs: Any, targets: Tensor) -> Any:
+    """Return outputs ``(n,)`` as ``(n, 1)`` where targets are so: each would else meet all others."""
+    if isinstance(outputs, Tensor) and outputs.dim() == 1 and targets.is_floating_point() and targets.dim() == 2:
+        return outputs[:, None]
+    return outputs
 
 
 def _widened(outputs: Any) -> Tensor:

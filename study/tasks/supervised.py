@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
-from typing import Any, final
+from typing import Any, Final, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from ...layers import shared_evaluation
 from ...optim import d_optimal
 from .. import processes
 from ..case import Run
+from ..loop import RateRefusedError
 from ..parts import build_optimizer
 from ..settings import PRECISIONS
 from ..surroundings import Surroundings
@@ -25,6 +27,9 @@ from .case import TrainingCase
 from .decay import decay_groups
 from .task import Evaluation, Split, SupervisedTask
 from .trial import NetworkTrial
+
+# A learning rate that all optimizers take.
+ANY_RATE: Final = 1e-3
 
 
 @final
@@ -51,7 +56,8 @@ class SupervisedTrial(NetworkTrial):
         self._task = task
         parameters = decay_groups(self.network, case.settings.weight_decay)
         assert run.learning_rate is not None, "trainings have a learning rate"
-        self._optimizer = build_optimizer(case.optimizer, parameters, run.learning_rate, **case.options_of("optimizer"))
+        self._refused: str | None = None
+        self._optimizer = self._built(parameters, run.learning_rate)
         self._schedule = LambdaLR(self._optimizer, lambda step: max(0.0, 1 - step / case.steps))
         decay = case.settings.averaging
         self._average = MovingAverage(self.network, decay) if decay else None
@@ -59,7 +65,13 @@ class SupervisedTrial(NetworkTrial):
         self._loss = torch.zeros(())
 
     def step(self, step: int) -> Tensor:
-        """Make a step; return its loss."""
+        """Make a step; return its loss.
+
+        Raises:
+            RateRefusedError: the optimizer does not take the learning rate.
+        """
+        if self._refused is not None:
+            raise RateRefusedError(self._refused)
         self._optimizer.zero_grad()
         pieces = processes.own_pieces(next(self._batches), self.case.settings.accumulation)
         self._loss = processes.mean(accumulate(self._parallel, pieces, self._piece_loss))
@@ -96,6 +108,15 @@ class SupervisedTrial(NetworkTrial):
     def scalars(self) -> dict[str, Tensor]:
         """Return the training loss."""
         return {"loss": self._loss}
+
+    def _built(self, parameters: Any, rate: float) -> Optimizer:
+        """Return the optimizer; where it refuses the rate alone, one of another rate, which makes no step."""
+        options = self.case.options_of("optimizer")
+        try:
+            return build_optimizer(self.case.optimizer, parameters, rate, **options)
+        except ValueError as error:  # a search may try rates that an optimizer does not take
+            self._refused = str(error)
+        return build_optimizer(self.case.optimizer, parameters, ANY_RATE, **options)
 
     def _show_batches(self, network: nn.Module) -> None:
         """Give a network in training mode the first batches."""

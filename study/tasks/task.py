@@ -163,6 +163,13 @@ class SupervisedTask(Task):
     def loss(self, network: nn.Module, batch: Any) -> Tensor:
         """Return the mean training loss on a batch, a scalar with a gradient."""
 
+    def try_scores(self, network: nn.Module, batch: Any) -> None:
+        """Refuse what an evaluation could not make of a network's outputs, before the first run.
+
+        Raises:
+            ValueError: as said.
+        """
+
     @abc.abstractmethod
     def evaluate(self, network: nn.Module, split: Split) -> Evaluation:
         """Return score and loss on a split, with the network in evaluation mode and back in its own afterwards."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..networks import NETWORKS
@@ -13,6 +14,7 @@ from ..surroundings import Surroundings
 from .case import TrainingCase
 from .construction import first_network, plain_case
 from .method import METHODS
+from .supervised import ANY_RATE
 from .task import TASKS, SupervisedTask
 
 
@@ -51,11 +53,12 @@ def _try(task: SupervisedTask, case: TrainingCase, surroundings: Surroundings) -
     except Exception as error:  # a user's function may raise anything
         raise ValueError(f"{owner} cannot be built ({type(error).__name__}: {error}); mend its build=") from error
     loss = _loss(task, case, network, batch, owner)
+    _require_anew(network, first_network(case, shape, 0).network, owner)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError(f"{owner} has nothing to train; leave at least one parameter that requires a gradient")
     try:
-        optimizer = build_optimizer(case.optimizer, parameters, 1e-3, **case.options_of("optimizer"))
+        optimizer = build_optimizer(case.optimizer, parameters, ANY_RATE, **case.options_of("optimizer"))
         loss.backward()
         optimizer.step()
     except Exception as error:
@@ -63,6 +66,24 @@ def _try(task: SupervisedTask, case: TrainingCase, surroundings: Surroundings) -
             f"optimizer {case.optimizer!r} cannot make a step ({type(error).__name__}: {error}); it is called with "
             f"parameters and lr=, and step() without arguments"
         ) from error
+    task.try_scores(network.eval(), batch)
+
+
+def _require_anew(network: nn.Module, again: nn.Module, owner: str) -> None:
+    """Refuse networks that share what is trained, so that a run would begin where another one ended."""
+    first = {id(parameter) for parameter in network.parameters()}
+    if any(id(parameter) in first for parameter in again.parameters()):
+        raise ValueError(f"{owner} must be another one each time, got the same parameters again; build it in there")
+    before, after = network.state_dict(), again.state_dict()
+    if before.keys() != after.keys() or not all(_same(before[name], after[name]) for name in before):
+        raise ValueError(
+            f"{owner} must be the same at equal seeds, got other weights; draw from the global generator of torch, "
+            f"NumPy or Python, which are seeded"
+        )
+
+
+def _same(one: Any, other: Any) -> bool:
+    return not isinstance(one, Tensor) or torch.equal(one, other)
 
 
 def _loss(task: SupervisedTask, case: TrainingCase, network: nn.Module, batch: Any, owner: str) -> Tensor:
