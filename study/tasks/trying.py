@@ -52,8 +52,8 @@ def _try(task: SupervisedTask, case: TrainingCase, surroundings: Surroundings) -
         network = first_network(case, shape, 0).network
     except Exception as error:  # a user's function may raise anything
         raise ValueError(f"{owner} cannot be built ({type(error).__name__}: {error}); mend its build=") from error
+    _require_anew(network, first_network(case, shape, 0).network, owner)  # before a forward moves batch norms
     loss = _loss(task, case, network, batch, owner)
-    _require_anew(network, first_network(case, shape, 0).network, owner)
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError(f"{owner} has nothing to train; leave at least one parameter that requires a gradient")
