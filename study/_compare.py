@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .definition import Study
 from .problems import OptimizersKind
+from .register import one_definition
 from .surroundings import THREADS, Surroundings
 from .tasks import TASKS, Task, TrainingKind
 
@@ -61,14 +62,8 @@ def compare(
     from .engine import run_study  # needs the extra `study`
     from .progress import ProgressDisplay
 
-    values = {key: _listed(value) for key, value in definition.items()}
-    kind = OptimizersKind.name if task is None and "task" not in values else TrainingKind.name
-    values.setdefault("kind", kind)
-    if task is not None:
-        values["task"] = TASKS.name_for(task)
-    fallback = "comparison" if task is None else str(values["task"]).replace(":", " ").rpartition("/")[2]
-    values.setdefault("name", fallback if output is None else Path(output).resolve().name or fallback)
-    study = Study.from_dict(values)
+    with one_definition():
+        study = _study(task, output, definition)
     folder = Path("results") / study.name if output is None else Path(output)
     surroundings = Surroundings(data=None if data is None else str(data), device=device, threads=threads)
     with ExitStack() as stack:
@@ -76,6 +71,17 @@ def compare(
         if progress is True:
             told = stack.enter_context(ProgressDisplay(folder))
         return run_study(study, folder, executor, workers, told, surroundings)
+
+
+def _study(task: Task | str | None, output: str | Path | None, definition: Mapping[str, Any]) -> Study:
+    values = {key: _listed(value) for key, value in definition.items()}
+    kind = OptimizersKind.name if task is None and "task" not in values else TrainingKind.name
+    values.setdefault("kind", kind)
+    if task is not None:
+        values["task"] = TASKS.name_for(task)
+    fallback = "comparison" if task is None else str(values["task"]).replace(":", " ").rpartition("/")[2]
+    values.setdefault("name", fallback if output is None else Path(output).resolve().name or fallback)
+    return Study.from_dict(values)
 
 
 def run_study(

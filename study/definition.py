@@ -16,7 +16,7 @@ from ._plain import Plain, require_distinct, require_folder_name, require_known,
 from .case import Case, Run
 from .design import DESIGNS, Assignment, Design, require_factors
 from .kind import KINDS, Kind
-from .register import Register, imported_entries
+from .register import Register, imported_entries, one_definition
 from .search import STRATEGIES, Strategy
 
 OWN_KEYS: Final = ("name", "title", "kind", "design", "factors", "search", "seeds", "tuning_seed")
@@ -140,6 +140,7 @@ class Study:
         }
 
     @classmethod
+    @one_definition()
     def from_dict(cls, values: Mapping[str, Any], stored: Mapping[str, Case] | None = None) -> Self:
         """Build a study from plain values, as a TOML file or :meth:`to_dict` has them.
 

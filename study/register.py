@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar, cast, final
 
@@ -20,6 +21,8 @@ LINES: Final[tuple[Line, ...]] = ("-", "--", ":", "-.")
 
 
 _REGISTERS: Final[list[Register[Any]]] = []
+# What one study has named by objects so far, by kind and name; None where no study is being defined.
+_NAMED: dict[tuple[str, str], object] | None = None
 # What another process has sent, by kind: the register may be made later, when its module is imported.
 _SENT: Final[dict[str, dict[str, Any]]] = {}
 
@@ -126,16 +129,22 @@ class Register(Generic[Thing]):
             return thing
         for name, entry in self._entries.items():
             if entry.thing is thing:
+                if _NAMED is not None and not entry.is_ours:
+                    _NAMED.setdefault((self.kind, name), thing)
                 return name
         imported = importable_name(thing)
         if imported is not None:
-            self.entry(imported)
+            self._require(imported, thing)
+            self._imported[imported] = Entry(imported, cast(Thing, thing))  # its module may have been loaded again
             return imported
         own = fallback or getattr(thing, "__name__", None) or getattr(thing, "name", None) or type(thing).__name__
         name = str(own).strip("<>").replace(":", " ")
-        # One of a user's own may be defined again under its name, as in a notebook; of lambdas each has the same name.
-        if name in self._entries and (self._entries[name].is_ours or own == "<lambda>"):
-            raise ValueError(f"{self.kind} {name!r} is registered and another one; give yours a name of its own")
+        # One of a user's own may be defined again under its name, as in a notebook, but not within one study.
+        is_another = _NAMED is not None and _NAMED.setdefault((self.kind, name), thing) is not thing
+        if is_another or (name in self._entries and self._entries[name].is_ours):
+            raise ValueError(
+                f"{self.kind} {name!r} is registered and another one; give yours a name of its own, as by def"
+            )
         self._add(Entry(name, cast(Thing, thing)))
         return name
 
@@ -179,6 +188,18 @@ class Register(Generic[Thing]):
             self._check(thing)
         except TypeError as error:
             raise TypeError(f"{self.kind} {name!r}: {error}") from None
+
+
+@contextmanager
+def one_definition() -> Iterator[None]:
+    """Let a name stand for one thing while a study is defined: two lambdas would else be one, the last of them."""
+    global _NAMED
+    before = _NAMED
+    _NAMED = {} if before is None else before
+    try:
+        yield
+    finally:
+        _NAMED = before
 
 
 def foreign_entries() -> dict[str, dict[str, Entry[Any]]]:

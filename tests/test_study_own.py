@@ -190,7 +190,102 @@ def test_data_sets_are_read_once_or_anew_and_batches_depend_on_seed_and_position
         network = Net()
         assert task.evaluate(network, "validation") == task.evaluate(network, "validation")
         assert sum(task.data.sizes) == 120
-        one = (torch.rand(1, 8), [1.0])
+        same = Training(network=Net, train=Noisy(), in_memory=kept)
+        assert same.data.checksum == task.data.checksum
+
+
+def test_a_resumed_run_on_data_that_is_read_anew_ends_in_the_same_digits(tmp_path, monkeypatch):
+    task = Training(network=Net, train=Noisy(), in_memory=False)
+    study = study_of("sttp stiefel", task=task, **FEW)
+    run, write, written = study.run(study.cases[0], 0.03, 0), loop_module.write_checkpoint, []
+    whole = perform(run)
+
+    def dying(folder, environment, content):
+        write(folder, environment, content)
+        written.append(content["step"])
+        if len(written) == 2:
+            raise KeyboardInterrupt
+
+    surroundings = Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
+    monkeypatch.setattr(loop_module, "write_checkpoint", dying)
+    with pytest.raises(KeyboardInterrupt):
+        perform(run, surroundings)
+    assert deterministic(perform(run, surroundings)) == deterministic(whole)
+    assert written == [1, 2, 3, 4]
+
+
+def test_numbers_are_learnt_with_the_squared_error_and_scored_by_r_squared():
+    inputs = np.random.default_rng(0).normal(size=(200, 8))
+    train = (inputs, inputs @ np.arange(8.0))
+    task = Training(network=lambda: nn.Linear(8, 1), train=train)
+    study = study_of("dense", task=task, **{**FEW, "steps": 150, "batch_size": 32})
+    result = perform(study.run(study.cases[0], 0.3, 0))
+    assert result.final["test_score"] > 0.99
+    assert result.final["test_loss"] < 0.01
+    assert result.looks[0].measures["validation_score"] < 0.5
+
+
+def test_outputs_without_a_column_are_those_of_one():
+    inputs = torch.randn(80, 8, generator=torch.Generator().manual_seed(0))
+    train = (inputs, inputs[:, 0])
+
+    class Flat(nn.Linear):
+        def forward(self, x):
+            return super().forward(x)[:, 0]
+
+    def result(network, **of_task):
+        task = Training(network=network, train=train, **of_task)
+        study = study_of("dense", task=task, **FEW)
+        return perform(study.run(study.cases[0], 0.3, 0))
+
+    expected = result(lambda: nn.Linear(8, 1))
+    assert result(lambda: Flat(8, 1)).losses == expected.losses
+    own = result(lambda: Flat(8, 1), loss=lambda outputs, targets: (outputs - targets).square().mean())
+    assert own.final["test_score"] == expected.final["test_score"]
+
+
+def test_a_name_stands_for_one_thing_in_a_study_and_for_a_trainings_own_network_in_the_next():
+    def sized(width):
+        def network():
+            return Net(width)
+
+        return Training(network=network, train=Points(), name=f"width {width}")
+
+    small, large = sized(4), sized(40)
+    for task, numbers in ((small, 4 * 9 + 3 * 5), (large, 40 * 9 + 3 * 41)):
+        study = study_of("dense", task=task, **FEW)
+        trial = study.cases[0].begin(study.run(study.cases[0], 0.03, 0), Surroundings())
+        assert sum(parameter.numel() for parameter in trial.network.parameters()) == numbers
+
+    def with_momentum(momentum):
+        return Method(f"momentum {momentum}", low_rank, lambda p, rate: torch.optim.SGD(p, rate, momentum=momentum))
+
+    with pytest.raises(ValueError, match="optimizer 'lambda' is registered and another one"):
+        study_of(with_momentum(0.5), with_momentum(0.9), task=small, **FEW)
+    study_of(with_momentum(0.9), task=small, **FEW)
+    with pytest.raises(ValueError, match="must not be one of ours, got 'sttp stiefel'"):
+        Method("sttp stiefel", build=low_rank)
+
+
+def test_what_cannot_be_chosen_by_or_trained_is_refused():
+    for loss in (nn.functional.cross_entropy, nn.CrossEntropyLoss()):
+        with pytest.raises(ValueError, match="score must be larger for better outputs"):
+            Training(network=Net, train=Points(), score=loss)
+    mine = lambda outputs, targets: (outputs.argmax(1) - targets).square().mean()  # noqa: E731
+    with pytest.raises(ValueError, match="score must be larger for better outputs"):
+        Training(network=Net, train=Points(), loss=mine, score=mine)
+    with pytest.raises(ValueError, match="loss must have no parameters"):
+        Training(network=Net, train=Points(), loss=Net())
+
+
+def test_a_score_that_is_not_finite_at_the_end_is_left_out_and_said():
+    task = Training(network=Net, train=Points(), test=Points(7), score=lambda o, t: math.nan if len(t) == 7 else 1.0)
+    study = study_of("dense", task=task, **FEW)
+    with pytest.warns(UserWarning, match="test_score at the end not finite"):
+        result = perform(study.run(study.cases[0], 0.03, 0))
+    assert result.final["test_score"] is None
+    assert not result.diverged
+    one = (torch.rand(1, 8), [1.0])
     same = Training(network=lambda: nn.Linear(8, 1), train=(torch.rand(40, 8), torch.rand(40)), test=one)
     study = study_of("dense", task=same, **FEW)
     assert perform(study.run(study.cases[0], 0.03, 0)).final["test_score"] == 0  # R² of one example

@@ -65,6 +65,9 @@ class Method:
             raise TypeError(f"name of a method must be a string such as 'sttp stiefel', got {described(self.name)}")
         if not self.name.strip() or (self.build is not None and ":" in self.name):
             raise ValueError(f"name of a method must be words without a colon, got {self.name!r}")
+        words = self.name.split()
+        if self.build is not None and words[0] in SPECIFICATIONS and (len(words) < 2 or words[1] in GEOMETRIES):
+            raise ValueError(f"name of a method with build= must not be one of ours, got {self.name!r}; give another")
         if self.build is not None and not callable(self.build):
             raise TypeError(f"build must be a function of a network, got {described(self.build)}")
         if self.optimizer is not None and not isinstance(self.optimizer, str) and not callable(self.optimizer):

@@ -134,10 +134,14 @@ class Training(SupervisedTask):
             )
         self._sources: tuple[Any, ...] = (train, validation, test)
         self._target, self._in_memory = target, in_memory
-        network_name = NETWORKS.name_for(network)
-        NETWORKS.entry(network_name)
-        self.defaults = {"network": network_name}
+        self._network = network
+        NETWORKS.entry(NETWORKS.name_for(network))
         self._device_copies: dict[str, OwnSplits] = {}
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:  # type: ignore[override]  # a property may stand for an attribute
+        """The network, which is registered once more: another one of its name may have been made since."""
+        return {"network": NETWORKS.name_for(self._network)}
 
     @property
     def score_name(self) -> str:  # type: ignore[override]  # a property may stand for an attribute that is read
@@ -266,8 +270,11 @@ class Training(SupervisedTask):
         return {"accuracy": accuracy} if self.data.is_classified else {"R²": explained}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return the data as it was read: what it was read from may not be there in another process."""
-        kept = {name: value for name, value in self.__dict__.items() if name != "_sources"}
+        """Return the data as it was read: what it was read from may not be there in another process.
+
+        The network travels by its name.
+        """
+        kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "_network")}
         return kept | {"_device_copies": {}, "data": self.data}
 
 
