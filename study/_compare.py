@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -79,8 +80,9 @@ def _study(task: Task | str | None, output: str | Path | None, definition: Mappi
     values.setdefault("kind", kind)
     if task is not None:
         values["task"] = TASKS.name_for(task)
-    fallback = "comparison" if task is None else str(values["task"]).replace(":", " ").rpartition("/")[2]
-    values.setdefault("name", fallback if output is None else Path(output).resolve().name or fallback)
+    fallback = "comparison" if task is None else str(values["task"])
+    name = fallback if output is None else Path(output).resolve().name or fallback
+    values.setdefault("name", re.sub(r'[/\\<>:"|?*]', " ", name))
     return Study.from_dict(values)
 
 

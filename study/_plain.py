@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import math
 import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -67,17 +68,42 @@ def require_text(argument: str, value: object) -> None:
         raise ValueError(f"{argument} must not be blank, got {value!r}; write something")
 
 
+def require_plain(argument: str, value: object) -> None:
+    """Refuse all but None, flags, finite numbers, strings, and lists and tables of these.
+
+    Raises:
+        TypeError: something is of another kind, such as a date, or one of NumPy's integers.
+        ValueError: a number is not finite.
+    """
+    if isinstance(value, Mapping):
+        require_plain(argument, [*value, *value.values()])
+    elif isinstance(value, list | tuple):
+        for item in value:
+            require_plain(argument, item)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{argument} must be finite, got {value}; give a number")
+    elif value is not None and not isinstance(value, bool | int | float | str):
+        raise TypeError(f"{argument} must be numbers, texts or flags, got {described(value)}; convert it")
+
+
 def require_folder_name(argument: str, value: object) -> None:
     """Refuse all but strings that can be the name of one folder.
 
     Raises:
         TypeError: the value is no string.
-        ValueError: it is blank, has a slash, or leads to another folder.
+        ValueError: it is blank, has a slash or another sign that Windows does not take, or leads to another folder.
     """
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a string, got {described(value)}")
-    if not value.strip() or value in (".", "..") or not value.isprintable() or any(sign in value for sign in "/\\"):
-        raise ValueError(f"{argument} must be the name of a folder without slashes, got {value!r}; write a word")
+    if (
+        not value.strip()
+        or value in (".", "..")
+        or not value.isprintable()
+        or any(sign in value for sign in '/\\<>:"|?*')
+    ):
+        raise ValueError(
+            f'{argument} must be the name of a folder without / \\ < > : " | ? *, got {value!r}; write a word'
+        )
 
 
 def shown(text: object) -> str:

@@ -12,7 +12,7 @@ from typing import Any, Final, Self, final
 
 from ..manifolds import described, require_integer
 from . import optuna_search as _optuna_search  # noqa: F401 which registers its search
-from ._plain import Plain, require_distinct, require_folder_name, require_known, tupled
+from ._plain import Plain, require_distinct, require_folder_name, require_known, require_plain, tupled
 from .case import Case, Run
 from .design import DESIGNS, Assignment, Design, require_factors
 from .kind import KINDS, Kind
@@ -59,6 +59,8 @@ class Study:
         if not isinstance(self.title, str):
             raise TypeError(f"title must be a string, got {self.title!r}")
         kind = KINDS[self.kind]
+        for name, value in (*require_factors(self.factors).items(), *self.shared.items()):
+            require_plain(name, value)
         object.__setattr__(self, "factors", tupled(require_factors(self.factors)))
         object.__setattr__(self, "shared", tupled(self.shared))
         object.__setattr__(self, "design", self.design or kind.design)
@@ -156,6 +158,13 @@ class Study:
         """
         given = dict(values)
         kind = KINDS.entry(given.pop("kind", DEFAULT_KIND), "kind").thing
+        for key, value in (given | require_factors(given.get("factors", {}))).items():
+            tables = [part for part in (value if isinstance(value, tuple) else [value]) if isinstance(part, Mapping)]
+            if key in kind.open_parts and tables:
+                option = f'"{key}.{next(iter(tables[0]), "option")}"'
+                raise TypeError(
+                    f"{key} must be a name, got a table; write an option of it in quotes, as {option} = ..."
+                )
         given = kind.filled(given)
         strategy_type = STRATEGIES[given.pop("search")] if "search" in given else type(kind.strategy)
         options = [f.name for f in fields(strategy_type)]  # type: ignore[arg-type]

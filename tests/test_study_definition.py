@@ -175,6 +175,10 @@ def test_a_study_is_read_from_toml_and_named_after_its_file(tmp_path):
         ("factors = 3", TypeError, "factors must be a table"),
         ("factors = {sice = [1]}", ValueError, "factor has no choice 'sice'; did you mean 'size'"),
         ("factors = {size = 1}", TypeError, "'size' must be a list"),
+        ("sizes = [2020-01-01]", TypeError, "size must be numbers, texts or flags, got datetime.date"),
+        ("steps = nan", ValueError, "steps must be finite, got nan"),
+        ("step.factor = 2", TypeError, 'step must be a name, got a table; .* in quotes, as "step.factor"'),
+        ("factors = [1]", TypeError, "factors must be a table"),
         ("sizes = [", ValueError, "is not TOML"),
     ],
 )
@@ -196,7 +200,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path):
         Study.from_dict({"kind": "toy"})
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".", "a\\b", "", " ", "a\0b", "a\x1b[31mb", 3])
+@pytest.mark.parametrize("name", ["a/b", "..", ".", "a\\b", "", " ", "a\0b", "a\x1b[31mb", "a:b", "what?", 3])
 def test_a_name_that_is_no_folder_s_is_refused(name):
     with pytest.raises((ValueError, TypeError), match="name must be"):
         toy(name)

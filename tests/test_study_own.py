@@ -400,6 +400,8 @@ BAD = {
     "method": ({}, {"methods": ["dens"]}, "did you mean 'dense'"),
     "key": ({}, {"step": 4}, "did you mean 'steps'"),
     "option": ({}, {"method.alpha": 1.0}, "no method of the study has an option 'alpha'"),
+    "table": ({}, {"method.tail": [{"a": 1}]}, "no method of the study has an option 'tail'"),
+    "unhashable": ({"network": lambda size=None: Net()}, {"network.size": {"a": 1}}, "must be a number, .* the table"),
     "setting": ({}, {"augment": True}, "augment is no setting of the task"),
     "shared": ({"network": lambda: SHARED}, {}, "must be another one each time, got the same parameters"),
     "unseeded": ({"network": lambda: filled(UNSEEDED.normal())}, {}, "must be the same at equal seeds"),

@@ -129,6 +129,8 @@ def _options(
             has_it = network_entry(str(parts[part])).takes(option)
         else:
             has_it = parts[part] is not None and has_option(REGISTERS[part], str(parts[part]), option)
+        if has_it and isinstance(value, Mapping):
+            raise TypeError(f"{key} must be a number, a text, a flag or a list, got the table {dict(value)}")
         if has_it:
             kept[key] = value
     return tuple(sorted(kept.items()))
