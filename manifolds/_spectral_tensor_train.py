@@ -286,7 +286,7 @@ class SpectralTensorTrain:
         def weight(frames: tuple[Tensor, ...], spectrum: Tensor) -> Tensor:
             return self.to_matrix(TrainPoint(frames, spectrum, point.signs))
 
-        # The adjoint of the adjoint: Householder frames have no forward mode.
+        # The adjoint of the adjoint: the charts of a user need not have a forward mode.
         matrix, adjoint = torch.func.vjp(weight, point.coordinates, point.spectrum)[:2]
         differential = torch.func.vjp(adjoint, torch.zeros_like(matrix))[1]
         return differential((tangent.coordinates, tangent.spectrum))[0]
