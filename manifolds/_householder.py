@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from ._matrices import identity_like, inverse_triangular
-from ._require import require_flag, require_frames
+from ._require import described, require_flag, require_frames, require_integer, require_tensor
 
 
 def householder_frames(entries: Tensor, reduced: bool = False) -> Tensor:
@@ -70,9 +70,11 @@ def householder_entries(frame: Tensor) -> tuple[Tensor, Tensor]:
         Entries of shape ``(..., d, r)``, zero on and above the diagonal, and signs of shape ``(..., r)``.
 
     Raises:
-        TypeError, ValueError: as :func:`householder_frames`.
+        TypeError, ValueError: as :func:`householder_frames`, or the frame is on the meta device.
     """
     require_frames("frame", frame)
+    if frame.is_meta:
+        raise ValueError(f"frame must have values, got {described(frame)} on the meta device")
     entries = torch.geqrf(frame)[0].tril(-1)
     agreement = (householder_frames(entries) * frame).sum(dim=-2)
     return entries, torch.where(agreement < 0, -torch.ones_like(agreement), torch.ones_like(agreement))
@@ -93,7 +95,19 @@ def free_entries(entries: Tensor, reduced: bool = False) -> Tensor:
 
 
 def entries_of_free(free: Tensor, rows: int, columns: int, reduced: bool = False) -> Tensor:
-    """Return entries ``(..., rows, columns)``, zero where not free: the inverse of :func:`free_entries`."""
+    """Return entries ``(..., rows, columns)``, zero where not free: the inverse of :func:`free_entries`.
+
+    Raises:
+        TypeError: ``free`` is no tensor, a size no integer, or ``reduced`` neither True nor False.
+        ValueError: there are not at least as many rows as columns, or the shape is another one.
+    """
+    require_tensor("free", free)
+    require_integer("columns", columns, least=0)
+    require_integer("rows", rows, least=columns)
+    require_flag("reduced", reduced)
+    shape = (rows - columns, columns) if reduced else (rows * columns - columns * (columns + 1) // 2,)
+    if free.shape[-len(shape) :] != shape:
+        raise ValueError(f"free must have shape (..., {', '.join(map(str, shape))}), got {described(free)}")
     if reduced:
         return torch.cat((free.new_zeros(*free.shape[:-2], columns, columns), free), dim=-2)
     size = columns * (columns - 1) // 2
@@ -102,19 +116,6 @@ def entries_of_free(free: Tensor, rows: int, columns: int, reduced: bool = False
     top = zeros.index_copy(-1, row * columns + column, free[..., :size])
     below = free[..., size:]
     return torch.cat((top, below), dim=-1).unflatten(-1, (rows, columns))
-
-
-def require_precision(dtype: torch.dtype, name: str) -> None:
-    """Refuse a precision in which orthogonality would be lost.
-
-    Raises:
-        TypeError: the dtype is not float32 or float64.
-    """
-    if dtype not in (torch.float32, torch.float64):
-        raise TypeError(
-            f"{name} must be float32 or float64, got {dtype}; frames keep their own precision under "
-            f"torch.autocast, which casts the products alone"
-        )
 
 
 def _reflectors(entries: Tensor) -> Tensor:
