@@ -117,6 +117,10 @@ class SpectralLayer(nn.Module):
 
         A tensor that is assigned is fitted, as by :meth:`SpectralWeight.fit`, with a warning where the spectrum cannot
         hold its scale; nothing keeps the tensor itself.
+
+        Writes by methods of the tensor or of parts of it are refused, since they would be lost. Those that torch makes
+        without them cannot be seen: ``torch.zero_(weight)``, ``torch.nn.functional.relu_(weight)``, ``out=weight``,
+        ``torch._foreach_…``, and all to ``weight.detach()``, a plain tensor. They change nothing.
         """
         return computed(self._weight())
 
