@@ -22,6 +22,7 @@ class Benchmark(StrEnum):
     scaling = "scaling"
     feasibility = "feasibility"
     extremes = "extremes"
+    bad_input = "bad_input"
     minimize = "minimize"
     kills = "kills"
 

@@ -14,6 +14,8 @@ from typing import Final
 
 from safetensors import SafetensorError
 
+from ..manifolds import require_function, require_instance
+
 if sys.platform != "win32":
     import fcntl
 
@@ -35,9 +37,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     same path left, ``.NAME.….tmp``, is removed.
 
     Raises:
+        TypeError: an argument is of another kind.
         OSError: the disk is full, or the folder cannot be written, whatever error the library that writes has for it;
             the message names the file.
     """
+    require_instance("path", path, Path, "a pathlib.Path")
+    require_function("write", write, "a function that fills the file of a path")
     _remove_leftovers(path)
     with _locked_temporary(path) as temporary:
         try:

@@ -9,7 +9,7 @@ from typing import Final, cast, final
 
 from torch import Tensor, nn
 
-from ..manifolds import SpectralTensorTrain, require_choice, require_instance
+from ..manifolds import SpectralTensorTrain, described, require_choice, require_instance
 from . import _convolution as convolution
 from ._attention import projections
 from ._embedding import Embedding
@@ -183,6 +183,8 @@ def patterns_of(skip: Iterable[str]) -> tuple[str, ...]:
     if isinstance(skip, str):
         return (skip,)
     require_instance("skip", skip, Iterable, cure)
+    if isinstance(skip, Tensor):  # which is iterable, but for one of no dimensions
+        raise TypeError(f"skip must be {cure}, got {described(skip)}")
     patterns = tuple(skip)
     for pattern in patterns:
         require_instance("each pattern of skip", pattern, str, cure)

@@ -20,7 +20,7 @@ _WRITES: Final = (
 # What reads a part of a tensor, into which code writes in turn: ``weight[0].zero_()``.
 _VIEWS: Final = (
     *("view", "view_as", "reshape", "flatten", "unflatten", "t", "transpose", "permute", "squeeze", "unsqueeze"),
-    *("select", "narrow", "diagonal", "__getitem__"),
+    *("select", "narrow", "diagonal", "__getitem__", "split", "chunk", "unbind"),
 )
 
 
@@ -28,7 +28,8 @@ _VIEWS: Final = (
 class ComputedWeight(Tensor):
     """W as it is now: reads as any tensor, makes plain tensors in all products, and refuses to be written to.
 
-    Writes that torch does not call by a method of the tensor, ``out=`` and ``torch.zero_(weight)``, go unnoticed.
+    Writes that torch does not call by a method of the tensor, ``out=`` and ``torch.zero_(weight)``, go unnoticed, and
+    so do those to ``weight.detach()``, which is a plain tensor for all who make a parameter or an array of it.
     """
 
     # As nn.Parameter does: without it torch's fast paths of attention and encoders would not take the tensor.
@@ -38,6 +39,11 @@ class ComputedWeight(Tensor):
     def T(self) -> Tensor:  # type: ignore[override]  # noqa: N802 - its name in torch
         """The transpose, as it is in torch."""
         return computed(self.as_subclass(Tensor).T)
+
+    @property
+    def mT(self) -> Tensor:  # type: ignore[override]  # noqa: N802 - its name in torch
+        """The transposes of the last two dimensions, as they are in torch."""
+        return computed(self.as_subclass(Tensor).mT)
 
     @property
     def data(self) -> Tensor:
@@ -80,9 +86,11 @@ def _refused(name: str) -> Callable[..., Any]:
 def _guarded(name: str) -> Callable[..., Any]:
     read = getattr(Tensor, name)
 
-    def method(self: ComputedWeight, *args: Any, **options: Any) -> Tensor:
-        part: Tensor = read(self, *args, **options)
-        return computed(part) if part._is_view() else part
+    def method(self: ComputedWeight, *args: Any, **options: Any) -> Any:
+        found = read(self, *args, **options)
+        if isinstance(found, tuple):
+            return tuple(computed(part) for part in found)
+        return computed(found) if found._is_view() else found
 
     return method
 

@@ -5,9 +5,26 @@ from __future__ import annotations
 import geoopt
 from torch import Tensor, nn
 
+from ..manifolds import described, require_instance, require_tensor
+
 
 def manifold_parameter(values: Tensor, manifold: geoopt.Manifold | None) -> nn.Parameter:
-    """Return a parameter on a manifold, or a plain one where that is None."""
+    """Return a parameter on a manifold, or a plain one where that is None.
+
+    Raises:
+        TypeError: the values are no tensor of real numbers, or the manifold is none.
+        ValueError: they have not the shape of its points.
+    """
+    require_tensor("values", values)
+    if not values.is_floating_point():
+        raise TypeError(f"values must be real numbers, got {described(values)}")
+    if manifold is not None:
+        require_instance("manifold", manifold, geoopt.Manifold, "a geoopt.Manifold, or None")
+        fits, reason = manifold.check_point(values, explain=True)
+        if not fits:
+            raise ValueError(
+                f"values must have the shape of points of {manifold.name}, got {described(values)}: {reason}"
+            )
     return nn.Parameter(values) if manifold is None else geoopt.ManifoldParameter(values, manifold=manifold)
 
 

@@ -98,7 +98,10 @@ class STTP(Specification):
         super().__post_init__()
         require_flag("pad", self.pad)
         if self.modes is not None and not callable(self.modes):
-            TrainShape(*_pair(self.modes), self.rank)
+            try:
+                TrainShape(*_pair(self.modes), self.rank)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"modes must be of a train: {error}") from None
 
     def shape(self, weight: WeightShape) -> TrainShape:
         """Return modes and ranks for a weight."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..manifolds import described, require_instance, require_integer, require_tensor
 from ._computed_weight import ComputedWeight, computed
 from ._evaluation_scope import evaluator_of
-from ._plan import Forward, Plan, Route
+from ._plan import Forward, Plan, Route, require_forward
 from ._specification import Specification
 from ._spectral_weight import SpectralWeight
 from ._weight_shape import WeightShape
@@ -82,6 +82,9 @@ class SpectralLayer(nn.Module):
     @classmethod
     def of(cls, layer: nn.Module, spectral: SpectralWeight, forward: Forward = "auto") -> Self:
         """Return the spectral form of a torch.nn layer: its attributes, hooks and bias (the object), another weight."""
+        _require_layer(layer, cls.namesake)
+        require_instance("spectral", spectral, SpectralWeight, "a SpectralWeight")
+        require_forward(forward)
         instance = cls.__new__(cls)
         nn.Module.__init__(instance)
         instance._adopt(layer, spectral, forward)
@@ -90,6 +93,8 @@ class SpectralLayer(nn.Module):
     @classmethod
     def fresh(cls, layer: nn.Module, spec: Specification, generator: torch.Generator | None = None) -> Self:
         """Return the spectral form of a torch.nn layer with a fresh weight; see :meth:`of`."""
+        _require_layer(layer, cls.namesake)
+        require_spec(spec, generator)
         return cls.of(layer, _fresh_weight(layer, spec, generator), spec.forward)
 
     def dense(self) -> nn.Module:
@@ -112,6 +117,10 @@ class SpectralLayer(nn.Module):
 
         A tensor that is assigned is fitted, as by :meth:`SpectralWeight.fit`, with a warning where the spectrum cannot
         hold its scale; nothing keeps the tensor itself.
+
+        Writes by methods of the tensor or of parts of it are refused, since they would be lost. Those that torch makes
+        without them cannot be seen: ``torch.zero_(weight)``, ``torch.nn.functional.relu_(weight)``, ``out=weight``,
+        ``torch._foreach_…``, and all to ``weight.detach()``, a plain tensor. They change nothing.
         """
         return computed(self._weight())
 
@@ -162,6 +171,8 @@ class SpectralLayer(nn.Module):
         Where the route that was asked for, or the cheapest, would make a tensor too large, it is another one, and the
         first time with a warning.
         """
+        if not isinstance(number, int | torch.SymInt):  # the latter while torch exports
+            raise TypeError(f"number must be an integer, got {described(number)}")
         evaluator = evaluator_of(self.spectral)
         formed = evaluator is not None and evaluator.keeps()
         wanted = self.plan.wanted(number, formed)
@@ -190,6 +201,10 @@ class SpectralLayer(nn.Module):
     def _own_attributes(self) -> dict[str, Any]:
         kept = {"plan", "_has_fallen_back"}
         return {name: value for name, value in vars(self).items() if name not in MODULE_STATE | kept}
+
+
+def _require_layer(layer: object, namesake: type[nn.Module]) -> None:
+    require_instance("layer", layer, namesake, f"a torch.nn.{namesake.__name__}")
 
 
 def require_spec(spec: object, generator: object) -> None:

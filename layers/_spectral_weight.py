@@ -12,7 +12,6 @@ from ..manifolds import (
     MatrixFit,
     SpectralTensorTrain,
     TrainPoint,
-    described,
     frames_of_charts,
     left_factor_rows,
     mark_current,
@@ -20,8 +19,10 @@ from ..manifolds import (
     merge_frames,
     orthogonality_error,
     parameter_manifolds,
+    require_device,
     require_instance,
     require_precision,
+    require_tensor,
     train_product,
     without_autocast,
 )
@@ -124,6 +125,7 @@ class SpectralWeight(nn.Module):
     @torch.no_grad()
     def set_point(self, point: TrainPoint) -> Self:
         """Copy a point into the parameters, cast to their dtype and device."""
+        self.manifold.require_point(point)
         for target, source in zip(self.coordinates, point.coordinates, strict=True):
             target.copy_(source)
         for index, signs in enumerate(point.signs):
@@ -135,6 +137,7 @@ class SpectralWeight(nn.Module):
 
     def initialize(self, initialization: Initialization, generator: torch.Generator | None = None) -> Self:
         """Draw fresh frames and reset the spectrum."""
+        require_instance("initialization", initialization, Initialization, "an object such as Haar()")
         shape = self.manifold.shape
         frames = [initialization.frame(frame.rows, frame.columns, generator) for frame in shape.frames]
         spectrum = self.manifold.spectrum.initial(shape.center_rank, frames[0].dtype, frames[0].device)
@@ -142,6 +145,7 @@ class SpectralWeight(nn.Module):
 
     def fit(self, weight: Tensor) -> MatrixFit:
         """Set the parameters to the train nearest to torch's weight, in the sense of TT-SVD, and return the fit."""
+        require_tensor("weight", weight)
         fit = self.manifold.from_matrix(self.weight_shape.to_matrix(weight.detach()).to(torch.float64))
         self.set_point(fit.point)
         self.fit_error = float(fit.error)
@@ -187,7 +191,7 @@ class SpectralWeight(nn.Module):
 
     def singular_values(self) -> Tensor:
         """Return s of shape ``(r,)``: the singular values of the matrix, unsorted and of any sign."""
-        return self.manifold.singular_values(self.point)
+        return self.manifold.spectrum.values(self.point.spectrum, self.manifold.shape.center_rank)
 
     def orthogonality_error(self) -> Tensor:
         """Return the largest ‖XᵀX − I‖_F over all frames, a float64 scalar."""
@@ -271,7 +275,8 @@ def evaluate(weight: SpectralWeight) -> Factors:
     watch([weight])
     point = weight.point
     with without_autocast(point.spectrum):
-        return Factors(*weight.manifold.factors(point))
+        frames = frames_of_charts(weight.manifold.charts, point.coordinates, point.signs)
+        return Factors(*weight.manifold.factors_of_frames(frames, point.spectrum))
 
 
 def product_of(factors: Factors) -> Tensor:
@@ -290,23 +295,6 @@ def _rename_frames(_: nn.Module, state_dict: dict[str, Any], prefix: str, *__: o
 
 def _restore_manifolds(weight: SpectralWeight, _: object) -> None:
     weight.restore_manifolds()
-
-
-def require_device(device: object) -> None:
-    """Refuse what names no device.
-
-    Raises:
-        TypeError: it is neither a device nor a string nor None.
-        ValueError: torch knows no device of this name.
-    """
-    cure = "a torch.device, such as 'cpu' or 'cuda:0', or None"
-    if device is None:
-        return
-    require_instance("device", device, (torch.device, str), cure)
-    try:
-        torch.device(cast(str, device))
-    except RuntimeError:
-        raise ValueError(f"device must be {cure}, got {described(device)}") from None
 
 
 def require_network(network: object) -> None:

@@ -8,7 +8,7 @@ from typing import final
 
 from torch import Tensor, nn
 
-from ..manifolds import require_flag, require_instance, require_integer, require_shape
+from ..manifolds import require_flag, require_instance, require_integer, require_shape, require_tensor
 
 
 @final
@@ -52,6 +52,7 @@ class WeightShape:
         require_instance(
             "the weight of module", weight, Tensor, "a tensor: give a linear, convolution or embedding layer"
         )
+        require_tensor("the weight of module", weight)
         assert isinstance(weight, Tensor)
         return WeightShape(tuple(weight.shape), getattr(module, "groups", 1), getattr(module, "transposed", False))
 
@@ -82,13 +83,21 @@ class WeightShape:
 
     def to_matrix(self, weight: Tensor) -> Tensor:
         """Return the matrix ``(rows, columns)`` of torch's weight."""
+        _require_shape("weight", weight, self.shape)
         if self.transposed:
             weight = weight.unflatten(0, (self.groups, -1)).transpose(1, 2)
         return weight.reshape(self.rows, self.columns)
 
     def to_weight(self, matrix: Tensor) -> Tensor:
         """Return torch's weight of the matrix: the inverse of :meth:`to_matrix`."""
+        _require_shape("matrix", matrix, (self.rows, self.columns))
         if self.transposed:
             blocks = matrix.reshape(self.groups, self.rows // self.groups, self.column_channels, *self.kernel)
             matrix = blocks.transpose(1, 2)
         return matrix.reshape(self.shape)
+
+
+def _require_shape(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    require_tensor(name, value)
+    if value.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}, got {tuple(value.shape)}; reshape it")

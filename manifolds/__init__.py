@@ -6,7 +6,7 @@ from ._frame_batches import frames_of_charts
 from ._frame_manifold import FrameManifold
 from ._geometry import Chart, Embedded, Geometry, Householder, HouseholderChart, Riemannian
 from ._grassmann import Grassmann
-from ._householder import entries_of_free, householder_entries, householder_frames, require_precision
+from ._householder import entries_of_free, householder_entries, householder_frames
 from ._matrices import (
     haar_frame,
     identity_like,
@@ -29,13 +29,18 @@ from ._replacement import mark_current, mark_replaced, require_current
 from ._require import (
     described,
     require_choice,
+    require_device,
     require_fitting,
     require_flag,
     require_frames,
+    require_function,
     require_instance,
     require_integer,
+    require_matrices,
     require_number,
+    require_precision,
     require_shape,
+    require_source,
     require_tensor,
 )
 from ._retraction import SHORT, longest_step
@@ -104,15 +109,19 @@ __all__ = [
     "register_spectrum",
     "require_choice",
     "require_current",
+    "require_device",
     "require_fitting",
     "require_flag",
     "require_frames",
+    "require_function",
     "require_instance",
     "require_integer",
+    "require_matrices",
     "require_number",
     "require_precision",
     "require_rank",
     "require_shape",
+    "require_source",
     "require_tensor",
     "rq_positive",
     "symmetric_part",

@@ -18,6 +18,7 @@ from torch import Tensor
 from ._frame_manifold import FrameManifold
 from ._geodesics import Generators
 from ._geometry import Riemannian
+from ._require import require_instance
 from ._spectral_tensor_train import SpectralTensorTrain
 from ._train_point import TrainPoint, TrainTangent
 
@@ -35,9 +36,13 @@ class EmbeddedTrain:
 
     Args:
         train: the product manifold, whose geometry has the embedded metric.
+
+    Raises:
+        TypeError: it is no train.
     """
 
     def __init__(self, train: SpectralTensorTrain) -> None:
+        require_instance("train", train, SpectralTensorTrain, "a SpectralTensorTrain")
         self.train = train
         self.shapes = [chart.shape for chart in train.charts]
         if size := train.spectrum.size(train.shape.center_rank):
@@ -166,6 +171,7 @@ def parameter_manifolds(train: SpectralTensorTrain) -> list[geoopt.Manifold | No
 
     None stands for a plain parameter. Under the embedded metric all name one new :class:`EmbeddedTrain`.
     """
+    require_instance("train", train, SpectralTensorTrain, "a SpectralTensorTrain")
     geometry = train.geometry
     if isinstance(geometry, Riemannian) and geometry.embedded is not None:
         whole = EmbeddedTrain(train)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ._geodesics import Generators, geodesic, geodesic_rotation
 from ._matrices import haar_frame, identity_like, polar_factor
-from ._require import require_fitting, require_shape
+from ._require import naming_points, require_fitting, require_flag, require_frame_shape, require_shape, require_source
 from ._retraction import Retraction, Transport, shortened
 from ._retractions import QR
 
@@ -68,6 +68,7 @@ class FrameManifold(geoopt.Manifold):
 
     # --- points ---
 
+    @naming_points
     def projx(self, x: Tensor) -> Tensor:
         """Return the frame nearest to ``x`` in the Frobenius norm: its polar factor.
 
@@ -87,6 +88,7 @@ class FrameManifold(geoopt.Manifold):
     ) -> geoopt.ManifoldTensor:
         """Draw uniformly (Haar) distributed points of shape ``size`` = (..., n, p)."""
         shape = self._shape(size)
+        require_source(dtype, device, generator)
         return geoopt.ManifoldTensor(haar_frame(*shape, dtype=dtype, device=device, generator=generator), manifold=self)
 
     def random_naive(
@@ -107,15 +109,18 @@ class FrameManifold(geoopt.Manifold):
     ) -> geoopt.ManifoldTensor:
         """Return the truncated identity, expanded to ``size`` = (..., n, p); the seed is not used."""
         shape = self._shape(size)
+        require_source(dtype, device)
         identity = torch.eye(*shape[-2:], dtype=dtype, device=device)
         return geoopt.ManifoldTensor(identity.expand(shape).clone(), manifold=self)
 
     def representative(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the frame of ``y``'s point that is nearest to ``x``: ``y`` itself but in a quotient."""
+        require_fitting(x, y=y)
         return y
 
     # --- moving ---
 
+    @naming_points
     def retr(self, x: Tensor, u: Tensor) -> Tensor:
         """Return the retraction of ``u`` at ``x``, cut down if it is longer than u^(−1/2)."""
         require_fitting(x, u=u)
@@ -123,15 +128,17 @@ class FrameManifold(geoopt.Manifold):
 
     def transp(self, x: Tensor, y: Tensor, v: Tensor) -> Tensor:
         """Transport ``v`` from ``x`` to any ``y`` by projection to the tangent space at ``y``."""
-        require_fitting(x, y=y)
+        require_fitting(x, y=y, v=v)
         return self.proju(y, v)
 
+    @naming_points
     def retr_transp(self, x: Tensor, u: Tensor, v: Tensor, *, short: bool = False) -> tuple[Tensor, Tensor]:
         """Return the retraction of ``u`` at ``x``, and ``v`` moved along it by the retraction's transport.
 
         With ``short`` the caller vouches for ‖u‖_F ≤ :data:`~sttp.manifolds.SHORT`.
         """
         require_fitting(x, u=u, v=v)
+        require_flag("short", short)
         retract = self.retraction.retract_short if short else self.retraction.retract
         u = u if short else shortened(u)
         end = retract(self, x, u)
@@ -141,6 +148,7 @@ class FrameManifold(geoopt.Manifold):
         """Return ``v`` moved along the retraction of ``u`` at ``x``."""
         return self.retr_transp(x, u, v)[1]
 
+    @naming_points
     def inverse_retr(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the tangent vector at ``x`` whose retraction is ``y``.
 
@@ -180,9 +188,8 @@ class FrameManifold(geoopt.Manifold):
     def _shape(self, size: Sequence[int | Sequence[int]]) -> torch.Size:
         # geoopt takes a shape as one sequence or number by number; a type checker cannot tell which one this is.
         given = size[0] if len(size) == 1 and not isinstance(size[0], int) else size
-        shape = torch.Size(require_shape("size", given))
-        self._assert_check_shape(shape, "size")
-        return shape
+        require_frame_shape("size", given)
+        return torch.Size(require_shape("size", given))
 
     def _check_shape(self, shape: Sequence[int], name: str) -> tuple[bool, str | None]:
         if len(shape) < 2:

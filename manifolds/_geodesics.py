@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ._matrices import matrix_exponential, newton_schulz_polish
+from ._matrices import beside, matrix_exponential, newton_schulz_polish
 
 Generators = tuple[Tensor, Tensor | None]
 """The corner C of the exponent on the left, and T, which is None where it vanishes."""
@@ -73,8 +73,8 @@ def _basis(x: Tensor, *vectors: Tensor) -> Tensor:
     rows, columns = x.shape[-2:]
     width = min(columns * len(vectors), rows - columns)
     normal = [v - x @ (x.mT @ v) for v in vectors]
-    complement = torch.linalg.qr(torch.cat((x, *normal), dim=-1))[0][..., columns : columns + width]
-    return torch.cat((x, complement), dim=-1)
+    complement = torch.linalg.qr(beside(x, *normal))[0][..., columns : columns + width]
+    return torch.cat((x.expand(*complement.shape[:-2], *x.shape[-2:]), complement), dim=-1)
 
 
 def _exponent(basis: Tensor, vector: Tensor, corner: Tensor) -> Tensor:

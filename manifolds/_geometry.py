@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, final
+from typing import Literal, final
 
 import geoopt
 import torch
@@ -13,12 +13,18 @@ from torch import Tensor
 from ._grassmann import Grassmann
 from ._householder import entries_of_free, free_entries, householder_entries, householder_frames
 from ._matrices import identity_like
-from ._require import described, require_flag, require_number
+from ._require import (
+    described,
+    require_flag,
+    require_frames,
+    require_instance,
+    require_integer,
+    require_number,
+    require_tensor,
+)
 from ._retractions import QR, Retraction
 from ._stiefel import METRICS, Metric, Stiefel
-
-if TYPE_CHECKING:
-    from ._train_shape import FrameShape
+from ._train_shape import FrameShape
 
 
 class Chart(abc.ABC):
@@ -82,9 +88,17 @@ class ReflectorSpace(geoopt.Euclidean):
 
 @final
 class HouseholderChart(Chart):
-    """Free reflector entries in Euclidean space: dp − p(p+1)/2 of them, or p(d − p) where the chart is reduced."""
+    """Free reflector entries in Euclidean space: dp − p(p+1)/2 of them, or p(d − p) where the chart is reduced.
+
+    Raises:
+        TypeError: a size is no integer, or ``reduced`` neither True nor False.
+        ValueError: there are not at least as many rows as columns.
+    """
 
     def __init__(self, rows: int, columns: int, reduced: bool) -> None:
+        require_integer("columns", columns, least=0)
+        require_integer("rows", rows, least=columns)
+        require_flag("reduced", reduced)
         self.rows, self.columns, self.reduced = rows, columns, reduced
         self.manifold = ReflectorSpace(ndim=2 if reduced else 1)
         size = rows * columns - columns * (columns + 1) // 2
@@ -93,6 +107,15 @@ class HouseholderChart(Chart):
 
     def frame(self, coordinates: Tensor, signs: Tensor | None) -> Tensor:
         """Return the product of reflections, times the signs if there are any."""
+        require_coordinates("coordinates", coordinates, self.shape)
+        if signs is not None:
+            require_coordinates("signs", signs, (self.columns,))
+            batch = coordinates.shape[: coordinates.dim() - len(self.shape)]
+            if signs.shape[:-1] != batch or signs.device != coordinates.device:
+                raise ValueError(
+                    f"signs must have the leading dimensions {tuple(batch)} and be on {coordinates.device}, got "
+                    f"{described(signs)} on {signs.device}"
+                )
         frame = householder_frames(entries_of_free(coordinates, self.rows, self.columns, self.reduced))
         return frame if signs is None else frame * signs.unsqueeze(-2)
 
@@ -102,6 +125,8 @@ class HouseholderChart(Chart):
         With that top R the entries below it are −X_below (I − R)⁻¹, since Y_top = I makes I − X = Y S⁻¹ and so
         S⁻¹ = I − R. This also holds where R has zeros on its diagonal and a reflection could have either sign.
         """
+        require_frames("frame", frame)
+        require_coordinates("frame", frame, (self.rows, self.columns))
         if self.reduced:
             top, below = frame.split((self.columns, self.rows - self.columns), dim=-2)
             inverse = identity_like(frame, self.columns, self.columns) - top
@@ -109,6 +134,25 @@ class HouseholderChart(Chart):
             return below, frame.new_ones(*frame.shape[:-2], self.columns)
         entries, signs = householder_entries(frame)
         return free_entries(entries), signs
+
+
+def require_coordinates(name: str, value: Tensor, shape: tuple[int, ...]) -> None:
+    """Refuse what is no tensor of some last dimensions.
+
+    Raises:
+        TypeError: it is none, or not of float32 or float64.
+        ValueError: it has others.
+    """
+    require_tensor(name, value)
+    if value.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"{name} must be float32 or float64, got {described(value)}; cast it")
+    if value.dim() < len(shape) or value.shape[value.dim() - len(shape) :] != tuple(shape):
+        raise ValueError(f"{name} must have shape (..., {', '.join(map(str, shape))}), got {tuple(value.shape)}")
+
+
+def _require_place(frame: object, gauge_fixed: object) -> None:
+    require_instance("frame", frame, FrameShape, "a FrameShape")
+    require_flag("gauge_fixed", gauge_fixed)
 
 
 class Geometry(abc.ABC):
@@ -173,7 +217,7 @@ class Riemannian(Geometry):
 
     def __post_init__(self) -> None:
         require_flag("redundant", self.redundant)
-        if self.metric == "embedded":
+        if isinstance(self.metric, str) and self.metric == "embedded":
             object.__setattr__(self, "metric", Embedded())
         if isinstance(self.metric, Embedded) and self.redundant:
             raise ValueError("metric='embedded' wants a fixed gauge: pass redundant=False")
@@ -188,7 +232,7 @@ class Riemannian(Geometry):
         """Return the manifold of a frame; under the embedded metric it serves for projections alone."""
         if isinstance(self.metric, Embedded):
             return Stiefel("euclidean", self.retraction)
-        if self.metric not in METRICS:
+        if not isinstance(self.metric, str) or self.metric not in METRICS:
             choices, given = ", ".join(map(repr, METRICS)), described(self.metric)
             raise ValueError(f"metric must be one of {choices}, 'embedded' or Embedded(...), got {given}")
         return Stiefel(self.metric, self.retraction)
@@ -200,6 +244,7 @@ class Riemannian(Geometry):
 
     def chart(self, frame: FrameShape, gauge_fixed: bool) -> Chart:
         """Return the identity chart on Stiefel or Grassmann."""
+        _require_place(frame, gauge_fixed)
         manifold = Grassmann(self.retraction) if gauge_fixed else self._stiefel()
         return IdentityChart(frame.rows, frame.columns, manifold)
 
@@ -226,4 +271,5 @@ class Householder(Geometry):
 
     def chart(self, frame: FrameShape, gauge_fixed: bool) -> Chart:
         """Return the full or the reduced Householder chart."""
+        _require_place(frame, gauge_fixed)
         return HouseholderChart(frame.rows, frame.columns, reduced=gauge_fixed)

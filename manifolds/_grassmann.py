@@ -11,7 +11,7 @@ from ._frame_manifold import FrameManifold
 from ._geodesics import Generators
 from ._logarithms import grassmann_logarithm, principal_angles
 from ._matrices import polar_factor, subtract_product
-from ._require import require_fitting, require_frame_shape
+from ._require import naming_points, require_fitting, require_flag, require_frame_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,23 +45,30 @@ class Grassmann(FrameManifold):
         """Return tr(uᵀv), of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``; ``v`` is ``u`` by default."""
         v = u if v is None else v
         require_fitting(x, u=u, v=v)
+        require_flag("keepdim", keepdim)
         return (u * v).sum(dim=(-2, -1), keepdim=keepdim)
 
     def geodesic_generators(self, x: Tensor, u: Tensor) -> Generators:
         """Return no corner and nothing on the right: the canonical Stiefel geodesic of a horizontal vector."""
-        return u.new_zeros(*u.shape[:-2], u.shape[-1], u.shape[-1]), None
+        require_fitting(x, u=u)
+        batch = u.shape[:-2] if u.shape == x.shape else torch.broadcast_shapes(x.shape[:-2], u.shape[:-2])
+        return u.new_zeros(*batch, u.shape[-1], u.shape[-1]), None
 
+    @naming_points
     def logmap(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the horizontal vector at ``x`` whose geodesic ends in the subspace of ``y``; at right angles, one."""
         require_fitting(x, y=y)
         return grassmann_logarithm(x, y)
 
+    @naming_points
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False) -> Tensor:
         """Return ‖θ‖ of the principal angles, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``."""
         require_fitting(x, y=y)
+        require_flag("keepdim", keepdim)
         distance = torch.linalg.vector_norm(principal_angles(x, y)[0], dim=-1)
         return distance[..., None, None] if keepdim else distance
 
+    @naming_points
     def representative(self, x: Tensor, y: Tensor) -> Tensor:
         """Return the frame of ``y``'s subspace that is nearest to ``x``: XᵀY is then symmetric."""
         require_fitting(x, y=y)

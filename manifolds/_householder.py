@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from ._matrices import identity_like, inverse_triangular
-from ._require import require_flag, require_frames
+from ._require import described, require_flag, require_frames, require_integer, require_tensor
 
 
 def householder_frames(entries: Tensor, reduced: bool = False) -> Tensor:
-    """Map reflector entries ``(..., d, r)`` to frames ``(..., d, r)``; differentiable any number of times.
+    """Map reflector entries ``(..., d, r)`` to frames ``(..., d, r)``; any derivative can be taken, in either mode.
 
     Only the entries below the diagonal are read, and of these only the ones below the top r × r block when
     ``reduced``: then the top block of Q is upper triangular, with one frame for each subspace. Items of unequal
@@ -40,7 +41,8 @@ def householder_frames(entries: Tensor, reduced: bool = False) -> Tensor:
     require_flag("reduced", reduced)
     if reduced:
         return reduced_frames(free_entries(entries, reduced=True))
-    frames, _ = _CompactFrames.apply(entries.reshape(-1, *entries.shape[-2:]))
+    batch = entries.reshape(-1, *entries.shape[-2:])
+    frames, _ = _compact(batch) if _in_forward_mode(batch) else _CompactFrames.apply(batch)
     return frames.reshape(entries.shape)
 
 
@@ -49,7 +51,8 @@ def reduced_frames(block: Tensor) -> Tensor:
 
     With Y = [I; B] the compact form is Q = [I − S⁻¹; −B S⁻¹], S of I + BᵀB: no product with the identity is made.
     """
-    frames, _ = _ReducedFrames.apply(block.reshape(block.shape[:-2].numel(), *block.shape[-2:]))
+    batch = block.reshape(block.shape[:-2].numel(), *block.shape[-2:])
+    frames, _ = _reduced(batch) if _in_forward_mode(batch) else _ReducedFrames.apply(batch)
     return frames.reshape(*block.shape[:-2], block.shape[-2] + block.shape[-1], block.shape[-1])
 
 
@@ -67,9 +70,11 @@ def householder_entries(frame: Tensor) -> tuple[Tensor, Tensor]:
         Entries of shape ``(..., d, r)``, zero on and above the diagonal, and signs of shape ``(..., r)``.
 
     Raises:
-        TypeError, ValueError: as :func:`householder_frames`.
+        TypeError, ValueError: as :func:`householder_frames`, or the frame is on the meta device.
     """
     require_frames("frame", frame)
+    if frame.is_meta:
+        raise ValueError(f"frame must have values, got {described(frame)} on the meta device")
     entries = torch.geqrf(frame)[0].tril(-1)
     agreement = (householder_frames(entries) * frame).sum(dim=-2)
     return entries, torch.where(agreement < 0, -torch.ones_like(agreement), torch.ones_like(agreement))
@@ -90,7 +95,19 @@ def free_entries(entries: Tensor, reduced: bool = False) -> Tensor:
 
 
 def entries_of_free(free: Tensor, rows: int, columns: int, reduced: bool = False) -> Tensor:
-    """Return entries ``(..., rows, columns)``, zero where not free: the inverse of :func:`free_entries`."""
+    """Return entries ``(..., rows, columns)``, zero where not free: the inverse of :func:`free_entries`.
+
+    Raises:
+        TypeError: ``free`` is no tensor, a size no integer, or ``reduced`` neither True nor False.
+        ValueError: there are not at least as many rows as columns, or the shape is another one.
+    """
+    require_tensor("free", free)
+    require_integer("columns", columns, least=0)
+    require_integer("rows", rows, least=columns)
+    require_flag("reduced", reduced)
+    shape = (rows - columns, columns) if reduced else (rows * columns - columns * (columns + 1) // 2,)
+    if free.shape[-len(shape) :] != shape:
+        raise ValueError(f"free must have shape (..., {', '.join(map(str, shape))}), got {described(free)}")
     if reduced:
         return torch.cat((free.new_zeros(*free.shape[:-2], columns, columns), free), dim=-2)
     size = columns * (columns - 1) // 2
@@ -99,19 +116,6 @@ def entries_of_free(free: Tensor, rows: int, columns: int, reduced: bool = False
     top = zeros.index_copy(-1, row * columns + column, free[..., :size])
     below = free[..., size:]
     return torch.cat((top, below), dim=-1).unflatten(-1, (rows, columns))
-
-
-def require_precision(dtype: torch.dtype, name: str) -> None:
-    """Refuse a precision in which orthogonality would be lost.
-
-    Raises:
-        TypeError: the dtype is not float32 or float64.
-    """
-    if dtype not in (torch.float32, torch.float64):
-        raise TypeError(
-            f"{name} must be float32 or float64, got {dtype}; frames keep their own precision under "
-            f"torch.autocast, which casts the products alone"
-        )
 
 
 def _reflectors(entries: Tensor) -> Tensor:
@@ -141,19 +145,40 @@ def _gram_gradient(triangle_gradient: Tensor) -> Tensor:
     return upper + upper.mT + triangle_gradient.diagonal(dim1=-2, dim2=-1).diag_embed()
 
 
+def _in_forward_mode(tensor: Tensor) -> bool:
+    """Return whether a forward-mode derivative is taken, whose levels an ``autograd.Function`` does not tell apart.
+
+    Within a reverse-mode derivative, as in ``torch.func.hessian``, a tensor does not show it: hence the level, which
+    torch does not promise to keep.
+    """
+    return getattr(forward_ad, "_current_level", -1) >= 0 or forward_ad.unpack_dual(tensor).tangent is not None
+
+
+def _compact(entries: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Q = I − Y S⁻¹ Y_topᵀ of entries ``(b, d, r)``, and S⁻¹."""
+    reflectors = _reflectors(entries)
+    inverse = _inverse_triangle(reflectors)
+    coefficients = inverse @ reflectors[:, : entries.shape[-1]].mT
+    identity = identity_like(entries, *entries.shape[-2:]).expand_as(entries)
+    return torch.baddbmm(identity, reflectors, coefficients, alpha=-1), inverse
+
+
+def _reduced(block: Tensor) -> tuple[Tensor, Tensor]:
+    """Return Q = [I − S⁻¹; −B S⁻¹] of blocks ``(b, d − r, r)``, and S⁻¹."""
+    inverse = _inverse_of_block(block)
+    top = identity_like(inverse, *inverse.shape[-2:]) - inverse
+    return torch.cat((top, -(block @ inverse)), dim=-2), inverse
+
+
 class _CompactFrames(torch.autograd.Function):
-    """Q = I − Y S⁻¹ Y_topᵀ of entries ``(b, d, r)``, which keeps the entries and the triangle S⁻¹ for its backward."""
+    """:func:`_compact`, which keeps the entries and the triangle S⁻¹ for its backward."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(entries: Tensor) -> tuple[Tensor, Tensor]:
         """Return Q and, for the backward, S⁻¹."""
-        reflectors = _reflectors(entries)
-        inverse = _inverse_triangle(reflectors)
-        coefficients = inverse @ reflectors[:, : entries.shape[-1]].mT
-        identity = identity_like(entries, *entries.shape[-2:]).expand_as(entries)
-        return torch.baddbmm(identity, reflectors, coefficients, alpha=-1), inverse
+        return _compact(entries)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:
@@ -181,16 +206,14 @@ class _CompactFrames(torch.autograd.Function):
 
 
 class _ReducedFrames(torch.autograd.Function):
-    """Q = [I − S⁻¹; −B S⁻¹] of blocks ``(b, d − r, r)``, which keeps the blocks and S⁻¹ for its backward."""
+    """:func:`_reduced`, which keeps the blocks and S⁻¹ for its backward."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(block: Tensor) -> tuple[Tensor, Tensor]:
         """Return Q and, for the backward, S⁻¹."""
-        inverse = _inverse_of_block(block)
-        top = identity_like(inverse, *inverse.shape[-2:]) - inverse
-        return torch.cat((top, -(block @ inverse)), dim=-2), inverse
+        return _reduced(block)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: tuple[Tensor, Tensor]) -> None:

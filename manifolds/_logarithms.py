@@ -41,6 +41,7 @@ def stiefel_logarithm(x: Tensor, y: Tensor, unreachable: Unreachable = "raise") 
     Raises:
         ValueError: there is such a Y, or an X or Y that is no frame, and ``unreachable`` is ``"raise"``.
     """
+    x, y = torch.broadcast_tensors(x, y)
     batch, (rows, columns) = x.shape[:-2], x.shape[-2:]
     x, y = x.reshape(-1, rows, columns), y.reshape(-1, rows, columns)
     error = torch.maximum(orthogonality_error(x), orthogonality_error(y))

@@ -5,7 +5,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ._require import require_frame_shape
+from ._require import require_frame_shape, require_matrices, require_precision, require_source
 
 # Size under which a triangular matrix is inverted by LAPACK: the fastest of 8, 16, 32, 64 on a CPU for 127 of size 64.
 _BLOCK: Final = 16
@@ -16,6 +16,7 @@ _FEW: Final = 3 * 64 * 64
 
 def symmetric_part(matrix: Tensor) -> Tensor:
     """Return (A + Aᵀ)/2 for matrices of shape ``(..., p, p)``."""
+    _require_square(matrix)
     return (matrix + matrix.mT) / 2
 
 
@@ -26,6 +27,7 @@ def identity_like(matrix: Tensor, rows: int, columns: int) -> Tensor:
 
 def orthogonality_error(frame: Tensor) -> Tensor:
     """Return ‖XᵀX − I‖_F, of shape ``(...)``, for frames ``(..., n, p)``, computed in float64."""
+    require_matrices("frame", frame)
     frame = frame.detach().to(torch.float64)
     gram = frame.mT @ frame
     return torch.linalg.matrix_norm(gram - identity_like(gram, gram.shape[-2], gram.shape[-1]))
@@ -36,6 +38,7 @@ def newton_schulz_polish(frame: Tensor) -> Tensor:
 
     An error ‖XᵀX − I‖₂ = ε < 1 becomes ¾ε² + O(ε³); two matrix products.
     """
+    require_matrices("frame", frame)
     return subtract_product(1.5 * frame, frame, frame.mT @ frame, 0.5)
 
 
@@ -96,6 +99,13 @@ def _block_upper(first: Tensor, corner: Tensor, second: Tensor) -> Tensor:
     return torch.cat((torch.cat((first, below), dim=-2), torch.cat((corner, second), dim=-2)), dim=-1)
 
 
+def beside(*matrices: Tensor) -> Tensor:
+    """Return matrices beside each other; where they are of one size, leading dimensions may broadcast."""
+    if any(matrix.shape[:-1] != matrices[0].shape[:-1] for matrix in matrices):
+        matrices = torch.broadcast_tensors(*matrices)
+    return torch.cat(matrices, dim=-1)
+
+
 def subtract_product(matrix: Tensor, left: Tensor, right: Tensor, scale: float = 1.0) -> Tensor:
     """Return A − scale·BC for ``(..., n, p)``, ``(..., n, q)``, ``(..., q, p)``; one kernel where batches are equal."""
     if matrix.dim() == left.dim() == right.dim() == 3 and matrix.shape[0] == left.shape[0] == right.shape[0]:
@@ -105,6 +115,8 @@ def subtract_product(matrix: Tensor, left: Tensor, right: Tensor, scale: float =
 
 def qr_positive(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Return the reduced QR decomposition whose R has a non-negative diagonal, for ``(..., n, p)`` of any rank."""
+    require_matrices("matrix", matrix)
+    require_precision(matrix.dtype, "matrix")
     orthogonal, triangular = torch.linalg.qr(matrix)
     signs = _signs(triangular.diagonal(dim1=-2, dim2=-1))
     return orthogonal * signs.unsqueeze(-2), triangular * signs.unsqueeze(-1)
@@ -112,6 +124,7 @@ def qr_positive(matrix: Tensor) -> tuple[Tensor, Tensor]:
 
 def rq_positive(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Return (R, O) with A = R·O, R upper triangular with diagonal ≥ 0 and O orthogonal, for ``(..., p, p)``."""
+    _require_square(matrix)
     # Reversing rows and columns turns the QR decomposition of the transpose into an RQ decomposition.
     orthogonal, triangular = qr_positive(matrix.flip(-2).mT)
     return triangular.mT.flip(-1, -2), orthogonal.mT.flip(-2)
@@ -152,7 +165,14 @@ def haar_frame(
         ValueError: a size is negative, or n is below p.
     """
     require_frame_shape("shape", shape)
+    require_source(dtype, device, generator)
     return qr_positive(torch.randn(*shape, dtype=dtype, device=device, generator=generator))[0]
+
+
+def _require_square(matrix: Tensor) -> None:
+    require_matrices("matrix", matrix)
+    if matrix.shape[-2] != matrix.shape[-1]:
+        raise ValueError(f"matrix must have shape (..., p, p), got {tuple(matrix.shape)}")
 
 
 def _signs(values: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Final
 
 from torch import Tensor
 
-from ._require import require_number
+from ._require import require_number, require_tensor
 
 # On the parameter itself: see _replacement.
 _REGION: Final = "_sttp_region"
@@ -23,6 +23,7 @@ def declare_region(parameter: Tensor, distance: float) -> None:
     Raises:
         ValueError: the distance is negative or not finite.
     """
+    require_tensor("parameter", parameter)
     require_number("distance", distance, least=0)
     if distance:
         parameter.__dict__[_REGION] = float(distance)

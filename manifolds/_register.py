@@ -91,8 +91,8 @@ def from_description(description: Any) -> Any:
         origin = description.get(ORIGIN)
         where = f", which was {origin!r}" if isinstance(origin, str) else ""
         raise ValueError(
-            f"there is no kind {name!r} of retraction, geometry or spectrum; first import the module that registers "
-            f"it{where}"
+            f"the description cannot be read: there is no kind {name!r} of retraction, geometry or spectrum; first "
+            f"import the module that registers it{where}"
         )
     values = {key: from_description(value) for key, value in description.items() if key not in (KIND, ORIGIN)}
     try:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, final
 import torch
 from torch import Tensor
 
+from ._require import described, require_precision
+
 if TYPE_CHECKING:
     from ._frame_manifold import FrameManifold
 
@@ -23,6 +25,7 @@ def longest_step(dtype: torch.dtype) -> float:
 
     Beyond this Frobenius norm of Ξ the Gram matrix of X + Ξ no longer sees X, and a step that long is a divergence.
     """
+    require_precision(dtype, "dtype")
     return float(torch.finfo(dtype).eps ** -0.5)
 
 
@@ -67,9 +70,9 @@ class Retraction(abc.ABC):
     is_rotation: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        if self.transport not in tuple(Transport):
+        if not isinstance(self.transport, str) or self.transport not in tuple(Transport):
             choices = ", ".join(f"Transport.{item.name}" for item in Transport)
-            raise ValueError(f"transport must be one of {choices}, got {self.transport!r}")
+            raise ValueError(f"transport must be one of {choices}, got {described(self.transport)}")
         object.__setattr__(self, "transport", Transport(self.transport))
         if self.transport is Transport.ISOMETRIC and not self.is_rotation:
             raise ValueError(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ._geodesics import geodesic_differential, geodesic_rotation
-from ._matrices import cholesky_qr, identity_like, newton_schulz_polish, symmetric_part
+from ._matrices import beside, cholesky_qr, identity_like, newton_schulz_polish, symmetric_part
 from ._matrix_equations import lyapunov_solution, triangular_lyapunov_solution
 from ._require import require_integer
 from ._retraction import Retraction, Transport
@@ -159,8 +159,7 @@ class Cayley(Retraction):
     def _factors(point: Tensor, step: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return A and B with W = ABᵀ, and I − ½BᵀA."""
         half = step - point @ (point.mT @ step) / 2
-        left = torch.cat((half, point), dim=-1)
-        right = torch.cat((point, -half), dim=-1)
+        left, right = beside(half, point), beside(point, -half)
         width = left.shape[-1]
         return left, right, identity_like(point, width, width) - right.mT @ left / 2
 

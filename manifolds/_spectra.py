@@ -9,6 +9,9 @@ from typing import ClassVar, Final, final
 import torch
 from torch import Tensor
 
+from ._require import described, require_device, require_instance, require_tensor
+from ._train_shape import require_rank
+
 # Below this the largest singular value is not divided by: the scale that is left would be rounding.
 SMALLEST_SCALE: Final = 1e-8
 
@@ -20,10 +23,15 @@ class Spectrum(abc.ABC):
 
     def size(self, rank: int) -> int:
         """Return the number of parameters of a spectrum of ``rank`` values."""
+        require_rank(rank)
         return rank
 
     def initial(self, rank: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
         """Return the parameter of a fresh spectrum, of shape ``(size,)``: all ones."""
+        require_rank(rank)
+        require_device(device)
+        if dtype is not None:
+            require_instance("dtype", dtype, torch.dtype, "a torch.dtype, or None")
         return torch.ones(self.size(rank), dtype=dtype, device=device)
 
     @abc.abstractmethod
@@ -45,10 +53,12 @@ class Free(Spectrum):
 
     def values(self, parameter: Tensor, rank: int) -> Tensor:
         """Return the parameter itself."""
+        _require_parameter(parameter, rank, rank)
         return parameter
 
     def fit(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values themselves and the scale 1."""
+        _require_numbers("values", values)
         return values, values.new_ones(values.shape[:-1])
 
 
@@ -59,10 +69,14 @@ class Lipschitz(Spectrum):
 
     def values(self, parameter: Tensor, rank: int) -> Tensor:
         """Return s / max|s|, the largest magnitude clamped below at 1e-8 as in the paper's code."""
+        _require_parameter(parameter, rank, rank)
         return parameter / parameter.abs().amax(dim=-1, keepdim=True).clamp(min=SMALLEST_SCALE)
 
     def fit(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return the values divided by the largest magnitude, and that magnitude."""
+        _require_numbers("values", values)
+        if not values.shape[-1]:
+            raise ValueError(f"values must be at least one, got {described(values)}")
         scale = values.abs().amax(dim=-1)
         # A zero matrix has no direction to keep: its spectrum starts as a fresh one does.
         safe = torch.where(scale > 0, scale, torch.ones_like(scale)).unsqueeze(-1)
@@ -78,12 +92,30 @@ class Identity(Spectrum):
 
     def size(self, rank: int) -> int:
         """Return 0."""
+        require_rank(rank)
         return 0
 
     def values(self, parameter: Tensor, rank: int) -> Tensor:
         """Return ones of shape ``(..., rank)``."""
+        _require_parameter(parameter, rank, 0)
         return parameter.new_ones(*parameter.shape[:-1], rank)
 
     def fit(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Return an empty parameter, and the root mean square of the values that ones stand for from now on."""
+        _require_numbers("values", values)
         return values[..., :0], values.square().mean(dim=-1).sqrt()
+
+
+def _require_parameter(parameter: Tensor, rank: int, size: int) -> None:
+    require_rank(rank)
+    _require_numbers("parameter", parameter)
+    if parameter.shape[-1] != size:
+        raise ValueError(f"parameter must have shape (..., {size}) at rank {rank}, got {tuple(parameter.shape)}")
+
+
+def _require_numbers(name: str, values: Tensor) -> None:
+    require_tensor(name, values)
+    if not values.is_floating_point():
+        raise TypeError(f"{name} must be real numbers, got {described(values)}")
+    if not values.dim():
+        raise ValueError(f"{name} must have shape (..., r), got {described(values)}")

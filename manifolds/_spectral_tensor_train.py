@@ -14,10 +14,17 @@ from ._contraction import contract_left, contract_right, tensor_train_svd, witho
 from ._embedded_metric import EmbeddedMetric
 from ._frame_batches import frames_of_charts
 from ._gauge import fix_gauge, order_center
-from ._geometry import Chart, Embedded, Geometry, Riemannian
-from ._householder import require_precision
+from ._geometry import Chart, Embedded, Geometry, Riemannian, require_coordinates
 from ._matrices import haar_frame, identity_like
-from ._require import require_instance, require_tensor
+from ._require import (
+    described,
+    require_instance,
+    require_precision,
+    require_shape,
+    require_source,
+    require_tensor,
+)
+from ._require_points import require_at, require_point
 from ._spectra import Free, Lipschitz, Spectrum
 from ._train_point import MatrixFit, TrainPoint, TrainTangent
 from ._train_shape import FrameShape, TrainShape
@@ -64,6 +71,7 @@ class SpectralTensorTrain:
                 positions.append(position)
         self.charts = tuple(charts)
         self._positions = tuple(positions)
+        self._size = self.spectrum.size(shape.center_rank)
         self.stored_shapes: tuple[FrameShape, ...] = tuple(shape.frames[position] for position in positions)
 
     def _key(self) -> tuple[object, ...]:
@@ -96,6 +104,15 @@ class SpectralTensorTrain:
             frames += math.prod(chart.shape) if is_flat else own
         return frames + self.spectrum.size(self.shape.center_rank)
 
+    def require_point(self, point: TrainPoint) -> None:
+        """Refuse what is no point of this train.
+
+        Raises:
+            TypeError: it is no :class:`TrainPoint`, or its tensors are neither float32 nor float64.
+            ValueError: its tensors have other shapes than the train.
+        """
+        require_point(self.charts, self._size, point)
+
     # --- points and weights ---
 
     def random(
@@ -106,6 +123,8 @@ class SpectralTensorTrain:
         generator: torch.Generator | None = None,
     ) -> TrainPoint:
         """Draw a point: Haar frames, and absolute normal values for the spectrum."""
+        require_shape("batch", batch)
+        require_source(dtype, device, generator)
         frames = [
             haar_frame(*batch, frame.rows, frame.columns, dtype=dtype, device=device, generator=generator)
             for frame in self.shape.frames
@@ -119,6 +138,7 @@ class SpectralTensorTrain:
 
         U and V are frames unless the shape is padded.
         """
+        self.require_point(point)
         return self.factors_of_frames(self._stored_frames(point), point.spectrum)
 
     def factors_of_frames(self, stored: Sequence[Tensor], spectrum: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -145,6 +165,7 @@ class SpectralTensorTrain:
 
     def singular_values(self, point: TrainPoint) -> Tensor:
         """Return s of shape ``(..., r)``, unsorted and of any sign, without the frames."""
+        self.require_point(point)
         return self.spectrum.values(point.spectrum, self.shape.center_rank)
 
     def from_matrix(self, matrix: Tensor) -> MatrixFit:
@@ -157,12 +178,16 @@ class SpectralTensorTrain:
         shape = self.shape
         require_tensor("matrix", matrix)
         require_precision(matrix.dtype, "matrix")
+        if matrix.is_meta:
+            raise ValueError(f"matrix, the weight to fit, must have values, got {described(matrix)} on the meta device")
         if matrix.shape[-2:] != (shape.rows, shape.columns):
             raise ValueError(
                 f"matrix must have shape (..., {shape.rows}, {shape.columns}), got {tuple(matrix.shape)}; reshape it"
             )
         if not matrix.isfinite().all():
-            raise ValueError("matrix has entries that are NaN or infinite; mend the weights before fitting them")
+            raise ValueError(
+                "matrix, the weight to fit, must be finite, got entries that are NaN or infinite; mend them first"
+            )
         exact = matrix.detach().to(torch.float64)
         padding = (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows)
         # A power of two, which costs no digit, keeps the squares of very large and very small entries in range.
@@ -189,6 +214,9 @@ class SpectralTensorTrain:
         require_instance("frames", frames, Sequence, "a sequence of tensors")
         if len(frames) != len(self.shape.frames):
             raise ValueError(f"frames must be {len(self.shape.frames)} tensors, got {len(frames)}")
+        for k, (frame, shape) in enumerate(zip(frames, self.shape.frames, strict=True)):
+            require_coordinates(f"frames[{k}]", frame, (shape.rows, shape.columns))
+        require_coordinates("spectrum", spectrum, (self._size,))
         frames = list(frames) if self.geometry.redundant else fix_gauge(frames, self.shape, self.spectrum.is_identity)
         pairs = [chart.coordinates(frames[k]) for k, chart in zip(self._positions, self.charts, strict=True)]
         signs = tuple(s if chart.keeps_signs else None for (_, s), chart in zip(pairs, self.charts, strict=True))
@@ -196,7 +224,7 @@ class SpectralTensorTrain:
 
     def to_frames(self, point: TrainPoint) -> list[Tensor]:
         """Return all frames of a point, also those that are not stored: the inverse of :meth:`from_frames`."""
-        require_instance("point", point, TrainPoint, "a TrainPoint")
+        self.require_point(point)
         batch = point.spectrum.shape[:-1]
         frames: list[Tensor] = [
             identity_like(point.spectrum, frame.rows, frame.columns).expand(*batch, frame.rows, frame.columns)
@@ -238,15 +266,18 @@ class SpectralTensorTrain:
 
     def projx(self, point: TrainPoint) -> TrainPoint:
         """Return the nearest point on the manifold, frame by frame."""
+        self.require_point(point)
         frames = tuple(chart.manifold.projx(x) for chart, x in zip(self.charts, point.coordinates, strict=True))
         return TrainPoint(frames, point.spectrum, point.signs)
 
     def proju(self, point: TrainPoint, vector: TrainTangent) -> TrainTangent:
         """Return the projection of an ambient vector to the tangent space at the point."""
+        require_at(self.charts, self._size, point, vector=vector)
         return self._each(lambda manifold, x, u: manifold.proju(x, u), point, vector)
 
     def egrad2rgrad(self, point: TrainPoint, gradient: TrainTangent) -> TrainTangent:
         """Return the Riemannian gradient of a Euclidean one."""
+        require_at(self.charts, self._size, point, gradient=gradient)
         if metric := self._embedded_metric(point):
             frames, values = metric.gradient(self._all_frames(gradient), self._all_values(gradient))
             stored = tuple(frames[position] for position in self._positions)
@@ -255,11 +286,13 @@ class SpectralTensorTrain:
 
     def retr(self, point: TrainPoint, tangent: TrainTangent) -> TrainPoint:
         """Return the retraction of a tangent vector: each frame's own, and addition for the spectrum."""
+        require_at(self.charts, self._size, point, tangent=tangent)
         moved = self._each(lambda manifold, x, u: manifold.retr(x, u), point, tangent)
         return TrainPoint(moved.coordinates, point.spectrum + tangent.spectrum, point.signs)
 
     def transp(self, point: TrainPoint, end: TrainPoint, tangent: TrainTangent) -> TrainTangent:
         """Return the tangent vector transported from one point to another."""
+        require_at(self.charts, self._size, point, end=end, tangent=tangent)
         frames = tuple(
             chart.manifold.transp(x, y, v)
             for chart, x, y, v in zip(self.charts, point.coordinates, end.coordinates, tangent.coordinates, strict=True)
@@ -271,6 +304,7 @@ class SpectralTensorTrain:
 
         The embedded metric of a padded shape is that of W before the surplus is cut off.
         """
+        require_at(self.charts, self._size, point, first=first, **({} if second is None else {"second": second}))
         second = first if second is None else second
         if metric := self._embedded_metric(point):
             pairs = [(self._all_frames(tangent), self._all_values(tangent)) for tangent in (first, second)]
@@ -282,11 +316,12 @@ class SpectralTensorTrain:
 
     def differential(self, point: TrainPoint, tangent: TrainTangent) -> Tensor:
         """Return δW ``(..., rows, columns)``, the derivative of W along a tangent vector."""
+        require_at(self.charts, self._size, point, tangent=tangent)
 
         def weight(frames: tuple[Tensor, ...], spectrum: Tensor) -> Tensor:
             return self.to_matrix(TrainPoint(frames, spectrum, point.signs))
 
-        # The adjoint of the adjoint: Householder frames have no forward mode.
+        # The adjoint of the adjoint: the charts of a user need not have a forward mode.
         matrix, adjoint = torch.func.vjp(weight, point.coordinates, point.spectrum)[:2]
         differential = torch.func.vjp(adjoint, torch.zeros_like(matrix))[1]
         return differential((tangent.coordinates, tangent.spectrum))[0]
@@ -302,9 +337,16 @@ class SpectralTensorTrain:
             matrix: ``(..., rows, columns)``.
 
         Raises:
+            TypeError: the point is none, or the matrix no tensor of its dtype.
             ValueError: the spectrum is not free or the shape padded, so that the weights do not fill the set of these
                 ranks, or the matrix has another shape than W.
         """
+        self.require_point(point)
+        require_tensor("matrix", matrix)
+        if matrix.dtype != point.spectrum.dtype:
+            raise TypeError(f"matrix must have the dtype of the point, {point.spectrum.dtype}, got {described(matrix)}")
+        if matrix.device != point.spectrum.device:
+            raise ValueError(f"matrix must be on the device of the point, {point.spectrum.device}, got {matrix.device}")
         if not isinstance(self.spectrum, Free):
             raise ValueError(f"spectrum must be Free() to project to all weights of these ranks, got {self.spectrum}")
         if (self.shape.rows, self.shape.columns) != (self.shape.padded_rows, self.shape.padded_columns):

@@ -10,7 +10,7 @@ from ._frame_manifold import FrameManifold
 from ._geodesics import Generators
 from ._logarithms import UNREACHABLE, Unreachable, stiefel_logarithm
 from ._matrices import subtract_product
-from ._require import require_choice, require_fitting, require_frame_shape
+from ._require import naming_points, require_choice, require_fitting, require_flag, require_frame_shape
 from ._retraction import Retraction
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Stiefel(FrameManifold):
         """Return ⟨u, v⟩ at ``x``, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``; v = u by default."""
         v = u if v is None else v
         require_fitting(x, u=u, v=v)
+        require_flag("keepdim", keepdim)
         product = (u * v).sum(dim=(-2, -1), keepdim=keepdim)
         if self.metric == "euclidean":
             return product
@@ -79,10 +80,12 @@ class Stiefel(FrameManifold):
         Edelman, Arias, Smith 1998, Eq. 2.42, and for the Euclidean metric the geodesics of their Sec. 2.2.2,
         sorted into skew exponents.
         """
+        require_fitting(x, u=u)
         corner = x.mT @ u
         corner = (corner - corner.mT) / 2
         return (corner, None) if self.metric == "canonical" else (2 * corner, corner)
 
+    @naming_points
     def logmap(self, x: Tensor, y: Tensor, *, unreachable: Unreachable = "raise") -> Tensor:
         """Return the logarithm of the canonical metric, found by iteration.
 
@@ -106,6 +109,9 @@ class Stiefel(FrameManifold):
     def dist(self, x: Tensor, y: Tensor, *, keepdim: bool = False, unreachable: Unreachable = "raise") -> Tensor:
         """Return the distance in the canonical metric, of shape ``(...)``, or ``(..., 1, 1)`` with ``keepdim``.
 
+        It is the length of :meth:`logmap`, and slightly too long for the few far pairs whose geodesic is not the
+        shortest: see there.
+
         Args:
             x: frames ``(..., n, p)``.
             y: frames of the same shape.
@@ -117,6 +123,7 @@ class Stiefel(FrameManifold):
             ValueError: points are too far apart, or no frames, and ``unreachable`` is ``"raise"``.
         """
         self._require_canonical("dist")
+        require_flag("keepdim", keepdim)
         return self.norm(x, self.logmap(x, y, unreachable=unreachable), keepdim=keepdim)
 
     def dimension(self, size: Sequence[int]) -> int:

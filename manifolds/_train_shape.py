@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import final
 
-from ._require import require_flag, require_integer
+from ._require import require_flag, require_instance, require_integer
 
 
 @final
@@ -21,6 +21,10 @@ class FrameShape:
         mode: size of the core's mode.
         columns: rank of the bond that points to the centre, the number of the frame's columns.
         at_center: whether this bond is the centre, which carries the singular values.
+
+    Raises:
+        TypeError: a size is no integer, or a side neither True nor False.
+        ValueError: a size is below 1.
     """
 
     left: bool
@@ -29,6 +33,12 @@ class FrameShape:
     columns: int
     at_center: bool
 
+    def __post_init__(self) -> None:
+        require_flag("left", self.left)
+        require_flag("at_center", self.at_center)
+        for name in ("outer_rank", "mode", "columns"):
+            require_integer(name, getattr(self, name), least=1)
+
     @property
     def rows(self) -> int:
         """Number of the frame's rows, (outer rank)·(mode) on the left and (mode)·(outer rank) on the right."""
@@ -36,6 +46,7 @@ class FrameShape:
 
     def degrees_of_freedom(self, gauge_fixed: bool) -> int:
         """Return p(d − p), a subspace's, if the frame's own basis is gauge, else dp − p(p+1)/2 (Prop. 2)."""
+        require_flag("gauge_fixed", gauge_fixed)
         if gauge_fixed:
             return self.columns * (self.rows - self.columns)
         return self.rows * self.columns - self.columns * (self.columns + 1) // 2
@@ -128,10 +139,13 @@ class TrainShape:
 
     def is_gauge_fixed(self, frame: FrameShape, identity_spectrum: bool) -> bool:
         """Return whether the frame's own basis is gauge: away from the centre, and of U where all s_i = 1."""
+        require_instance("frame", frame, FrameShape, "a FrameShape")
+        require_flag("identity_spectrum", identity_spectrum)
         return not frame.at_center or (identity_spectrum and frame.left)
 
     def degrees_of_freedom(self, identity_spectrum: bool = False) -> int:
         """Return DOF(W), the dimension of the set of weights (Eq. 9): the frames' without gauge, and the spectrum's."""
+        require_flag("identity_spectrum", identity_spectrum)
         frames = sum(frame.degrees_of_freedom(self.is_gauge_fixed(frame, identity_spectrum)) for frame in self.frames)
         return frames + (0 if identity_spectrum else self.center_rank)
 

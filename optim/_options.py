@@ -17,6 +17,7 @@ from ..manifolds import (
     require_integer,
     require_number,
     require_precision,
+    require_tensor,
 )
 
 # The largest number taken for a rate or a penalty: float32 has hardly larger ones.
@@ -47,6 +48,7 @@ def require_rate(name: str, value: Any, *, below: float | None = None) -> None:
         ValueError: it is NaN, infinite or out of range.
     """
     if isinstance(value, Tensor):
+        require_tensor(name, value)
         if value.numel() != 1 or not value.is_floating_point():
             raise TypeError(f"{name} must be a number or a tensor of one real number, got {described(value)}")
         if value.device.type == "meta":
@@ -112,16 +114,6 @@ def listed_group(group: Any) -> dict[str, Any]:
     for item in items:
         require_parameter(item[1] if isinstance(item, tuple) else item)
     return {**group, "params": items}
-
-
-def require_function(name: str, value: object, cure: str) -> None:
-    """Refuse what cannot be called.
-
-    Raises:
-        TypeError: it cannot.
-    """
-    if not callable(value):
-        raise TypeError(f"{name} must be {cure}, got {described(value)}")
 
 
 def require_state(state_dict: Any, groups: int) -> None:

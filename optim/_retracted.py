@@ -9,7 +9,7 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import TrainMember, described, longest_step, require_current, without_autocast
+from ..manifolds import TrainMember, described, longest_step, require_current, require_function, without_autocast
 from ._kinds import Kinds
 from ._magnitudes import largest_entry, limit_
 from ._options import listed_group, listed_parameters, require_options, require_parameter, require_state
@@ -62,7 +62,9 @@ class Retracted(torch.optim.Optimizer):
     ) -> None:
         if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
             if params is None:
-                raise TypeError(f"params must be given beside the class {optimizer.__name__}, got None")
+                raise TypeError(
+                    f"params must be given where optimizer is a class, got None beside {optimizer.__name__}"
+                )
             require_options(options, _OPTIONS)
             optimizer = self._made(optimizer, listed_parameters(params), options)
         elif not isinstance(optimizer, torch.optim.Optimizer):
@@ -131,6 +133,7 @@ class Retracted(torch.optim.Optimizer):
         """
         loss = None
         if closure is not None:
+            require_function("closure", closure, "a function of nothing that returns the loss, or None")
             with torch.enable_grad():
                 loss = closure()
         stacks = self._collect()

@@ -11,7 +11,15 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import EmbeddedTrain, FrameManifold, declare_region, longest_step, require_current, without_autocast
+from ..manifolds import (
+    EmbeddedTrain,
+    FrameManifold,
+    declare_region,
+    longest_step,
+    require_current,
+    require_function,
+    without_autocast,
+)
 from ._kinds import Batch, Kinds
 from ._magnitudes import largest_entry, limit_
 from ._options import listed_group, listed_parameters, require_options, require_state
@@ -125,6 +133,7 @@ class RiemannianOptimizer(torch.optim.Optimizer):
         """Make one step; see :meth:`step`."""
         loss = None
         if closure is not None:
+            require_function("closure", closure, "a function of nothing that returns the loss, or None")
             with torch.enable_grad():
                 loss = closure()
         # Both refuse before anything has moved.

@@ -22,7 +22,7 @@ from sttp.layers import (
     TruncatedIdentity,
     WeightShape,
 )
-from sttp.manifolds import SpectralTensorTrain
+from sttp.manifolds import SpectralTensorTrain, Stiefel
 
 NAN, INFINITY = float("nan"), float("inf")
 
@@ -33,6 +33,11 @@ def plain():
 
 def spectral():
     return layers.reparameterize(plain(), STTP(2))
+
+
+def weight():
+    shape = WeightShape((4, 6))
+    return SpectralWeight(STTP(2).manifold(shape), shape).initialize(Haar(), torch.Generator())
 
 
 def evaluated(network):
@@ -99,6 +104,15 @@ CALLS = {
     layers.Conv2d: {**CONVOLUTION, "groups": 2, "padding_mode": "zeros"},
     layers.ConvTranspose2d: {**CONVOLUTION, "groups": 2, "output_padding": 0},
     layers.MultiheadAttention: ATTENTION,
+    layers.Linear.of: {"layer": nn.Linear(6, 4), "spectral": weight(), "forward": "cores"},
+    layers.Linear.fresh: {"layer": nn.Linear(6, 4), "spec": SPEC, "generator": GENERATOR},
+    layers.Linear(6, 4, spec=SPEC).route: {"number": 3},
+    WeightShape((4, 6)).to_matrix: {"weight": torch.ones(4, 6)},
+    WeightShape((4, 6)).to_weight: {"matrix": torch.ones(4, 6)},
+    weight().fit: {"weight": torch.ones(4, 6)},
+    weight().set_point: {"point": weight().manifold.random()},
+    weight().initialize: {"initialization": Haar(), "generator": GENERATOR},
+    layers.manifold_parameter: {"values": torch.eye(6, 3), "manifold": Stiefel()},
 }
 WRONG = {
     "none": None,
@@ -127,6 +141,11 @@ WRONG = {
     "module": nn.ReLU(),
     "layer": nn.Linear(2, 3),
     "tensor": torch.zeros(2, 3),
+    "sparse": torch.eye(4, 6).to_sparse(),
+    "meta": torch.ones(4, 6, device="meta"),
+    "nan-tensor": torch.full((4, 6), NAN),
+    "lazy": nn.UninitializedParameter(),
+    "missing-device": torch.device("cuda", 99),
     "array": np.zeros(3),
     "array-of-text": np.array(["a", "b"]),
     "lambda": lambda *_: 3,

@@ -10,7 +10,17 @@ from sttp.layers import SVDP, Free, Linear
 
 @pytest.mark.parametrize(
     "write",
-    [nn.init.zeros_, nn.init.orthogonal_, lambda w: w.data.zero_(), lambda w: w[0].fill_(1), lambda w: w.add_(1)],
+    [
+        nn.init.zeros_,
+        nn.init.orthogonal_,
+        lambda w: w.data.zero_(),
+        lambda w: w[0].fill_(1),
+        lambda w: w.add_(1),
+        lambda w: w.mT.zero_(),
+        lambda w: w.split(2)[0].zero_(),
+        lambda w: w.chunk(2)[1].zero_(),
+        lambda w: w.unbind()[0].zero_(),
+    ],
 )
 def test_writes_that_would_be_lost_are_refused(write):
     layer = Linear(6, 4, spec=SVDP(2))

@@ -1,11 +1,14 @@
 """Wrong arguments of manifolds, charts and trains are refused by name: no obscure error, no number without meaning."""
 
 import inspect
+import re
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from sttp.manifolds import (
     QR,
@@ -15,16 +18,23 @@ from sttp.manifolds import (
     Free,
     Grassmann,
     Householder,
+    HouseholderChart,
+    Identity,
     Lipschitz,
     Polar,
     Riemannian,
     SpectralTensorTrain,
     Stiefel,
     TrainShape,
+    TrainTangent,
     haar_frame,
     householder_entries,
     householder_frames,
+    newton_schulz_polish,
+    orthogonality_error,
     prime_modes,
+    qr_positive,
+    rq_positive,
 )
 
 WRONG = (
@@ -47,9 +57,23 @@ WRONG = (
     torch.ones(6, 3),
     torch.ones(5, 2, dtype=torch.float64),
     torch.ones(7, 5, 6, 3, dtype=torch.float64),
+    torch.full((2, 6, 3), torch.nan, dtype=torch.float64),
+    torch.ones(6, 3).to_sparse(),
+    torch.ones(6, 3, dtype=torch.float64, device="meta"),
+    nn.UninitializedParameter(),
+    nn.Linear(3, 6),
+    torch.device("cuda", 99),
+    torch.float16,
 )
 SHAPE = TrainShape((2, 3), (4,), 2)
 TRAIN = SpectralTensorTrain(SHAPE)
+CHART = HouseholderChart(6, 3, False)
+
+
+DRAWN = {"dtype": torch.float64, "device": "cpu", "generator": torch.Generator()}
+
+
+POINT = TRAIN.random(dtype=torch.float64)
 
 
 def frame(seed=0):
@@ -67,37 +91,87 @@ def methods(manifold):
         method = getattr(manifold, name)
         wanted = [p for p in inspect.signature(method).parameters if p in arguments]
         yield f"{manifold.name}.{name}", method, {p: arguments[p] for p in wanted}
+    yield f"{manifold.name}.random", lambda **a: manifold.random(6, 3, **a), dict(DRAWN)
+    yield f"{manifold.name}.origin", lambda **a: manifold.origin(6, 3, **a), {"dtype": torch.float32, "device": "cpu"}
 
 
-CALLS = {
-    name: (method, arguments)
-    for manifold in (Stiefel(), Stiefel("canonical", Cayley()), Grassmann(Polar()))
-    for name, method, arguments in methods(manifold)
-} | {
-    "Stiefel": (Stiefel, {"metric": "canonical", "retraction": QR()}),
-    "Grassmann": (Grassmann, {"retraction": QR()}),
-    "Stiefel.dimension": (Stiefel().dimension, {"size": (6, 3)}),
-    "Grassmann.dimension": (Grassmann().dimension, {"size": (6, 3)}),
-    "Stiefel.random": (lambda size: Stiefel().random(size), {"size": (6, 3)}),
-    "Stiefel.origin": (lambda size: Stiefel().origin(size), {"size": (6, 3)}),
-    "haar_frame": (lambda shape: haar_frame(shape, 3), {"shape": 6}),
-    "householder_frames": (householder_frames, {"entries": frame(), "reduced": False}),
-    "householder_entries": (householder_entries, {"frame": frame()}),
-    "prime_modes": (prime_modes, {"channels": 12, "filter_size": 9}),
-    "QR": (QR, {"transport": "projection"}),
-    "Cayley": (Cayley, {"transport": "projection", "polishes": 3}),
-    "Exponential": (Exponential, {"transport": "isometric"}),
-    "Embedded": (Embedded, {"damping": 1e-3}),
-    "Riemannian": (Riemannian, {"redundant": True, "metric": "canonical", "retraction": QR()}),
-    "Householder": (Householder, {"redundant": True}),
-    "TrainShape": (
-        TrainShape,
-        {"row_modes": (2, 3), "column_modes": (4,), "rank": 2, "rows": 6, "columns": 4, "pad": False},
-    ),
-    "SpectralTensorTrain": (SpectralTensorTrain, {"shape": SHAPE, "geometry": Riemannian(), "spectrum": Free()}),
-    "from_matrix": (TRAIN.from_matrix, {"matrix": torch.ones(6, 4)}),
-    "convert": (TRAIN.convert, {"point": TRAIN.random(), "target": TRAIN}),
-}
+def train_methods(train):
+    point = train.random(dtype=torch.float64)
+    ones = TrainTangent(tuple(map(torch.ones_like, point.coordinates)), torch.ones_like(point.spectrum))
+    right = {
+        **dict.fromkeys(("point", "end"), point),
+        **dict.fromkeys(("vector", "gradient", "tangent", "first", "second"), ones),
+        "matrix": torch.ones(6, 4, dtype=torch.float64),
+        "frames": train.to_frames(point),
+        "spectrum": point.spectrum,
+    }
+    names = ["factors", "to_matrix", "singular_values", "from_frames", "to_frames", "canonical", "projx", "proju"]
+    names += ["egrad2rgrad", "retr", "transp", "inner", "differential", "project_matrix"]
+    for name in names:
+        method = getattr(train, name)
+        yield f"{train.geometry.name}.{name}", method, {p: right[p] for p in inspect.signature(method).parameters}
+    yield f"{train.geometry.name}.random", train.random, dict(DRAWN)
+
+
+CALLS = (
+    {
+        name: (method, arguments)
+        for manifold in (Stiefel(), Stiefel("canonical", Cayley()), Grassmann(Polar()))
+        for name, method, arguments in methods(manifold)
+    }
+    | {
+        "Stiefel": (Stiefel, {"metric": "canonical", "retraction": QR()}),
+        "Grassmann": (Grassmann, {"retraction": QR()}),
+        "Stiefel.dimension": (Stiefel().dimension, {"size": (6, 3)}),
+        "Grassmann.dimension": (Grassmann().dimension, {"size": (6, 3)}),
+        "Stiefel.random": (lambda size: Stiefel().random(size), {"size": (6, 3)}),
+        "Stiefel.origin": (lambda size: Stiefel().origin(size), {"size": (6, 3)}),
+        "haar_frame": (lambda shape: haar_frame(shape, 3), {"shape": 6}),
+        "householder_frames": (householder_frames, {"entries": frame(), "reduced": False}),
+        "householder_entries": (householder_entries, {"frame": frame()}),
+        "prime_modes": (prime_modes, {"channels": 12, "filter_size": 9}),
+        "QR": (QR, {"transport": "projection"}),
+        "Cayley": (Cayley, {"transport": "projection", "polishes": 3}),
+        "Exponential": (Exponential, {"transport": "isometric"}),
+        "Embedded": (Embedded, {"damping": 1e-3}),
+        "Riemannian": (Riemannian, {"redundant": True, "metric": "canonical", "retraction": QR()}),
+        "Householder": (Householder, {"redundant": True}),
+        "TrainShape": (
+            TrainShape,
+            {"row_modes": (2, 3), "column_modes": (4,), "rank": 2, "rows": 6, "columns": 4, "pad": False},
+        ),
+        "SpectralTensorTrain": (SpectralTensorTrain, {"shape": SHAPE, "geometry": Riemannian(), "spectrum": Free()}),
+        "from_matrix": (TRAIN.from_matrix, {"matrix": torch.ones(6, 4)}),
+        "convert": (TRAIN.convert, {"point": TRAIN.random(), "target": TRAIN}),
+        "qr_positive": (qr_positive, {"matrix": frame()}),
+        "rq_positive": (rq_positive, {"matrix": frame()[..., :3, :]}),
+        "newton_schulz_polish": (newton_schulz_polish, {"frame": frame()}),
+        "orthogonality_error": (orthogonality_error, {"frame": frame()}),
+        "drawn frame": (lambda **options: haar_frame(6, 3, **options), dict(DRAWN)),
+        "chart": (Householder().chart, {"frame": SHAPE.frames[0], "gauge_fixed": True}),
+        "chart.coordinates": (CHART.coordinates, {"frame": frame()}),
+        "chart.frame": (CHART.frame, dict(zip(("coordinates", "signs"), CHART.coordinates(frame()), strict=True))),
+        "is_gauge_fixed": (SHAPE.is_gauge_fixed, {"frame": SHAPE.frames[0], "identity_spectrum": True}),
+        **{
+            f"{type(spectrum).__name__}.{name}": (getattr(spectrum, name), right)
+            for spectrum in (Free(), Lipschitz(), Identity())
+            for name, right in (
+                ("values", {"parameter": spectrum.initial(3), "rank": 3}),
+                ("fit", {"values": torch.ones(3)}),
+                ("initial", {"rank": 3, "dtype": torch.float32, "device": "cpu"}),
+            )
+        },
+    }
+    | {
+        name: (method, arguments)
+        for train in (
+            TRAIN,
+            SpectralTensorTrain(SHAPE, Riemannian(False)),
+            SpectralTensorTrain(SHAPE, Householder(True)),
+        )
+        for name, method, arguments in train_methods(train)
+    }
+)
 
 
 def attempt(name, argument, value):
@@ -107,7 +181,8 @@ def attempt(name, argument, value):
         call(**{**arguments, argument: value})
     except (TypeError, ValueError) as error:
         said = str(error)
-        if any(word in said for word in (*arguments, "shape", "modes", "points", "rank")) and "got" in said:
+        names = (*arguments, "shape", "modes", "points", "rank")
+        if any(re.search(rf"\b{name}\b", said) for name in names) and "got" in said:
             return None
         return f"{name}({argument}={value!r}): {type(error).__name__}: {error}"
     except Exception as error:
@@ -116,7 +191,7 @@ def attempt(name, argument, value):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=1500, deadline=None, derandomize=True)
 @given(st.data())
 def test_wrong_arguments_are_refused_by_name(data):
     name = data.draw(st.sampled_from(sorted(CALLS)))
@@ -127,6 +202,37 @@ def test_wrong_arguments_are_refused_by_name(data):
 def test_right_arguments_are_taken():
     for name, (call, arguments) in CALLS.items():
         call(**arguments), name
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"coordinates": POINT.coordinates[1:]},
+        {"coordinates": list(POINT.coordinates)},
+        {"coordinates": (POINT.coordinates[0].float(), *POINT.coordinates[1:])},
+        {"coordinates": (POINT.coordinates[0][:1], *POINT.coordinates[1:])},
+        {"coordinates": (torch.stack([POINT.coordinates[0]] * 2), *POINT.coordinates[1:])},
+        {"spectrum": "x"},
+        {"spectrum": torch.ones(5, dtype=torch.float64)},
+        {"signs": ()},
+    ],
+)
+def test_a_point_of_another_train_is_refused(change):
+    with pytest.raises((TypeError, ValueError), match=r"point\b.* must"):
+        TRAIN.to_matrix(replace(POINT, **change))
+
+
+def test_vectors_of_fewer_or_more_dimensions_are_broadcast():
+    for manifold in (Stiefel("canonical", Cayley()), Stiefel(retraction=Exponential()), Grassmann(Exponential())):
+        x = frame()
+        u = manifold.proju(x, torch.ones_like(x)) / 10
+        for point, vector in ((x[0], u), (x, torch.stack([u, u])), (torch.stack([x, x]), u)):
+            wide, tall = torch.broadcast_tensors(point, vector)
+            for method in ("expmap_transp", "retr_transp"):
+                found = getattr(manifold, method)(point, vector, vector)
+                expected = getattr(manifold, method)(wide.contiguous(), tall.contiguous(), tall.contiguous())
+                for one, other in zip(found, expected, strict=True):
+                    torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 """The Householder chart against torch.linalg.householder_product and LAPACK's own factorization."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
 from manifold_registry import draw_ambient, few, frame_shapes, tolerance
+from torch.func import jacfwd, jacrev, jvp
 
 from sttp.manifolds import haar_frame, householder_entries, householder_frames, orthogonality_error
 from sttp.manifolds._householder import entries_of_free, free_entries
@@ -38,6 +41,27 @@ def test_first_and_second_derivatives(reduced: bool, shape: tuple[int, ...]) -> 
     entries = draw_ambient(shape).requires_grad_()
     assert torch.autograd.gradcheck(lambda y: householder_frames(y, reduced), entries)
     assert torch.autograd.gradgradcheck(lambda y: householder_frames(y, reduced), entries)
+
+
+@pytest.mark.parametrize("reduced", [False, True], ids=["full", "reduced"])
+def test_forward_mode_at_any_level(reduced: bool) -> None:
+    entries, weights = draw_ambient((5, 3)), draw_ambient((5, 3), seed=7)
+    assert torch.autograd.gradcheck(
+        lambda y: householder_frames(y, reduced), entries.clone().requires_grad_(), check_forward_ad=True
+    )
+
+    def value(y: torch.Tensor) -> torch.Tensor:
+        return (weights * householder_frames(y, reduced) ** 3).sum()
+
+    backward = jacrev(jacrev(jacrev(value)))(entries)
+    for first, second, third in itertools.product((jacfwd, jacrev), repeat=3):
+        assert (first(second(third(value)))(entries) - backward).abs().max() < 1e-12
+
+    def slope(y: torch.Tensor) -> torch.Tensor:  # an inner derivative that does not see the entries
+        one = torch.ones((), dtype=torch.float64)
+        return jvp(lambda scale: scale * value(y), (one,), (one,))[1]
+
+    assert abs(jvp(slope, (entries,), (weights,))[1] - jvp(value, (entries,), (weights,))[1]) < 1e-12
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)

@@ -11,6 +11,7 @@ import geoopt
 import torch
 from torch import Tensor
 
+from .._require import require_shape, require_source
 from .._spectral_tensor_train import SpectralTensorTrain
 from .._train_point import TrainPoint, TrainTangent
 
@@ -183,6 +184,9 @@ def flat_manifold(
         TypeError: the manifold is neither a ``geoopt.Manifold`` nor a ``SpectralTensorTrain``.
         ValueError: there is no shape, and the manifold's number of dimensions suggests none.
     """
+    require_source(dtype, device)
+    if shape is not None:
+        shape = require_shape("shape", shape)
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(20210304)
         if isinstance(manifold, SpectralTensorTrain):
@@ -195,6 +199,8 @@ def flat_manifold(
                 point = manifold.random(*shape, dtype=dtype, device=device)
             except NotImplementedError:
                 raise ValueError(f"point must be given: {manifold} has no random points, got None") from None
+            except ValueError as error:
+                raise ValueError(f"shape must be that of points of {manifold}, got {shape}: {error}") from error
         return TensorManifold(manifold, point)
 
 

@@ -9,6 +9,7 @@ import geoopt
 import torch
 from torch import Tensor
 
+from .._require import require_function
 from .._spectral_tensor_train import SpectralTensorTrain
 from ._coordinates import FlatManifold, flat_manifold
 from ._results import CheckResult, Finding, by_error, by_slope, collect
@@ -45,6 +46,9 @@ def check_gradient(
         TypeError: the manifold is of a wrong type.
         ValueError: the shape cannot be guessed.
     """
+    require_function("cost", cost, "a function of a point that returns a scalar tensor")
+    if gradient is not None:
+        require_function("gradient", gradient, "a function of a point that returns the Riemannian gradient, or None")
     space = flat_manifold(manifold, shape, point, dtype, device)
     found = _gradient(space, cost, gradient, space.coordinates(space.point)).detach()
     properties: dict[str, Callable[[], Callable[[str], Finding]]] = {
@@ -89,6 +93,9 @@ def check_hessian(
         TypeError: the manifold is of a wrong type.
         ValueError: the shape cannot be guessed.
     """
+    require_function("cost", cost, "a function of a point that returns a scalar tensor")
+    if gradient is not None:
+        require_function("gradient", gradient, "a function of a point that returns the Riemannian gradient, or None")
     space = flat_manifold(manifold, shape, point, dtype, device)
     found = _gradient(space, cost, gradient, space.coordinates(space.point)).detach()
 

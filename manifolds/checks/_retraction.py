@@ -8,6 +8,7 @@ from typing import Any
 import geoopt
 import torch
 
+from .._require import require_instance
 from .._spectral_tensor_train import SpectralTensorTrain
 from ._coordinates import FlatManifold, flat_manifold
 from ._results import CheckResult, Finding, Verdict, absent, by_error, by_slope, collect
@@ -44,6 +45,7 @@ def check_retraction(
         TypeError: the manifold is of a wrong type.
         ValueError: the shape cannot be guessed.
     """
+    require_instance("method", method, str, "the name of a method, such as 'retr'")
     space = flat_manifold(manifold, shape, point, dtype, device)
     properties: dict[str, Callable[[], Callable[[str], Finding]]] = {
         "centred": lambda: _centred(space, method),

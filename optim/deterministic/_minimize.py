@@ -14,8 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...manifolds import require_flag, require_instance, require_integer, require_number, without_autocast
-from .._options import require_function
+from ...manifolds import (
+    require_flag,
+    require_function,
+    require_instance,
+    require_integer,
+    require_number,
+    without_autocast,
+)
 from ._method import Iterate, Method
 from ._problem import Problem
 from ._progress import ProgressLine

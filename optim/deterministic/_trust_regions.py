@@ -11,8 +11,7 @@ from typing import ClassVar, Final, final
 import torch
 from torch import Tensor
 
-from ...manifolds import require_integer, require_number
-from .._options import require_function
+from ...manifolds import require_function, require_integer, require_number
 from ._method import Iterate, Method
 from ._problem import Evaluation, Problem
 from ._truncated_cg import truncated_conjugate_gradient
