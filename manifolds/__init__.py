@@ -16,6 +16,7 @@ from ._matrices import (
     rq_positive,
     symmetric_part,
 )
+from ._modes import balanced_modes, prime_modes, smooth_modes
 from ._protocols import SpectrumOwner, TrainMember
 from ._region import declare_region, declared_region
 from ._register import (
@@ -40,12 +41,12 @@ from ._require import (
 )
 from ._retraction import SHORT, longest_step
 from ._retractions import QR, Cayley, Exponential, Polar, Retraction, Transport
-from ._spectra import Free, Identity, Lipschitz, Spectrum
+from ._spectra import Fixed, Free, Identity, Lipschitz, Spectrum
 from ._spectral_tensor_train import SpectralTensorTrain
 from ._stiefel import METRICS, Metric, Stiefel
 from ._train_point import MatrixFit, TrainPoint, TrainTangent
 from ._train_products import left_factor_rows, merge_frames, train_product
-from ._train_shape import FrameShape, TrainShape, prime_modes, require_rank
+from ._train_shape import FrameShape, TrainShape, require_rank
 
 __all__ = [
     "METRICS",
@@ -56,6 +57,7 @@ __all__ = [
     "Embedded",
     "EmbeddedTrain",
     "Exponential",
+    "Fixed",
     "FrameManifold",
     "FrameShape",
     "Free",
@@ -79,6 +81,7 @@ __all__ = [
     "TrainShape",
     "TrainTangent",
     "Transport",
+    "balanced_modes",
     "declare_region",
     "declared_region",
     "described",
@@ -115,6 +118,7 @@ __all__ = [
     "require_shape",
     "require_tensor",
     "rq_positive",
+    "smooth_modes",
     "symmetric_part",
     "to_description",
     "train_product",

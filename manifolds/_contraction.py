@@ -7,41 +7,48 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ._matrices import identity_like
 from ._train_shape import FrameShape, TrainShape
 
 
 def contract_left(frames: Sequence[Tensor | None], shapes: Sequence[FrameShape]) -> Tensor | None:
     """Return U of shape ``(..., rows, r)`` from the frames left of the centre, in the order of the chain.
 
-    A missing frame stands for the identity: such frames are square, and come before all others or have mode 1, so
-    that nothing needs to be multiplied for them. None is returned where U itself is the identity.
+    A missing frame, which is square, stands for the identity. Nothing is multiplied for it: its mode is one more of
+    the next frame's, and behind the last frame U is U ⊗ I. None is returned where U itself is the identity.
     """
     basis = None
-    for frame, shape in zip(frames, shapes, strict=True):
+    for frame in frames:
         if frame is None:
             continue
         if basis is None:
             basis = frame
         else:
-            core = frame.unflatten(-2, (shape.outer_rank, shape.mode)).flatten(-2)
-            basis = (basis @ core).unflatten(-1, (shape.mode, shape.columns)).flatten(-3, -2)
-    return basis
+            # (outer rank · modes, columns) as (outer rank, modes · columns): the modes are the own and missing ones.
+            core = frame.unflatten(-2, (basis.shape[-1], -1))
+            modes = core.shape[-2]
+            basis = (basis @ core.flatten(-2)).unflatten(-1, (modes, frame.shape[-1])).flatten(-3, -2)
+    if basis is None or basis.shape[-1] == shapes[-1].columns:
+        return basis
+    return torch.kron(basis, identity_like(basis, *[shapes[-1].columns // basis.shape[-1]] * 2))
 
 
-def contract_right(frames: Sequence[Tensor | None], shapes: Sequence[FrameShape]) -> Tensor | None:
+def contract_right(frames: Sequence[Tensor | None]) -> Tensor | None:
     """Return V of shape ``(..., columns, r)`` from the frames right of the centre: the left side mirrored.
 
-    What lies contiguously in memory is Vᵀ, as the weight of a layer that applies V wants it.
+    What lies contiguously in memory is Vᵀ, as the weight of a layer that applies V wants it. The frame at the centre is
+    never missing.
     """
     basis = None
-    for frame, shape in zip(reversed(frames), reversed(shapes), strict=True):
+    for frame in reversed(frames):
         if frame is None:
             continue
         if basis is None:
             basis = frame.mT
         else:
-            core = frame.mT.unflatten(-1, (shape.mode, shape.outer_rank)).flatten(-3, -2)
-            basis = (core @ basis).unflatten(-2, (shape.columns, shape.mode)).flatten(-2)
+            core = frame.mT.unflatten(-1, (-1, basis.shape[-2]))
+            modes = core.shape[-2]
+            basis = (core.flatten(-3, -2) @ basis).unflatten(-2, (frame.shape[-1], modes)).flatten(-2)
     return None if basis is None else basis.mT
 
 

@@ -18,7 +18,7 @@ from ._geometry import Chart, Embedded, Geometry, Riemannian
 from ._householder import require_precision
 from ._matrices import haar_frame, identity_like
 from ._require import require_instance, require_tensor
-from ._spectra import Free, Lipschitz, Spectrum
+from ._spectra import Fixed, Free, Lipschitz, Spectrum
 from ._train_point import MatrixFit, TrainPoint, TrainTangent
 from ._train_shape import FrameShape, TrainShape
 
@@ -35,10 +35,11 @@ class SpectralTensorTrain:
     Args:
         shape: modes and ranks.
         geometry: ``Riemannian(…)`` or ``Householder(…)``.
-        spectrum: ``Free()``, ``Lipschitz()`` or ``Identity()``.
+        spectrum: ``Free()``, ``Lipschitz()``, ``Identity()`` or ``Fixed()``.
 
     Raises:
-        ValueError: the embedded metric is asked for with a Lipschitz spectrum, whose scale no weight shows.
+        ValueError: the embedded metric is asked for with a Lipschitz spectrum, whose scale no weight shows,
+            or a fixed one.
 
     Attributes:
         charts: the charts of the stored frames, in the order of the chain. Where the gauge is fixed, square frames have
@@ -52,9 +53,16 @@ class SpectralTensorTrain:
         self.spectrum = Free() if spectrum is None else spectrum
         require_instance("shape", self.shape, TrainShape, "a TrainShape")
         require_instance("geometry", self.geometry, Geometry, "an object such as Riemannian() or Householder()")
-        require_instance("spectrum", self.spectrum, Spectrum, "an object such as Free(), Lipschitz() or Identity()")
+        require_instance(
+            "spectrum", self.spectrum, Spectrum, "an object such as Free(), Lipschitz(), Identity() or Fixed()"
+        )
         if isinstance(self.spectrum, Lipschitz) and getattr(self.geometry, "embedded", None) is not None:
             raise ValueError("metric='embedded' wants Free() or Identity(), got Lipschitz(), whose scale is degenerate")
+        if isinstance(self.spectrum, Fixed) and getattr(self.geometry, "embedded", None) is not None:
+            raise ValueError(
+                "metric='embedded' moves the singular values with the frames, which Fixed() forbids; use "
+                "metric='euclidean' or 'canonical', or Free()"
+            )
         charts: list[Chart] = []
         positions: list[int] = []
         for position, frame in enumerate(shape.frames):
@@ -81,7 +89,7 @@ class SpectralTensorTrain:
     @property
     def degrees_of_freedom(self) -> int:
         """DOF(W), the same in all geometries (Eq. 9)."""
-        return self.shape.degrees_of_freedom(self.spectrum.is_identity)
+        return self.spectrum.degrees_of_freedom(self.shape)
 
     @property
     def dimension(self) -> int:
@@ -94,7 +102,7 @@ class SpectralTensorTrain:
             is_flat = isinstance(chart.manifold, geoopt.Euclidean)
             own = self.shape.frames[position].degrees_of_freedom(self._is_gauge_fixed(position))
             frames += math.prod(chart.shape) if is_flat else own
-        return frames + self.spectrum.size(self.shape.center_rank)
+        return frames + self.spectrum.freedom(self.shape.center_rank)
 
     # --- points and weights ---
 
@@ -129,7 +137,7 @@ class SpectralTensorTrain:
             frames[position] = frame
         split = len(shape.row_modes)
         left = contract_left(frames[:split], shape.frames[:split])
-        right = contract_right(frames[split:], shape.frames[split:])
+        right = contract_right(frames[split:])
         if left is None:
             left = identity_like(spectrum, shape.padded_rows, rank)
             left = left.expand(*spectrum.shape[:-1], *left.shape)
@@ -359,4 +367,6 @@ class SpectralTensorTrain:
 
     def _each(self, function: Callable[..., Tensor], point: TrainPoint, vector: TrainTangent) -> TrainTangent:
         triples = zip(self.charts, point.coordinates, vector.coordinates, strict=True)
-        return TrainTangent(tuple(function(chart.manifold, x, u) for chart, x, u in triples), vector.spectrum)
+        frames = tuple(function(chart.manifold, x, u) for chart, x, u in triples)
+        is_free = self.spectrum.freedom(self.shape.center_rank) > 0
+        return TrainTangent(frames, vector.spectrum if is_free else torch.zeros_like(vector.spectrum))
