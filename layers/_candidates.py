@@ -57,7 +57,7 @@ class Candidate:
     def manifold(self, spec: Specification) -> SpectralTensorTrain:
         """Return what a specification makes of the weight; what it refuses is told with the layer's name."""
         try:
-            return spec.manifold(self.shape)
+            return spec.for_layer(self.names).manifold(self.shape)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {self.names[0]!r}: {error}") from None
 
@@ -126,6 +126,17 @@ def require_candidates(
             f"network has nothing to reparameterize: {type(network).__name__} has no linear, convolution, embedding or "
             f"attention layer outside skip={skip!r}; pass another network or skip less"
         )
+    return chosen
+
+
+def chosen_by(spec: Specification, network: nn.Module, skip: Iterable[str] = ()) -> list[Candidate]:
+    """Return :func:`require_candidates` for a specification, all of whose patterns hold for some of them.
+
+    Raises:
+        ValueError: a pattern holds for none, or one has no pattern; or see there.
+    """
+    chosen = require_candidates(network, skip, spec.attention)
+    spec.require_used([name for candidate in chosen for name in candidate.names])
     return chosen
 
 

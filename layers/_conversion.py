@@ -12,7 +12,7 @@ from torch import nn
 
 from ..manifolds import described, require_flag
 from ._attention import MultiheadAttention
-from ._candidates import SPECTRAL_LAYERS, Candidate, patterns_of, require_candidates
+from ._candidates import SPECTRAL_LAYERS, Candidate, chosen_by, patterns_of
 from ._evaluation import attach, detach
 from ._feasibility import require_feasible
 from ._plan import Forward
@@ -63,7 +63,7 @@ def reparameterize(
     skip = patterns_of(skip)
     if not inplace:
         network = copy.deepcopy(network)
-    chosen = require_candidates(network, skip, spec.attention)
+    chosen = chosen_by(spec, network, skip)
     dropped: dict[str, float] = {}
     replacements: list[tuple[Candidate, SpectralWeight]] = []
     for candidate in chosen:  # everything that can be refused is, before anything is replaced

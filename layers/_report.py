@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..manifolds import SpectralTensorTrain, require_instance, require_number
-from ._candidates import Candidate, patterns_of, require_candidates
+from ._candidates import Candidate, chosen_by, patterns_of
 from ._feasibility import require_feasible
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer
@@ -137,7 +137,7 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
     chosen: list[Candidate] = []
     if spec is not None:
         require_instance("spec", spec, Specification, "STTP(...) or SVDP(...), or None for what the network has")
-        chosen = require_candidates(network, skip, spec.attention)
+        chosen = chosen_by(spec, network, skip)
     elif skip:
         raise ValueError(f"skip must be left out where no spec= is given, got {skip!r}: all spectral layers count")
     elif not weights:
@@ -156,8 +156,10 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
     return CompressionReport(tuple(rows), sum(_size(p) for _, p in left) + _statistics(network), dense)
 
 
-def ranks_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[str] = ()) -> int:
-    """Return the largest rank with which the network's Z is at most ``z`` percent.
+def rank_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[str] = ()) -> int:
+    """Return the largest rank, one for all layers, with which the network's Z is at most ``z`` percent.
+
+    See :func:`ranks_for` for ranks of their own for each layer and bond.
 
     Args:
         network: a network with torch.nn layers.
@@ -172,9 +174,8 @@ def ranks_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[
     require_number("z", z, above=0)
     require_instance("spec", spec, Specification, "STTP(...) or SVDP(...)")
     skip = patterns_of(skip)
-    chosen = require_candidates(network, skip, spec.attention)
-    shapes = [candidate.shape for candidate in chosen]
-    counted = report(network, spec, skip)
+    chosen = chosen_by(spec, network, skip)
+    counted = report(network, replace(spec, rank=1, tolerance=None), skip)
     # All that does not depend on the rank: what is kept, and layers that are spectral already.
     names = {candidate.names[0] for candidate in chosen}
     kept = counted.kept + sum(layer.dof for layer in counted.layers if layer.name not in names)
@@ -182,9 +183,9 @@ def ranks_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[
     lowest = math.inf
     # Beyond the smaller side of its matrix no layer gains from a higher rank. Downwards one by one: with an identity
     # spectrum the degrees of freedom can fall where the rank grows, so that no bisection would do.
-    for rank in range(max(min(shape.rows, shape.columns) for shape in shapes), 0, -1):
-        ranked = replace(spec, rank=rank)
-        dof = sum(ranked.shape(shape).degrees_of_freedom(spec.spectrum.is_identity) for shape in shapes)
+    for rank in range(max(min(c.shape.rows, c.shape.columns) for c in chosen), 0, -1):
+        ranked = replace(spec, rank=rank, tolerance=None)
+        dof = sum(candidate.manifold(ranked).degrees_of_freedom for candidate in chosen)
         lowest = min(lowest, 100 * (dof + kept) / total)
         if lowest <= z:
             return rank

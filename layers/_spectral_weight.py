@@ -101,6 +101,7 @@ class SpectralWeight(nn.Module):
         values = torch.zeros(size, dtype=dtype, device=device)
         spectrum = manifold_parameter(values, self.parameter_manifolds[-1]) if size else None
         self.register_parameter("spectrum", spectrum)
+        self.requires_grad_()
         self.refuses_infeasible = True
         self._owned = self.ordered_parameters()
         self.register_load_state_dict_pre_hook(_rename_frames)
@@ -247,6 +248,13 @@ class SpectralWeight(nn.Module):
             f"{shape.rows}x{shape.columns}, modes={shape.row_modes}x{shape.column_modes}, rank={shape.center_rank}, "
             f"geometry={self.manifold.geometry.name}, spectrum={type(self.manifold.spectrum).__name__.lower()}"
         )
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Let the parameters be trained or not; a fixed spectrum never is."""
+        super().requires_grad_(requires_grad)
+        if self.spectrum is not None and not self.manifold.spectrum.freedom(self.manifold.shape.center_rank):
+            self.spectrum.requires_grad_(False)
+        return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Asked before anything is converted, so that network.half() leaves the frames as they are, and so that a
