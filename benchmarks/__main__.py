@@ -23,6 +23,7 @@ class Benchmark(StrEnum):
     feasibility = "feasibility"
     extremes = "extremes"
     minimize = "minimize"
+    fits = "fits"
 
 
 def main(

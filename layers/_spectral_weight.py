@@ -143,7 +143,7 @@ class SpectralWeight(nn.Module):
 
     def fit(self, weight: Tensor) -> MatrixFit:
         """Set the parameters to the train nearest to torch's weight, in the sense of TT-SVD, and return the fit."""
-        fit = self.manifold.from_matrix(self.weight_shape.to_matrix(weight.detach()).to(torch.float64))
+        fit = self.manifold.from_matrix(self.weight_shape.to_matrix(weight.detach()))
         self.set_point(fit.point)
         self.fit_error = float(fit.error)
         return fit

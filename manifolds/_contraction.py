@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from ._matrices import identity_like
 from ._train_shape import FrameShape, TrainShape
+from ._truncated_svd import leading_basis, truncated_svd
+
+# Entries of a large matrix that are compared at once: 32 MiB in float64.
+_CHUNK: Final = 2**22
 
 
 def contract_left(frames: Sequence[Tensor | None], shapes: Sequence[FrameShape]) -> Tensor | None:
@@ -69,11 +74,11 @@ def absorb(rotation: Tensor, frame: Tensor, shape: FrameShape) -> Tensor:
 def tensor_train_svd(matrix: Tensor, shape: TrainShape) -> tuple[list[Tensor], Tensor]:
     """Return frames and singular values of a matrix by TT-SVD toward the centre from both ends (Oseledets 2011).
 
-    Each bond is cut by a truncated SVD, the centre last. The error is at most √(number of bonds) times that of the
-    best train of these ranks.
+    Each bond is cut by a truncated SVD, the centre last; a square frame is the identity, and costs nothing. The error
+    is at most √(number of bonds) times that of the best train of these ranks.
 
     Args:
-        matrix: ``(..., padded rows, padded columns)``.
+        matrix: ``(..., padded rows, padded columns)``, in float64.
         shape: the shape of the train.
 
     Returns:
@@ -85,17 +90,36 @@ def tensor_train_svd(matrix: Tensor, shape: TrainShape) -> tuple[list[Tensor], T
     left: list[Tensor] = []
     remainder = matrix
     for frame in left_shapes[:-1]:
-        basis, values, rest = torch.linalg.svd(remainder.reshape(*batch, frame.rows, -1), full_matrices=False)
-        left.append(basis[..., : frame.columns])
-        remainder = values[..., : frame.columns, None] * rest[..., : frame.columns, :]
+        remainder = remainder.reshape(*batch, frame.rows, -1)
+        left.append(leading_basis(remainder, frame.columns))
+        if frame.columns < frame.rows:
+            remainder = left[-1].mT @ remainder
     remainder = remainder.reshape(*batch, left_shapes[-1].rows, -1)
     right: list[Tensor] = []
     for frame in right_shapes[:0:-1]:
-        unfolded = remainder.reshape(*batch, -1, frame.rows)
-        rest, values, basis = torch.linalg.svd(unfolded, full_matrices=False)
-        right.insert(0, basis[..., : frame.columns, :].mT)
-        remainder = rest[..., : frame.columns] * values[..., None, : frame.columns]
-    rank = shape.center_rank
+        remainder = remainder.reshape(*batch, -1, frame.rows)
+        right.insert(0, leading_basis(remainder.mT, frame.columns))
+        if frame.columns < frame.rows:
+            remainder = remainder @ right[0]
     remainder = remainder.reshape(*batch, left_shapes[-1].rows, right_shapes[0].rows)
-    basis, values, cobasis = torch.linalg.svd(remainder, full_matrices=False)
-    return [*left, basis[..., :rank], cobasis[..., :rank, :].mT, *right], values[..., :rank]
+    basis, values, cobasis = truncated_svd(remainder, shape.center_rank)
+    return [*left, basis, cobasis, *right], values
+
+
+def relative_distance(matrix: Tensor, left: Tensor, values: Tensor, right: Tensor) -> Tensor:
+    """Return ‖A − U diag(s) Vᵀ‖_F / ‖A‖_F of shape ``(...)``, some rows after others; for A = 0, ‖U diag(s) Vᵀ‖_F.
+
+    Args:
+        matrix: A ``(..., rows, columns)``.
+        left: U ``(..., rows, r)``.
+        values: s ``(..., r)``.
+        right: V ``(..., columns, r)``.
+    """
+    weighted = left * values.unsqueeze(-2)
+    rows = max(1, _CHUNK // max(1, matrix.shape[:-2].numel() * matrix.shape[-1]))
+    pieces = [
+        torch.linalg.vector_norm(piece - factor @ right.mT, dim=(-2, -1))
+        for piece, factor in zip(matrix.split(rows, dim=-2), weighted.split(rows, dim=-2), strict=True)
+    ]
+    norm = torch.linalg.vector_norm(matrix, dim=(-2, -1))
+    return torch.linalg.vector_norm(torch.stack(pieces), dim=0) / torch.where(norm > 0, norm, 1.0)

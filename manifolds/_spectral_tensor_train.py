@@ -10,7 +10,7 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ._contraction import contract_left, contract_right, tensor_train_svd, without_padding
+from ._contraction import contract_left, contract_right, relative_distance, tensor_train_svd, without_padding
 from ._embedded_metric import EmbeddedMetric
 from ._frame_batches import frames_of_charts
 from ._gauge import fix_gauge, order_center
@@ -171,17 +171,16 @@ class SpectralTensorTrain:
             )
         if not matrix.isfinite().all():
             raise ValueError("matrix has entries that are NaN or infinite; mend the weights before fitting them")
-        exact = matrix.detach().to(torch.float64)
-        padding = (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows)
+        matrix = matrix.detach()
         # A power of two, which costs no digit, keeps the squares of very large and very small entries in range.
-        largest = exact.abs().amax(dim=(-2, -1), keepdim=True) if exact.numel() else exact.new_ones(())
-        unit = torch.exp2(torch.frexp(largest)[1].clamp(-1020, 1020).to(exact.dtype))
-        exact = exact / unit
-        frames, values = tensor_train_svd(torch.nn.functional.pad(exact, padding), shape)
+        largest = torch.linalg.vector_norm(matrix, math.inf, dim=(-2, -1), keepdim=True).to(torch.float64)
+        unit = torch.exp2(torch.frexp(largest)[1].clamp(-1020, 1020).to(torch.float64))
+        exact = matrix / unit  # in float64, as the unit is
+        padding = (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows)
+        padded = torch.nn.functional.pad(exact, padding) if any(padding) else exact
+        frames, values = tensor_train_svd(padded, shape)
         free = SpectralTensorTrain(shape)
-        approximation = free.to_matrix(free.from_frames(frames, values))
-        norm = torch.linalg.matrix_norm(exact)
-        error = torch.linalg.matrix_norm(exact - approximation) / torch.where(norm > 0, norm, 1.0)
+        error = relative_distance(exact, *free.factors(free.from_frames(frames, values)))
         parameter, scale = self.spectrum.fit(values * unit.squeeze(-1))
         point = self.from_frames(frames, parameter).to(matrix.dtype)
         return MatrixFit(point, error.to(matrix.dtype), scale.to(matrix.dtype))
