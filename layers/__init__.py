@@ -14,8 +14,9 @@ from ._initialization import Haar, Initialization, NoisyIdentity, TruncatedIdent
 from ._linear import Linear
 from ._manifold_parameters import manifold_parameter
 from ._parametrized import parametrized
+from ._ranks import rank_for, ranks_for
 from ._repair import repair
-from ._report import CompressionReport, DenseTensor, LayerReport, rank_for, report
+from ._report import CompressionReport, DenseTensor, LayerReport, report
 from ._specification import STTP, SVDP, Specification
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import Factors, SpectralWeight, spectral_weights
@@ -64,6 +65,7 @@ __all__ = [
     "manifold_parameter",
     "parametrized",
     "rank_for",
+    "ranks_for",
     "repair",
     "reparameterize",
     "report",

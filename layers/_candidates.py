@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, cast, final
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from ..manifolds import SpectralTensorTrain, require_choice, require_instance
+from ..manifolds import SpectralTensorTrain, TrainShape, ranks_within, require_choice, require_instance
 from . import _convolution as convolution
 from ._attention import projections
 from ._embedding import Embedding
@@ -55,11 +57,27 @@ class Candidate:
     shape: WeightShape
 
     def manifold(self, spec: Specification) -> SpectralTensorTrain:
-        """Return what a specification makes of the weight; what it refuses is told with the layer's name."""
+        """Return what a specification makes of the weight; what it refuses is told with the layer's name.
+
+        Args:
+            spec: the specification, which may have a tolerance where the weight has values.
+        """
         try:
-            return spec.for_layer(self.names).manifold(self.shape)
+            spec = spec.for_layer(self.names)
+            manifold = spec.manifold(self.shape)
+            if spec.tolerance is None:
+                return manifold
+            if self.weight.is_meta:
+                raise ValueError("tolerance needs the values of weights, and these lie on the meta device; load them")
+            shape = ranks_within(self.padded_matrix(manifold.shape), manifold.shape, cast(float, spec.tolerance))
+            return SpectralTensorTrain(shape, manifold.geometry, manifold.spectrum)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {self.names[0]!r}: {error}") from None
+
+    def padded_matrix(self, shape: TrainShape) -> Tensor:
+        """Return the weight as a matrix in float64, with zeros where a train of some shape is padded."""
+        matrix = self.shape.to_matrix(self.weight.detach()).to(torch.float64)
+        return pad(matrix, (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows))
 
 
 @final

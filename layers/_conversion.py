@@ -60,6 +60,10 @@ def reparameterize(
             f"init must be None for fresh frames or 'weights' for the weights there are, got {described(init)}"
         )
     require_flag("inplace", inplace)
+    if init is None and spec.tolerance is not None:
+        raise ValueError(
+            f"tolerance={spec.tolerance} is one of fits and init is None; pass init='weights', or leave it out"
+        )
     skip = patterns_of(skip)
     if not inplace:
         network = copy.deepcopy(network)

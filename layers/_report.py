@@ -1,16 +1,15 @@
-"""Counts of degrees of freedom, per layer and in all, and ranks for a budget."""
+"""Counts of degrees of freedom, per layer and in all."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, final
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..manifolds import SpectralTensorTrain, require_instance, require_number
+from ..manifolds import SpectralTensorTrain, require_instance
 from ._candidates import Candidate, chosen_by, patterns_of
 from ._feasibility import require_feasible
 from ._specification import Specification
@@ -154,42 +153,6 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
     left = [(name, p) for name, p in _parameters(network).items() if id(p) not in replaced]
     dense = tuple(_dense_tensor(name, parameter) for name, parameter in left if _is_weight(parameter))
     return CompressionReport(tuple(rows), sum(_size(p) for _, p in left) + _statistics(network), dense)
-
-
-def rank_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[str] = ()) -> int:
-    """Return the largest rank, one for all layers, with which the network's Z is at most ``z`` percent.
-
-    See :func:`ranks_for` for ranks of their own for each layer and bond.
-
-    Args:
-        network: a network with torch.nn layers.
-        z: the budget, in percent.
-        spec: the specification, whose own rank does not count.
-        skip: as in :func:`~sttp.layers.reparameterize`.
-
-    Raises:
-        TypeError: an argument is of a wrong type.
-        ValueError: no rank fits the budget, or the network has nothing to reparameterize.
-    """
-    require_number("z", z, above=0)
-    require_instance("spec", spec, Specification, "STTP(...) or SVDP(...)")
-    skip = patterns_of(skip)
-    chosen = chosen_by(spec, network, skip)
-    counted = report(network, replace(spec, rank=1, tolerance=None), skip)
-    # All that does not depend on the rank: what is kept, and layers that are spectral already.
-    names = {candidate.names[0] for candidate in chosen}
-    kept = counted.kept + sum(layer.dof for layer in counted.layers if layer.name not in names)
-    total = counted.dense + counted.kept
-    lowest = math.inf
-    # Beyond the smaller side of its matrix no layer gains from a higher rank. Downwards one by one: with an identity
-    # spectrum the degrees of freedom can fall where the rank grows, so that no bisection would do.
-    for rank in range(max(min(c.shape.rows, c.shape.columns) for c in chosen), 0, -1):
-        ranked = replace(spec, rank=rank, tolerance=None)
-        dof = sum(candidate.manifold(ranked).degrees_of_freedom for candidate in chosen)
-        lowest = min(lowest, 100 * (dof + kept) / total)
-        if lowest <= z:
-            return rank
-    raise ValueError(f"z must be at least {lowest:.4f} for this network, its lowest Z, got {z}; raise it")
 
 
 def _row(name: str, manifold: SpectralTensorTrain, fit_error: float | None = None) -> LayerReport:

@@ -38,9 +38,6 @@ Rank = int | tuple[int, ...]
 # One of these for all layers; or any of them, and None, by layer.
 ModesOf = Modes | NamedModes | Callable[[WeightShape], Modes]
 
-# The rank at which modes="auto" compares modes where a tolerance alone bounds the ranks.
-_USUAL_RANK: Final = 64
-
 
 @dataclass(frozen=True)
 class Specification(abc.ABC):
@@ -154,7 +151,7 @@ class STTP(Specification):
 
             - ``"prime"``, as None the paper's: the prime factors of the channels and one mode for the filter;
             - ``"auto"``: the same, but dimensions with prime factors above 7 are padded by up to 1 %, to the one with
-              the fewest degrees of freedom at this rank (:func:`~sttp.manifolds.smooth_modes`);
+              the fewest degrees of freedom at rank 64 (:func:`~sttp.manifolds.smooth_modes`);
             - ``"balanced"``: modes of about equal size near 8 (:func:`~sttp.manifolds.balanced_modes`);
 
             or a mapping {pattern: one of these} by layer, as ``rank`` can be.
@@ -181,8 +178,7 @@ class STTP(Specification):
         if modes is None or modes == "prime":
             found = prime_modes(weight.rows), prime_modes(channels, filters)
         elif modes == "auto":
-            rank = _USUAL_RANK if self.rank is None else bound if isinstance(bound, int) else max(bound)
-            found, pad = (smooth_modes(weight.rows, 1, rank), smooth_modes(channels, filters, rank)), True
+            found, pad = (smooth_modes(weight.rows), smooth_modes(channels, filters)), True
         elif modes == "balanced":
             found = balanced_modes(weight.rows), balanced_modes(channels, filters)
         else:

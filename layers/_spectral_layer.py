@@ -226,6 +226,11 @@ def naming_arguments(namesake: type[nn.Module], args: tuple[Any, ...], kwargs: d
 
 
 def _fresh_weight(layer: nn.Module, spec: Specification, generator: torch.Generator | None) -> SpectralWeight:
+    if spec.tolerance is not None:
+        raise ValueError(
+            f"tolerance={spec.tolerance} needs a weight to fit, and a fresh layer has none; give a rank alone, or "
+            f"reparameterize a layer with init='weights'"
+        )
     shape = WeightShape.of(layer)
     weight = layer.weight
     assert isinstance(weight, Tensor)

@@ -46,6 +46,7 @@ from ._spectral_tensor_train import SpectralTensorTrain
 from ._stiefel import METRICS, Metric, Stiefel
 from ._train_point import MatrixFit, TrainPoint, TrainTangent
 from ._train_products import left_factor_rows, merge_frames, train_product
+from ._train_ranks import bond_values, ranks_within
 from ._train_shape import FrameShape, TrainShape, require_rank
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "TrainTangent",
     "Transport",
     "balanced_modes",
+    "bond_values",
     "declare_region",
     "declared_region",
     "described",
@@ -102,6 +104,7 @@ __all__ = [
     "parameter_manifolds",
     "prime_modes",
     "qr_positive",
+    "ranks_within",
     "register_geometry",
     "register_retraction",
     "register_spectrum",

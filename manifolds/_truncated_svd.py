@@ -11,8 +11,8 @@ from ._matrices import identity_like
 
 # A Gram matrix squares singular values: relative to the largest, those down to this one keep four digits in float64.
 SMALLEST_BY_GRAM: Final = 1e-6
-# Matrices with a side up to this one are decomposed whole, which takes less than a second.
-SMALL: Final = 512
+# Matrices with a side up to this one are decomposed whole, which takes about a second.
+SMALL: Final = 1024
 # The block Krylov method pays where at most this part of the singular vectors is wanted.
 FEW: Final = 0.25
 # It ends when a pass takes less than this part off the squared error.
@@ -20,8 +20,9 @@ PROGRESS: Final = 1e-3
 # Vectors of a block beyond those that are wanted (Halko, Martinsson, Tropp 2011, Sec. 1.3: 5 or 10).
 OVERSAMPLING: Final = 10
 
-# Columns of a matrix that are taken together, in multiples of its rows.
+# Columns of a matrix that are taken together: at least so many times its rows, and so many entries.
 _CHUNK: Final = 64
+_ENTRIES: Final = 2**21
 
 
 def leading_basis(matrix: Tensor, rank: int) -> Tensor:
@@ -60,7 +61,7 @@ def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
     if rows > columns:
         right, values, left = truncated_svd(matrix.mT, rank)
         return left, values, right
-    if rows <= SMALL and columns <= 2 * SMALL:
+    if columns <= SMALL:
         left, values, right = torch.linalg.svd(matrix, full_matrices=False)
         return left[..., :rank], values[..., :rank], right[..., :rank, :].mT
     basis = leading_basis(matrix, rank)
@@ -78,7 +79,7 @@ def _triangular_factor(matrix: Tensor) -> Tensor:
     """Return L ``(..., n, n)`` with A = LQᵀ, Q orthonormal, for wide ``(..., n, m)``, some columns at a time."""
     rows = matrix.shape[-2]
     triangle = matrix.new_zeros(*matrix.shape[:-2], 0, rows)
-    for chunk in matrix.split(_CHUNK * rows, dim=-1):
+    for chunk in matrix.split(max(_CHUNK * rows, _ENTRIES // max(1, rows)), dim=-1):
         triangle = torch.linalg.qr(torch.cat([triangle, chunk.mT], dim=-2), mode="r")[1]
     return triangle.mT
 
