@@ -7,6 +7,7 @@ from ._frame_manifold import FrameManifold
 from ._geometry import Chart, Embedded, Geometry, Householder, HouseholderChart, Riemannian
 from ._grassmann import Grassmann
 from ._householder import entries_of_free, householder_entries, householder_frames, require_precision
+from ._input_metric import InputMetric
 from ._matrices import (
     haar_frame,
     identity_like,
@@ -67,6 +68,7 @@ __all__ = [
     "Householder",
     "HouseholderChart",
     "Identity",
+    "InputMetric",
     "Lipschitz",
     "MatrixFit",
     "Metric",

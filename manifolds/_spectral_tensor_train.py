@@ -10,12 +10,14 @@ import geoopt
 import torch
 from torch import Tensor
 
+from ._calibrated_fit import calibrated_train_svd
 from ._contraction import contract_left, contract_right, relative_distance, tensor_train_svd, without_padding
 from ._embedded_metric import EmbeddedMetric
 from ._frame_batches import frames_of_charts
 from ._gauge import fix_gauge, order_center
 from ._geometry import Chart, Embedded, Geometry, Riemannian
 from ._householder import require_precision
+from ._input_metric import InputMetric
 from ._matrices import haar_frame, identity_like
 from ._require import require_instance, require_tensor
 from ._spectra import Fixed, Free, Lipschitz, Spectrum
@@ -155,12 +157,18 @@ class SpectralTensorTrain:
         """Return s of shape ``(..., r)``, unsorted and of any sign, without the frames."""
         return self.spectrum.values(point.spectrum, self.shape.center_rank)
 
-    def from_matrix(self, matrix: Tensor) -> MatrixFit:
+    def from_matrix(self, matrix: Tensor, metric: InputMetric | None = None) -> MatrixFit:
         """Return the point of a matrix ``(..., rows, columns)`` by TT-SVD, which is computed in float64.
+
+        Args:
+            matrix: the matrix.
+            metric: of the inputs, in whose norm the error is to be small, for a single matrix ``(rows, columns)``; it
+                is then no larger than that of TT-SVD, and for one mode a side the least.
 
         Raises:
             TypeError: the matrix is neither float32 nor float64.
-            ValueError: the matrix has another shape than the train, or entries that are not finite.
+            ValueError: the matrix has another shape than the train, or entries that are not finite, or the metric
+                another size.
         """
         shape = self.shape
         require_tensor("matrix", matrix)
@@ -171,6 +179,8 @@ class SpectralTensorTrain:
             )
         if not matrix.isfinite().all():
             raise ValueError("matrix has entries that are NaN or infinite; mend the weights before fitting them")
+        if metric is not None:
+            self._require_metric(metric, matrix)
         matrix = matrix.detach()
         # A power of two, which costs no digit, keeps the squares of very large and very small entries in range.
         largest = torch.linalg.vector_norm(matrix, math.inf, dim=(-2, -1), keepdim=True).to(torch.float64)
@@ -178,12 +188,21 @@ class SpectralTensorTrain:
         exact = matrix / unit  # in float64, as the unit is
         padding = (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows)
         padded = torch.nn.functional.pad(exact, padding) if any(padding) else exact
-        frames, values = tensor_train_svd(padded, shape)
-        free = SpectralTensorTrain(shape)
-        error = relative_distance(exact, *free.factors(free.from_frames(frames, values)))
+        free, calibrated_error = SpectralTensorTrain(shape), None
+        if metric is None:
+            frames, values = tensor_train_svd(padded, shape)
+        else:
+            size = shape.padded_rows if metric.of_rows else shape.padded_columns
+            frames, values = calibrated_train_svd(padded, shape, metric.padded(size))
+        factors = free.factors(free.from_frames(frames, values))
+        error = relative_distance(exact, *factors)
+        if metric is not None:
+            norm = metric.norm(exact)
+            calibrated_error = metric.norm(exact - (factors[0] * factors[1]) @ factors[2].mT)
+            calibrated_error = (calibrated_error / torch.where(norm > 0, norm, 1.0)).to(matrix.dtype)
         parameter, scale = self.spectrum.fit(values * unit.squeeze(-1))
         point = self.from_frames(frames, parameter).to(matrix.dtype)
-        return MatrixFit(point, error.to(matrix.dtype), scale.to(matrix.dtype))
+        return MatrixFit(point, error.to(matrix.dtype), scale.to(matrix.dtype), calibrated_error)
 
     def from_frames(self, frames: Sequence[Tensor], spectrum: Tensor) -> TrainPoint:
         """Return the point of given frames, one ``(..., rows, columns)`` for each of ``shape.frames``.
@@ -334,6 +353,15 @@ class SpectralTensorTrain:
         return left @ (left.mT @ matrix @ right) @ right.mT + train.differential(fixed, moved)
 
     # --- pieces ---
+
+    def _require_metric(self, metric: InputMetric, matrix: Tensor) -> None:
+        require_instance("metric", metric, InputMetric, "an InputMetric, or None")
+        size = self.shape.rows if metric.of_rows else self.shape.columns
+        if matrix.dim() != 2 or len(metric.moment) != size:
+            raise ValueError(
+                f"metric must be one of the {size} {'rows' if metric.of_rows else 'columns'} of a single matrix, got one "
+                f"of {len(metric.moment)} and a matrix of shape {tuple(matrix.shape)}"
+            )
 
     def _embedded_metric(self, point: TrainPoint) -> EmbeddedMetric | None:
         geometry = self.geometry

@@ -44,14 +44,14 @@ def test_modes_by_layer():
 
 def test_vocabulary_with_auto_modes_keeps_its_size(tmp_path):
     def made():
-        return nn.Sequential(nn.Embedding(202, 6), nn.Linear(6, 6))  # 202 = 2 · 101, and 204 = 2² · 3 · 17
+        return nn.Sequential(nn.Embedding(2018, 6), nn.Linear(6, 6))  # 2018 = 2 · 1009, and 2025 = 3⁴ · 5²
 
     torch.manual_seed(0)
-    spec = STTP(rank={"0": (2, 4, 4, 4, 2), "1": 2}, modes="auto", frames=Householder(redundant=False))
+    spec = STTP(rank={"0": (3, 6, 6, 6, 6, 4, 2), "1": 2}, modes="auto", frames=Householder(redundant=False))
     layers = reparameterize(made(), spec)
     shape = layers[0].spectral.manifold.shape
-    assert (shape.rows, shape.padded_rows, shape.ranks) == (202, 204, (1, 2, 4, 4, 4, 2, 1))
-    indices = torch.tensor([0, 7, 201])
+    assert (shape.rows, shape.padded_rows, shape.ranks) == (2018, 2025, (1, 3, 6, 6, 6, 6, 4, 2, 1))
+    indices = torch.tensor([0, 7, 2017])
     assert layers(indices).shape == (3, 6)
     save(layers, tmp_path)
     again = load(made(), tmp_path)
