@@ -2,7 +2,7 @@
 
 For a linear layer C = Σ x xᵀ over all vectors x that it is given, for a convolution over the patches that its filter
 meets, for an embedding the counts of its indices, a diagonal that belongs to its rows. Sums are kept in float64, and
-nothing else of a batch is. The pass runs on a copy that shares all tensors with the network, in evaluation mode and
+nothing else of a batch is. The pass runs on a copy that shares all parameters with the network, in evaluation mode and
 without gradients, in which torch's attention is opened, so that its projections are layers that are called.
 """
 
@@ -36,7 +36,7 @@ def require_calibration(calibration: object) -> None:
     require_instance("calibration", calibration, Iterable, _CURE)
 
 
-class _Reached(Exception):
+class _Reached(Exception):  # noqa: N818  # it is no error
     """All that a pass was for has been seen."""
 
 
@@ -53,8 +53,9 @@ class Calibration:
     def __init__(self, network: nn.Module, candidates: Sequence[Candidate], batches: Iterable[Any]) -> None:
         self._batches = batches
         self._candidates: Final = candidates
-        tensors = [*network.parameters(), *network.buffers()]
-        self._copy: Final = _opened(copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})).eval()
+        self._calls: dict[int, int] = {}
+        shared = {id(parameter): parameter for parameter in network.parameters()}
+        self._copy: Final = _opened(copy.deepcopy(network, shared)).eval()
 
     def metrics(self) -> list[InputMetric]:
         """Return the metric of the inputs of each candidate, in one pass over the data.
@@ -68,28 +69,36 @@ class Calibration:
         return [self._metric(index, moments.get(index)) for index in range(len(self._candidates))]
 
     def order(self) -> list[int]:
-        """Return the candidates by when they are first given something, by the first batch."""
-        return list(self._pass(range(len(self._candidates)), number=1))
+        """Return the candidates by when the first batch comes to them, and then those that it does not come to."""
+        order = list(self._pass(range(len(self._candidates)), number=1))
+        return [*order, *(index for index in range(len(self._candidates)) if index not in order)]
 
     def metric(self, index: int) -> InputMetric:
         """Return the metric of the inputs of one candidate, behind the weights that were replaced by now."""
-        return self._metric(index, self._pass([index], only=True).get(index))
+        return self._metric(index, self._pass([index]).get(index))
 
     def replace(self, index: int, weight: Tensor) -> None:
         """Let the layers of one candidate have another weight from now on."""
         candidate = self._candidates[index]
-        weight = nn.Parameter(weight.detach().to(candidate.weight.dtype), requires_grad=False)
-        for name in _plain_names(candidate, self._copy):
-            self._copy.get_submodule(name).weight = weight
+        for name in candidate.names:
+            parts = list(_plain_names(name, self._copy))
+            for part, rows in zip(parts, weight.detach().chunk(len(parts)), strict=True):
+                layer = self._copy.get_submodule(part)
+                own = rows.clone()
+                if isinstance(layer, nn.Embedding) and layer.padding_idx is not None:
+                    own[layer.padding_idx] = layer.weight[layer.padding_idx]
+                layer.weight = nn.Parameter(own, requires_grad=False)
 
-    def _pass(self, indices: Iterable[int], number: int | None = None, only: bool = False) -> dict[int, Tensor]:
+    def _pass(self, indices: Iterable[int], number: int | None = None) -> dict[int, Tensor]:
         """Return the sums of one pass, in the order in which the candidates were first called."""
         moments: dict[int, Tensor] = {}
         handles = []
+        indices = list(indices)
         for index in indices:
             layers = {id(layer): layer for layer in self._layers(index)}
+            stops = len(indices) == 1 and self._calls.get(index) == 1  # nothing else is to come
             for layer in layers.values():
-                hook = partial(self._add, moments, index, only and len(layers) == 1)
+                hook = partial(self._add, moments, index, stops)
                 handles.append(layer.register_forward_pre_hook(hook, with_kwargs=True))
         count = 0
         try:
@@ -114,8 +123,8 @@ class Calibration:
             pass
         except (RuntimeError, TypeError, ValueError, IndexError, AssertionError) as error:
             raise ValueError(
-                f"calibration has a batch, number {number}, that the network refuses ({type(error).__name__}: {error}); "
-                f"give {_CURE}"
+                f"calibration has a batch, number {number}, that the network refuses "
+                f"({type(error).__name__}: {error}); give {_CURE}"
             ) from error
 
     def _add(
@@ -128,16 +137,8 @@ class Calibration:
         named: dict[str, Any],
     ) -> None:
         given = arguments[0] if arguments else next(iter(named.values()))
-        if isinstance(layer, nn.Embedding):
-            counts = torch.bincount(given.reshape(-1), minlength=layer.num_embeddings).to(torch.float64)
-            if layer.padding_idx is not None:
-                counts[layer.padding_idx] = 0  # a fixed vector stands for this row
-            added = counts
-        else:
-            added = 0.0
-            for vectors in input_vectors(layer, given):
-                exact = vectors.to(torch.float64)
-                added = added + exact.mT @ exact
+        self._calls[index] = self._calls.get(index, 0) + 1
+        added = _second_moment(layer, given)
         known = moments.get(index)
         if known is None or known.dim() < added.dim():  # tied to an embedding: what linear layers are given counts
             moments[index] = added
@@ -158,17 +159,28 @@ class Calibration:
         return InputMetric.damped(moment, of_rows=moment.dim() == 1)
 
     def _layers(self, index: int) -> list[nn.Module]:
-        return [self._copy.get_submodule(name) for name in _plain_names(self._candidates[index], self._copy)]
+        names = [part for name in self._candidates[index].names for part in _plain_names(name, self._copy)]
+        return [self._copy.get_submodule(name) for name in names]
 
 
-def _plain_names(candidate: Candidate, opened: nn.Module) -> Iterator[str]:
-    """Give the names of the plain layers in an opened network that have a candidate's weight, or a part of it."""
-    for name in candidate.names:
-        owner, _, leaf = name.rpartition(".")
-        if leaf == "in_proj" and isinstance(opened.get_submodule(owner), MultiheadAttention):
-            yield from (f"{owner}.{part}" if owner else part for part in ("q_proj", "k_proj", "v_proj"))
-        else:
-            yield name
+def _second_moment(layer: nn.Module, given: Tensor) -> Tensor:
+    """Return Σ x xᵀ ``(columns, columns)`` of what a layer is called with, or the counts ``(rows,)`` of indices."""
+    if isinstance(layer, nn.Embedding):
+        counts = torch.bincount(given.reshape(-1), minlength=layer.num_embeddings).to(torch.float64)
+        if layer.padding_idx is not None:
+            counts[layer.padding_idx] = 0  # a fixed vector stands for this row
+        return counts
+    products = [vectors.mT @ vectors for vectors in (part.to(torch.float64) for part in input_vectors(layer, given))]
+    return torch.stack(products).sum(dim=0) if len(products) > 1 else products[0]
+
+
+def _plain_names(name: str, opened: nn.Module) -> Iterator[str]:
+    """Give the names of the plain layers in an opened network that have the weight of a spectral layer to be."""
+    owner, _, leaf = name.rpartition(".")
+    if leaf == "in_proj" and isinstance(opened.get_submodule(owner), MultiheadAttention):
+        yield from (f"{owner}.{part}" if owner else part for part in ("q_proj", "k_proj", "v_proj"))
+    else:
+        yield name
 
 
 def _opened(network: nn.Module) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from ..manifolds import SpectralTensorTrain, TrainShape, ranks_within, require_choice, require_instance
+from ..manifolds import InputMetric, SpectralTensorTrain, TrainShape, ranks_within, require_choice, require_instance
 from . import _convolution as convolution
 from ._attention import projections
 from ._embedding import Embedding
@@ -56,11 +56,12 @@ class Candidate:
     weight: Tensor
     shape: WeightShape
 
-    def manifold(self, spec: Specification) -> SpectralTensorTrain:
+    def manifold(self, spec: Specification, metric: InputMetric | None = None) -> SpectralTensorTrain:
         """Return what a specification makes of the weight; what it refuses is told with the layer's name.
 
         Args:
             spec: the specification, which may have a tolerance where the weight has values.
+            metric: of the layer's inputs, in whose norm the tolerance is meant; by default the Frobenius norm.
         """
         try:
             spec = spec.for_layer(self.names)
@@ -69,7 +70,9 @@ class Candidate:
                 return manifold
             if self.weight.is_meta:
                 raise ValueError("tolerance needs the values of weights, and these lie on the meta device; load them")
-            shape = ranks_within(self.padded_matrix(manifold.shape), manifold.shape, cast(float, spec.tolerance))
+            shape = manifold.shape
+            metric = None if metric is None else metric.padded(padded_size(shape, metric))
+            shape = ranks_within(self.padded_matrix(shape), shape, cast(float, spec.tolerance), metric)
             return SpectralTensorTrain(shape, manifold.geometry, manifold.spectrum)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {self.names[0]!r}: {error}") from None
@@ -78,6 +81,11 @@ class Candidate:
         """Return the weight as a matrix in float64, with zeros where a train of some shape is padded."""
         matrix = self.shape.to_matrix(self.weight.detach()).to(torch.float64)
         return pad(matrix, (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows))
+
+
+def padded_size(shape: TrainShape, metric: InputMetric) -> int:
+    """Return the number of rows or columns that a metric must have for a padded matrix."""
+    return shape.padded_rows if metric.of_rows else shape.padded_columns
 
 
 @final

@@ -39,7 +39,7 @@ def input_vectors(layer: nn.Module, given: Tensor) -> Iterator[Tensor]:
 
 def _patches(layer: _ConvNd, given: Tensor) -> Tensor:
     """Return the patches of inputs ``(batch, channels, …)`` as rows ``(number, channels of a group · filter)``."""
-    strides = cast(tuple[int, ...], layer.stride)
+    strides = layer.stride
     if isinstance(layer, _ConvTransposeNd):
         given, strides = _spread(layer, given), (1,) * len(strides)
     elif layer.padding_mode == "zeros":
@@ -70,13 +70,12 @@ def _patches(layer: _ConvNd, given: Tensor) -> Tensor:
 
 def _spread(layer: _ConvTransposeNd, given: Tensor) -> Tensor:
     """Return the input with zeros between and around its entries, of which an ordinary convolution makes the output."""
-    strides, sizes = cast(tuple[int, ...], layer.stride), given.shape[2:]
+    strides, sizes = layer.stride, given.shape[2:]
     spread = given.new_zeros(*given.shape[:2], *((size - 1) * s + 1 for size, s in zip(sizes, strides, strict=True)))
     spread[(slice(None), slice(None), *(slice(None, None, stride) for stride in strides))] = given
     padding: list[int] = []
-    for dilation, kernel, cut, added in zip(
-        layer.dilation, layer.kernel_size, layer.padding, layer.output_padding, strict=True
-    ):
-        around = dilation * (kernel - 1) - int(cut)
+    cuts = cast(tuple[int, ...], layer.padding)  # a transposed convolution takes no names
+    for dilation, kernel, cut, added in zip(layer.dilation, layer.kernel_size, cuts, layer.output_padding, strict=True):
+        around = dilation * (kernel - 1) - cut
         padding = [around, around + added, *padding]  # F.pad takes the last axis first
     return F.pad(spread, padding)

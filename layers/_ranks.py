@@ -6,13 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final, final
 
 from torch import nn
 
-from ..manifolds import Spectrum, TrainShape, bond_values, require_instance, require_number
+from ..manifolds import InputMetric, Spectrum, TrainShape, bond_values, require_instance, require_number
 from ._by_layer import ByLayer
-from ._candidates import Candidate, chosen_by, patterns_of
+from ._calibration import Calibration, require_calibration
+from ._candidates import Candidate, chosen_by, padded_size, patterns_of
 from ._report import report
 from ._specification import Specification
 
@@ -56,7 +57,14 @@ def rank_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[s
     raise ValueError(f"z must be at least {lowest:.4f} for this network, its lowest Z, got {z}; raise it")
 
 
-def ranks_for(network: nn.Module, spec: Specification, *, z: float, skip: Iterable[str] = ()) -> ByLayer:
+def ranks_for(
+    network: nn.Module,
+    spec: Specification,
+    *,
+    z: float,
+    skip: Iterable[str] = (),
+    calibration: Iterable[Any] | None = None,
+) -> ByLayer:
     """Return ranks for each layer and bond with which the network's Z is at most ``z`` percent.
 
     A water-filling: from rank 1 everywhere, again and again the bond is given more whose next singular values, those of
@@ -69,6 +77,8 @@ def ranks_for(network: nn.Module, spec: Specification, *, z: float, skip: Iterab
         spec: the specification, whose own rank and tolerance do not count.
         z: the budget, in percent.
         skip: as in :func:`~sttp.layers.reparameterize`.
+        calibration: as there: errors are then those in the norm of the layers' inputs, but at the bonds on the side of
+            the inputs, where it has no singular values; there they are those of the weights.
 
     Returns:
         A tuple of ranks for each layer, one for each bond: ``dataclasses.replace(spec, rank=ranks)`` takes it.
@@ -79,6 +89,8 @@ def ranks_for(network: nn.Module, spec: Specification, *, z: float, skip: Iterab
     """
     require_instance("spec", spec, Specification, "STTP(...) or SVDP(...); see rank_for for one rank for all layers")
     require_number("z", z, above=0)
+    if calibration is not None:
+        require_calibration(calibration)
     skip = patterns_of(skip)
     spec = replace(spec, rank=1, tolerance=None)
     chosen = chosen_by(spec, network, skip)
@@ -91,7 +103,10 @@ def ranks_for(network: nn.Module, spec: Specification, *, z: float, skip: Iterab
     least = 100 * (counted.dof + counted.kept) / total
     if least > z:
         raise ValueError(f"z must be at least {least:.4f} for this network, its Z at rank 1, got {z}; raise it")
-    waters = [_Water.of(candidate, spec) for candidate in chosen]
+    metrics: list[InputMetric] | list[None] = [None] * len(chosen)
+    if calibration is not None:
+        metrics = Calibration(network, chosen, calibration).metrics()
+    waters = [_Water.of(candidate, spec, metric) for candidate, metric in zip(chosen, metrics, strict=True)]
     while True:
         best = max(waters, key=lambda water: water.worth)
         if best.worth <= 0:
@@ -103,6 +118,7 @@ def ranks_for(network: nn.Module, spec: Specification, *, z: float, skip: Iterab
     return ByLayer("rank", {name: water.ranks[1:-1] for water in waters for name in water.candidate.names})
 
 
+@final
 class _Water:
     """The ranks of one weight, which rise step by step.
 
@@ -123,13 +139,14 @@ class _Water:
         self._look()
 
     @classmethod
-    def of(cls, candidate: Candidate, spec: Specification) -> _Water:
+    def of(cls, candidate: Candidate, spec: Specification, metric: InputMetric | None) -> _Water:
         manifold = candidate.manifold(spec)
-        matrix = candidate.padded_matrix(manifold.shape)
-        squares = [values.square().tolist() for values in bond_values(matrix, manifold.shape)]
-        total = sum(squares[0]) or 1.0
+        shape = manifold.shape
+        metric = None if metric is None else metric.padded(padded_size(shape, metric))
         tails = []
-        for values in squares:
+        for bond in bond_values(candidate.padded_matrix(shape), shape, metric):
+            values = bond.square().tolist()
+            total = sum(values) or 1.0
             tail = [0.0]
             for value in reversed(values):
                 tail.append(tail[-1] + value / total)

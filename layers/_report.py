@@ -22,7 +22,8 @@ from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 class LayerReport:
     """One reparameterized weight: its matrix, rank, degrees of freedom and number of entries.
 
-    ``fit_error`` is the relative Frobenius error of the weight that it was fitted to, None for a fresh one.
+    ``fit_error`` is the relative Frobenius error of the weight that it was fitted to, None for a fresh one, and
+    ``calibrated_error`` that in the norm of the layer's inputs, None without calibration data.
     """
 
     name: str
@@ -32,6 +33,7 @@ class LayerReport:
     dof: int
     dense: int
     fit_error: float | None = None
+    calibrated_error: float | None = None
 
 
 @final
@@ -93,21 +95,20 @@ class CompressionReport:
         }
 
     def __str__(self) -> str:
-        fitted = any(layer.fit_error is not None for layer in self.layers)
-        rows = [("layer", "matrix", "rank", "freedom", "dense", "%", "fit error")]
+        shown = [any(errors) for errors in zip(*map(_errors, self.layers), strict=True)] or [False, False]
+        rows = [("layer", "matrix", "rank", "freedom", "dense", "%", "fit error", "calibrated")]
         for layer in self.layers:
-            error = "" if layer.fit_error is None else f"{layer.fit_error:.4g}"
             size = f"{layer.rows} x {layer.columns}"
-            rows.append((layer.name, size, str(layer.rank), *_counts(layer.dof, layer.dense), error))
-        rows.append(("all weights", "", "", *_counts(self.dof, self.dense), ""))
-        rows.append(("the rest", "", "", *_counts(self.kept, self.kept), ""))
+            rows.append((layer.name, size, str(layer.rank), *_counts(layer.dof, layer.dense), *_errors(layer)))
+        rows.append(("all weights", "", "", *_counts(self.dof, self.dense), "", ""))
+        rows.append(("the rest", "", "", *_counts(self.kept, self.kept), "", ""))
         for tensor in self.left_dense:
             size = "not known yet" if tensor.shape is None else " x ".join(map(str, tensor.shape))
-            rows.append((f"  left dense: {tensor.name}", size, "", *_counts(tensor.numel, tensor.numel), ""))
+            rows.append((f"  left dense: {tensor.name}", size, "", *_counts(tensor.numel, tensor.numel), "", ""))
         total = _counts(self.dof + self.kept, self.dense + self.kept)
-        rows.append(("all with the rest", "", "", *total, ""))
+        rows.append(("all with the rest", "", "", *total, "", ""))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        columns = len(widths) if fitted else len(widths) - 1
+        columns = len(widths) - len(shown) + sum(shown)
         return "\n".join(
             "  ".join(
                 cell.ljust(width) if index == 0 else cell.rjust(width)
@@ -144,7 +145,7 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
             f"network has no spectral layer: {type(network).__name__} is dense; pass spec= to count what it would have"
         )
     require_feasible(weights)
-    rows = [_row(name, weight.manifold, weight.fit_error) for name, weight in weights.items()]
+    rows = [_row(name, w.manifold, w.fit_error, w.calibrated_error) for name, w in weights.items()]
     rows += [_row(candidate.names[0], candidate.manifold(spec)) for candidate in chosen if spec is not None]
     order = {name: place for place, (name, _) in enumerate(network.named_modules(remove_duplicate=False))}
     # A weight of attention has the place of its layer, which is where the network has none of that name.
@@ -155,12 +156,17 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
     return CompressionReport(tuple(rows), sum(_size(p) for _, p in left) + _statistics(network), dense)
 
 
-def _row(name: str, manifold: SpectralTensorTrain, fit_error: float | None = None) -> LayerReport:
-    shape = manifold.shape
+def _row(
+    name: str, manifold: SpectralTensorTrain, fit_error: float | None = None, calibrated_error: float | None = None
+) -> LayerReport:
+    shape, dof = manifold.shape, manifold.degrees_of_freedom
     dense = shape.rows * shape.columns
-    return LayerReport(
-        name, shape.rows, shape.columns, shape.center_rank, manifold.degrees_of_freedom, dense, fit_error
-    )
+    return LayerReport(name, shape.rows, shape.columns, shape.center_rank, dof, dense, fit_error, calibrated_error)
+
+
+def _errors(layer: LayerReport) -> tuple[str, str]:
+    first, second = ("" if e is None else f"{e:.4g}" for e in (layer.fit_error, layer.calibrated_error))
+    return first, second
 
 
 def _counts(dof: int, dense: int) -> tuple[str, str, str]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..manifolds import (
+    InputMetric,
     MatrixFit,
     SpectralTensorTrain,
     TrainPoint,
@@ -61,6 +62,7 @@ class SpectralWeight(nn.Module):
 
     Attributes:
         fit_error: relative Frobenius error of the last :meth:`fit`, None where there was none.
+        calibrated_error: its relative error in the norm of the layer's inputs, None without calibration data.
         parameter_manifolds: the manifold of each frame and of the spectrum, None for plain parameters.
         refuses_infeasible: whether ``load_state_dict`` fails on frames that are off their manifold.
 
@@ -88,6 +90,7 @@ class SpectralWeight(nn.Module):
         self.manifold = manifold
         self.weight_shape = weight_shape
         self.fit_error: float | None = None
+        self.calibrated_error: float | None = None
         self.coordinates = nn.ParameterList()
         self.parameter_manifolds = parameter_manifolds(manifold)
         for index, chart in enumerate(manifold.charts):
@@ -141,11 +144,17 @@ class SpectralWeight(nn.Module):
         spectrum = self.manifold.spectrum.initial(shape.center_rank, frames[0].dtype, frames[0].device)
         return self.set_point(self.manifold.from_frames(frames, spectrum))
 
-    def fit(self, weight: Tensor) -> MatrixFit:
-        """Set the parameters to the train nearest to torch's weight, in the sense of TT-SVD, and return the fit."""
-        fit = self.manifold.from_matrix(self.weight_shape.to_matrix(weight.detach()))
+    def fit(self, weight: Tensor, metric: InputMetric | None = None) -> MatrixFit:
+        """Set the parameters to the train nearest to torch's weight, in the sense of TT-SVD, and return the fit.
+
+        Args:
+            weight: in torch's shape.
+            metric: of the layer's inputs, in whose norm the train is to be near.
+        """
+        fit = self.manifold.from_matrix(self.weight_shape.to_matrix(weight.detach()), metric)
         self.set_point(fit.point)
         self.fit_error = float(fit.error)
+        self.calibrated_error = None if fit.calibrated_error is None else float(fit.calibrated_error)
         return fit
 
     # --- the weight ---

@@ -64,6 +64,7 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
             "geometry": to_description(weight.manifold.geometry),
             "spectrum": to_description(weight.manifold.spectrum),
             "fit_error": weight.fit_error,
+            "calibrated_error": weight.calibrated_error,
             "forward": cast(SpectralLayer, network.get_submodule(name)).plan.forward,
         }
         for name, weight in spectral_weights(network).items()
@@ -116,17 +117,20 @@ class _Layer:
     manifold: SpectralTensorTrain
     fit_error: float | None
     forward: Forward
+    calibrated_error: float | None = None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Read the plain values of a layer."""
-        fit_error, forward = values["fit_error"], values.get("forward", "auto")
-        if fit_error is not None:
-            require_number("fit_error", fit_error, least=0)
+        errors = values["fit_error"], values.get("calibrated_error")
+        forward = values.get("forward", "auto")
+        for name, error in zip(("fit_error", "calibrated_error"), errors, strict=True):
+            if error is not None:
+                require_number(name, error, least=0)
         require_forward(forward)
         geometry = _with_damping_in_metric(values["geometry"])
         manifold = SpectralTensorTrain(*map(from_description, (values["shape"], geometry, values["spectrum"])))
-        return cls(manifold, fit_error, forward)
+        return cls(manifold, errors[0], forward, errors[1])
 
 
 @final
@@ -214,6 +218,7 @@ class _Saved:
             dense = candidate.weight
             weight = SpectralWeight(layer.manifold, candidate.shape, dense.dtype, device or dense.device)
             weight.fit_error = layer.fit_error
+            weight.calibrated_error = layer.calibrated_error
             weight.refuses_infeasible = False  # looked at already
             weight.requires_grad_(dense.requires_grad)
             network = replace_layers(network, candidate, weight, layer.forward)

@@ -358,9 +358,10 @@ class SpectralTensorTrain:
         require_instance("metric", metric, InputMetric, "an InputMetric, or None")
         size = self.shape.rows if metric.of_rows else self.shape.columns
         if matrix.dim() != 2 or len(metric.moment) != size:
+            side = "rows" if metric.of_rows else "columns"
             raise ValueError(
-                f"metric must be one of the {size} {'rows' if metric.of_rows else 'columns'} of a single matrix, got one "
-                f"of {len(metric.moment)} and a matrix of shape {tuple(matrix.shape)}"
+                f"metric must be one of the {size} {side} of a single matrix, got one of {len(metric.moment)} and a "
+                f"matrix of shape {tuple(matrix.shape)}"
             )
 
     def _embedded_metric(self, point: TrainPoint) -> EmbeddedMetric | None:
