@@ -81,10 +81,11 @@ class Calibration:
         """Let the layers of one candidate have another weight from now on."""
         candidate = self._candidates[index]
         for name in candidate.names:
-            parts = list(_plain_names(name, self._copy))
-            for part, rows in zip(parts, weight.detach().chunk(len(parts)), strict=True):
+            parts, rows = list(_plain_names(name, self._copy)), candidate.rows_of(name)
+            whole = weight.detach() if rows is None else weight.detach()[slice(*rows)]
+            for part, piece in zip(parts, whole.chunk(len(parts)), strict=True):
                 layer = self._copy.get_submodule(part)
-                own = rows.clone()
+                own = piece.clone()
                 if isinstance(layer, nn.Embedding) and layer.padding_idx is not None:
                     own[layer.padding_idx] = layer.weight[layer.padding_idx]
                 layer.weight = nn.Parameter(own, requires_grad=False)

@@ -48,6 +48,7 @@ class Candidate:
         parameters: the name of their parameter that it is, or that it is some rows of, one for each layer.
         weight: the parameter, or a view of these rows.
         shape: how it is read as a matrix.
+        rows: (start, stop) of the rows that each layer has; all where there are none.
     """
 
     names: tuple[str, ...]
@@ -55,6 +56,11 @@ class Candidate:
     parameters: tuple[str, ...]
     weight: Tensor
     shape: WeightShape
+    rows: tuple[tuple[int, int], ...] = ()
+
+    def rows_of(self, name: str) -> tuple[int, int] | None:
+        """Return the rows that the layer with a name has, None where it has all."""
+        return self.rows[self.names.index(name)] if self.rows else None
 
     def manifold(self, spec: Specification, metric: InputMetric | None = None) -> SpectralTensorTrain:
         """Return what a specification makes of the weight; what it refuses is told with the layer's name.
@@ -152,17 +158,6 @@ def require_candidates(
             f"network has nothing to reparameterize: {type(network).__name__} has no linear, convolution, embedding or "
             f"attention layer outside skip={skip!r}; pass another network or skip less"
         )
-    return chosen
-
-
-def chosen_by(spec: Specification, network: nn.Module, skip: Iterable[str] = ()) -> list[Candidate]:
-    """Return :func:`require_candidates` for a specification, all of whose patterns hold for some of them.
-
-    Raises:
-        ValueError: a pattern holds for none, or one has no pattern; or see there.
-    """
-    chosen = require_candidates(network, skip, spec.attention)
-    spec.require_used([name for candidate in chosen for name in candidate.names])
     return chosen
 
 

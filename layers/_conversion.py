@@ -13,15 +13,17 @@ from torch import nn
 from ..manifolds import InputMetric, SpectralTensorTrain, described, require_choice, require_flag
 from ._attention import MultiheadAttention
 from ._calibration import Calibration, require_calibration
-from ._candidates import SPECTRAL_LAYERS, Candidate, chosen_by, patterns_of
+from ._candidates import SPECTRAL_LAYERS, Candidate, patterns_of
 from ._evaluation import attach, detach
 from ._feasibility import require_feasible
+from ._joint import chosen_by
 from ._plan import Forward
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer, require_spec, share_hooks
 from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 
 Order = Literal["parallel", "sequential"]
+DenseWeights = dict[tuple[int, tuple[int, int] | None], nn.Parameter]
 
 
 def reparameterize(
@@ -34,6 +36,7 @@ def reparameterize(
     inplace: bool = True,
     calibration: Iterable[Any] | None = None,
     order: Order = "parallel",
+    joint: Iterable[str] = (),
 ) -> nn.Module:
     """Give the linear, convolution, embedding and attention layers of a network spectral weights, in place.
 
@@ -54,6 +57,9 @@ def reparameterize(
             value is kept in each ``layer.spectral.calibrated_error``. It is never above that of the plain fit.
         order: ``"parallel"``, by which all layers see what they see in the dense network, in one pass over the data; or
             ``"sequential"``, by which each sees the outputs of the fitted ones before it, in a pass for each layer.
+        joint: glob patterns of linear layers that read the same input. Those of a module that match one pattern get one
+            weight, of all their rows, of which each has its own: they share V and the spectrum, as queries, keys and
+            values do with ``attention="joint"``. As a train the first mode of equal matrices tells which one.
 
     Returns:
         The network, or its copy.
@@ -61,8 +67,9 @@ def reparameterize(
     Raises:
         TypeError: an argument is of a wrong type, or a weight is not float32 or float64.
         ValueError: nothing is there to reparameterize, or ``init`` is neither of the two, or the calibration data are
-            none, or none that the network takes, or give a layer nothing or what is not finite; or see
-            :func:`candidates`, :class:`~sttp.manifolds.TrainShape`, :class:`~sttp.manifolds.SpectralTensorTrain`.
+            none, or none that the network takes, or give a layer nothing or what is not finite, or ``joint`` matches
+            nothing, or what cannot be one weight; or see :func:`candidates`,
+            :class:`~sttp.manifolds.TrainShape`, :class:`~sttp.manifolds.SpectralTensorTrain`.
     """
     require_network(network)
     require_spec(spec, generator)
@@ -83,7 +90,7 @@ def reparameterize(
     skip = patterns_of(skip)
     if not inplace:
         network = copy.deepcopy(network)
-    chosen = chosen_by(spec, network, skip)
+    chosen = chosen_by(spec, network, skip, joint)
     # Everything that can be refused is, before anything is replaced.
     if init is None:
         weights = [_empty(c, c.manifold(spec)).initialize(spec.initialization, generator) for c in chosen]
@@ -141,7 +148,7 @@ def decompress(network: nn.Module) -> nn.Module:
         ValueError: the network has no spectral layer, or frames off their manifold.
     """
     network = copy_of_spectral(network)
-    weights: dict[int, nn.Parameter] = {}
+    weights: DenseWeights = {}
     return with_layers(network, lambda layer: dense_layer(layer, weights))
 
 
@@ -182,17 +189,17 @@ def with_layers(network: nn.Module, make: Callable[[SpectralLayer], nn.Module]) 
     return network
 
 
-def dense_layer(module: SpectralLayer, weights: dict[int, nn.Parameter]) -> nn.Module:
+def dense_layer(module: SpectralLayer, weights: DenseWeights) -> nn.Module:
     """Return a torch.nn layer with equal outputs and the same bias.
 
     Args:
         module: a spectral layer.
-        weights: the dense weights made so far by the id of the spectral ones, which layers that share one share.
+        weights: the dense weights made so far by the id and rows of the spectral ones; layers that share one share it.
     """
     layer = module.dense()
     weight = layer._parameters["weight"]
     assert weight is not None
-    shared = weights.setdefault(id(module.spectral), weight)
+    shared = weights.setdefault((id(module.spectral), module.rows), weight)
     if shared is weight or weight.is_meta or torch.equal(shared, weight):
         layer.weight = shared
     if module.bias is not None:
@@ -210,7 +217,7 @@ def replace_layers(
             network = _opened(network, name, layer)
         if id(layer) not in made:
             plain = network.get_submodule(name)
-            made[id(layer)] = SPECTRAL_LAYERS[type(plain)].of(plain, spectral, forward)
+            made[id(layer)] = SPECTRAL_LAYERS[type(plain)].of(plain, spectral, forward, candidate.rows_of(name))
         network = set_submodule(network, name, made[id(layer)])
     return network
 

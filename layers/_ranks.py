@@ -13,7 +13,8 @@ from torch import nn
 from ..manifolds import InputMetric, Spectrum, TrainShape, bond_values, require_instance, require_number
 from ._by_layer import ByLayer
 from ._calibration import Calibration, require_calibration
-from ._candidates import Candidate, chosen_by, padded_size, patterns_of
+from ._candidates import Candidate, padded_size, patterns_of
+from ._joint import chosen_by
 from ._report import report
 from ._specification import Specification
 
@@ -21,7 +22,9 @@ from ._specification import Specification
 _STEP: Final = 32
 
 
-def rank_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[str] = ()) -> int:
+def rank_for(
+    network: nn.Module, z: float, spec: Specification, skip: Iterable[str] = (), joint: Iterable[str] = ()
+) -> int:
     """Return the largest rank, one for all layers, with which the network's Z is at most ``z`` percent.
 
     See :func:`ranks_for` for ranks of their own for each layer and bond.
@@ -31,6 +34,7 @@ def rank_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[s
         z: the budget, in percent.
         spec: the specification, whose own rank does not count.
         skip: as in :func:`~sttp.layers.reparameterize`.
+        joint: as there.
 
     Raises:
         TypeError: an argument is of a wrong type.
@@ -39,8 +43,8 @@ def rank_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[s
     require_number("z", z, above=0)
     require_instance("spec", spec, Specification, "STTP(...) or SVDP(...)")
     skip = patterns_of(skip)
-    chosen = chosen_by(spec, network, skip)
-    counted = report(network, replace(spec, rank=1, tolerance=None), skip)
+    chosen = chosen_by(spec, network, skip, joint)
+    counted = report(network, replace(spec, rank=1, tolerance=None), skip, joint)
     # All that does not depend on the rank: what is kept, and layers that are spectral already.
     names = {candidate.names[0] for candidate in chosen}
     kept = counted.kept + sum(layer.dof for layer in counted.layers if layer.name not in names)
@@ -64,6 +68,7 @@ def ranks_for(
     z: float,
     skip: Iterable[str] = (),
     calibration: Iterable[Any] | None = None,
+    joint: Iterable[str] = (),
 ) -> ByLayer:
     """Return ranks for each layer and bond with which the network's Z is at most ``z`` percent.
 
@@ -77,6 +82,7 @@ def ranks_for(
         spec: the specification, whose own rank and tolerance do not count.
         z: the budget, in percent.
         skip: as in :func:`~sttp.layers.reparameterize`.
+        joint: as there.
         calibration: as there: errors are then those in the norm of the layers' inputs, but at the bonds on the side of
             the inputs, where it has no singular values; there they are those of the weights.
 
@@ -93,8 +99,8 @@ def ranks_for(
         require_calibration(calibration)
     skip = patterns_of(skip)
     spec = replace(spec, rank=1, tolerance=None)
-    chosen = chosen_by(spec, network, skip)
-    counted = report(network, spec, skip)
+    chosen = chosen_by(spec, network, skip, joint)
+    counted = report(network, spec, skip, joint)
     if lacking := [candidate.names[0] for candidate in chosen if candidate.weight.is_meta]:
         raise ValueError(f"network has no values for {lacking[0]!r}, which lies on the meta device; load its weights")
     names = {candidate.names[0] for candidate in chosen}

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..manifolds import SpectralTensorTrain, require_instance
-from ._candidates import Candidate, chosen_by, patterns_of
+from ._candidates import Candidate, patterns_of
 from ._feasibility import require_feasible
+from ._joint import chosen_by
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import SpectralWeight, require_network, spectral_weights
@@ -118,13 +119,16 @@ class CompressionReport:
         )
 
 
-def report(network: nn.Module, spec: Specification | None = None, skip: Iterable[str] = ()) -> CompressionReport:
+def report(
+    network: nn.Module, spec: Specification | None = None, skip: Iterable[str] = (), joint: Iterable[str] = ()
+) -> CompressionReport:
     """Count the degrees of freedom of a network.
 
     Args:
         network: a reparameterized network, or with ``spec`` any other, also on the meta device.
         spec: count what :func:`~sttp.layers.reparameterize` with this specification would give.
         skip: as there.
+        joint: as there.
 
     Raises:
         TypeError: an argument is of a wrong type.
@@ -137,7 +141,7 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
     chosen: list[Candidate] = []
     if spec is not None:
         require_instance("spec", spec, Specification, "STTP(...) or SVDP(...), or None for what the network has")
-        chosen = chosen_by(spec, network, skip)
+        chosen = chosen_by(spec, network, skip, joint)
     elif skip:
         raise ValueError(f"skip must be left out where no spec= is given, got {skip!r}: all spectral layers count")
     elif not weights:

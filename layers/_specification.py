@@ -175,12 +175,15 @@ class STTP(Specification):
                 f"modes are given by layer, got {modes}; ask for_layer([name]) for a layer's specification"
             )
         channels, filters = weight.column_channels, weight.filter_size
+        rows, stacked = weight.rows // weight.stacked, (weight.stacked,) if weight.stacked > 1 else ()
         if modes is None or modes == "prime":
-            found = prime_modes(weight.rows), prime_modes(channels, filters)
+            found = (*stacked, *prime_modes(rows)), prime_modes(channels, filters)
         elif modes == "auto":
-            found, pad = (smooth_modes(weight.rows), smooth_modes(channels, filters)), True
+            # Matrices below each other cannot be padded each.
+            row_modes = (*stacked, *prime_modes(rows)) if stacked else smooth_modes(rows)
+            found, pad = (row_modes, smooth_modes(channels, filters)), True
         elif modes == "balanced":
-            found = balanced_modes(weight.rows), balanced_modes(channels, filters)
+            found = (*stacked, *balanced_modes(rows)), balanced_modes(channels, filters)
         else:
             found = _pair(modes(weight) if callable(modes) else modes)
         return TrainShape(*found, bound, weight.rows, weight.columns, pad)

@@ -61,12 +61,14 @@ class SpectralLayer(nn.Module):
     Attributes:
         spectral: the parameters of the weight.
         bias: the bias, or None.
+        rows: (start, stop) of the rows of the spectral weight that are this layer's, None where all are.
         plan: how the product with the weight can be taken, and which way the specification's ``forward`` asks for.
     """
 
     namesake: ClassVar[type[nn.Module]]
     spectral: SpectralWeight
     bias: nn.Parameter | None
+    rows: tuple[int, int] | None = None
     plan: Plan
     _has_fallen_back: bool = False
 
@@ -80,10 +82,25 @@ class SpectralLayer(nn.Module):
             self._adopt(template, _fresh_weight(template, spec, generator), spec.forward)
 
     @classmethod
-    def of(cls, layer: nn.Module, spectral: SpectralWeight, forward: Forward = "auto") -> Self:
-        """Return the spectral form of a torch.nn layer: its attributes, hooks and bias (the object), another weight."""
+    def of(
+        cls,
+        layer: nn.Module,
+        spectral: SpectralWeight,
+        forward: Forward = "auto",
+        rows: tuple[int, int] | None = None,
+    ) -> Self:
+        """Return the spectral form of a torch.nn layer: its attributes, hooks and bias (the object), another weight.
+
+        Args:
+            layer: the layer.
+            spectral: its weight.
+            forward: how it takes the product with it.
+            rows: of a linear layer that has only some rows of the weight, beside others that have the rest.
+        """
         instance = cls.__new__(cls)
         nn.Module.__init__(instance)
+        if rows is not None:
+            instance.rows = rows
         instance._adopt(layer, spectral, forward)
         return instance
 
@@ -131,6 +148,11 @@ class SpectralLayer(nn.Module):
             raise ValueError(
                 "weight is that of a spectral layer: to share it, assign layer.spectral = other.spectral; to fit it, "
                 "assign layer.weight = other.weight.detach()"
+            )
+        if self.rows is not None:
+            raise ValueError(
+                "weight is some rows of one that other layers have a part in, and cannot be fitted alone; use "
+                "decompress(network), assign, and reparameterize again"
             )
         shape = self.spectral.weight_shape.shape
         if weight.shape != shape:
@@ -188,7 +210,7 @@ class SpectralLayer(nn.Module):
         self.plan = self._plan(forward)  # here and not in the forward, where torch.compile could not trace the search
 
     def _own_attributes(self) -> dict[str, Any]:
-        kept = {"plan", "_has_fallen_back"}
+        kept = {"plan", "rows", "_has_fallen_back"}
         return {name: value for name, value in vars(self).items() if name not in MODULE_STATE | kept}
 
 
