@@ -25,6 +25,7 @@ class Benchmark(StrEnum):
     bad_input = "bad_input"
     minimize = "minimize"
     kills = "kills"
+    fits = "fits"
 
 
 def main(

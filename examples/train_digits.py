@@ -11,7 +11,7 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from sttp.layers import STTP, CompressionReport, Riemannian, ranks_for, reparameterize, report
+from sttp.layers import STTP, CompressionReport, Riemannian, rank_for, reparameterize, report
 from sttp.optim import RiemannianAdam
 
 
@@ -52,7 +52,7 @@ def run(width: int = 32, budget: float = 10.0, epochs: int = 10, wanted: float =
     images, held_out_images, labels, held_out_labels = digits(seed)
     network = convolutional_network(width)
     frames = Riemannian(redundant=False)  # as many parameters as degrees of freedom
-    rank = ranks_for(network, budget, STTP(rank=1, frames=frames))
+    rank = rank_for(network, budget, STTP(rank=1, frames=frames))
     network = reparameterize(network, STTP(rank, frames))
 
     optimizer = RiemannianAdam(network.parameters(), lr=1e-2)

@@ -1,8 +1,9 @@
 """Layers whose weights are products of frames times a spectrum, and conversion of whole networks."""
 
-from ..manifolds import Embedded, Free, Householder, Identity, Lipschitz, Riemannian
+from ..manifolds import Embedded, Fixed, Free, Householder, Identity, Lipschitz, Riemannian
 from ._atomic_write import write_atomically
 from ._attention import MultiheadAttention
+from ._by_layer import ByLayer
 from ._candidates import SPECTRAL_LAYERS, candidates, require_candidates
 from ._conversion import decompress, reparameterize
 from ._convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
@@ -13,8 +14,9 @@ from ._initialization import Haar, Initialization, NoisyIdentity, TruncatedIdent
 from ._linear import Linear
 from ._manifold_parameters import manifold_parameter
 from ._parametrized import parametrized
+from ._ranks import rank_for, ranks_for
 from ._repair import repair
-from ._report import CompressionReport, DenseTensor, LayerReport, ranks_for, report
+from ._report import CompressionReport, DenseTensor, LayerReport, report
 from ._specification import STTP, SVDP, Specification
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import Factors, SpectralWeight, spectral_weights
@@ -26,6 +28,7 @@ __all__ = [
     "SPECTRAL_LAYERS",
     "STTP",
     "SVDP",
+    "ByLayer",
     "CompressionReport",
     "Conv1d",
     "Conv2d",
@@ -37,6 +40,7 @@ __all__ = [
     "Embedded",
     "Embedding",
     "Factors",
+    "Fixed",
     "Free",
     "Haar",
     "Householder",
@@ -60,6 +64,7 @@ __all__ = [
     "load",
     "manifold_parameter",
     "parametrized",
+    "rank_for",
     "ranks_for",
     "repair",
     "reparameterize",

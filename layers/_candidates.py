@@ -7,9 +7,19 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final, cast, final
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
-from ..manifolds import SpectralTensorTrain, described, require_choice, require_instance
+from ..manifolds import (
+    InputMetric,
+    SpectralTensorTrain,
+    TrainShape,
+    described,
+    ranks_within,
+    require_choice,
+    require_instance,
+)
 from . import _convolution as convolution
 from ._attention import projections
 from ._embedding import Embedding
@@ -46,6 +56,7 @@ class Candidate:
         parameters: the name of their parameter that it is, or that it is some rows of, one for each layer.
         weight: the parameter, or a view of these rows.
         shape: how it is read as a matrix.
+        rows: (start, stop) of the rows that each layer has; all where there are none.
     """
 
     names: tuple[str, ...]
@@ -53,13 +64,42 @@ class Candidate:
     parameters: tuple[str, ...]
     weight: Tensor
     shape: WeightShape
+    rows: tuple[tuple[int, int], ...] = ()
 
-    def manifold(self, spec: Specification) -> SpectralTensorTrain:
-        """Return what a specification makes of the weight; what it refuses is told with the layer's name."""
+    def rows_of(self, name: str) -> tuple[int, int] | None:
+        """Return the rows that the layer with a name has, None where it has all."""
+        return self.rows[self.names.index(name)] if self.rows else None
+
+    def manifold(self, spec: Specification, metric: InputMetric | None = None) -> SpectralTensorTrain:
+        """Return what a specification makes of the weight; what it refuses is told with the layer's name.
+
+        Args:
+            spec: the specification, which may have a tolerance where the weight has values.
+            metric: of the layer's inputs, in whose norm the tolerance is meant; by default the Frobenius norm.
+        """
         try:
-            return spec.manifold(self.shape)
+            spec = spec.for_layer(self.names)
+            manifold = spec.manifold(self.shape)
+            if spec.tolerance is None:
+                return manifold
+            if self.weight.is_meta:
+                raise ValueError("tolerance needs the values of weights, and these lie on the meta device; load them")
+            shape = manifold.shape
+            metric = None if metric is None else metric.padded(padded_size(shape, metric))
+            shape = ranks_within(self.padded_matrix(shape), shape, cast(float, spec.tolerance), metric)
+            return SpectralTensorTrain(shape, manifold.geometry, manifold.spectrum)
         except (TypeError, ValueError) as error:
             raise type(error)(f"layer {self.names[0]!r}: {error}") from None
+
+    def padded_matrix(self, shape: TrainShape) -> Tensor:
+        """Return the weight as a matrix in float64, with zeros where a train of some shape is padded."""
+        matrix = self.shape.to_matrix(self.weight.detach()).to(torch.float64)
+        return pad(matrix, (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows))
+
+
+def padded_size(shape: TrainShape, metric: InputMetric) -> int:
+    """Return the number of rows or columns that a metric must have for a padded matrix."""
+    return shape.padded_rows if metric.of_rows else shape.padded_columns
 
 
 @final

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable
-from typing import Literal
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
 
-from ..manifolds import described, require_flag
+from ..manifolds import InputMetric, SpectralTensorTrain, described, require_choice, require_flag
 from ._attention import MultiheadAttention
-from ._candidates import SPECTRAL_LAYERS, Candidate, patterns_of, require_candidates
+from ._calibration import Calibration, require_calibration
+from ._candidates import SPECTRAL_LAYERS, Candidate, patterns_of
 from ._evaluation import attach, detach
 from ._feasibility import require_feasible
+from ._joint import chosen_by
 from ._plan import Forward
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer, require_spec, share_hooks
 from ._spectral_weight import SpectralWeight, require_network, spectral_weights
+
+Order = Literal["parallel", "sequential"]
+DenseWeights = dict[tuple[int, tuple[int, int] | None], nn.Parameter]
 
 
 def reparameterize(
@@ -29,6 +34,9 @@ def reparameterize(
     generator: torch.Generator | None = None,
     *,
     inplace: bool = True,
+    calibration: Iterable[Any] | None = None,
+    order: Order = "parallel",
+    joint: Iterable[str] = (),
 ) -> nn.Module:
     """Give the linear, convolution, embedding and attention layers of a network spectral weights, in place.
 
@@ -44,13 +52,23 @@ def reparameterize(
             error is kept in each ``layer.spectral.fit_error``.
         generator: draws fresh frames; torch's global one by default.
         inplace: False to change a deep copy, and to leave the network as it is.
+        calibration: batches of what the network takes, tensors, tuples of arguments or dicts of named ones: fits then
+            minimize ‖(W − Ŵ)C^{1/2}‖_F, C the second moment of what the layer is given on these data, and its relative
+            value is kept in each ``layer.spectral.calibrated_error``. It is never above that of the plain fit.
+        order: ``"parallel"``, by which all layers see what they see in the dense network, in one pass over the data; or
+            ``"sequential"``, by which each sees the outputs of the fitted ones before it, in a pass for each layer.
+        joint: glob patterns of linear layers that read the same input. Those of a module that match one pattern get one
+            weight, of all their rows, of which each has its own: they share V and the spectrum, as queries, keys and
+            values do with ``attention="joint"``. As a train the first mode of equal matrices tells which one.
 
     Returns:
         The network, or its copy.
 
     Raises:
         TypeError: an argument is of a wrong type, or a weight is not float32 or float64.
-        ValueError: nothing is there to reparameterize, or ``init`` is neither of the two; or see :func:`candidates`,
+        ValueError: nothing is there to reparameterize, or ``init`` is neither of the two, or the calibration data are
+            none, or none that the network takes, or give a layer nothing or what is not finite, or ``joint`` matches
+            nothing, or what cannot be one weight; or see :func:`candidates`,
             :class:`~sttp.manifolds.TrainShape`, :class:`~sttp.manifolds.SpectralTensorTrain`.
     """
     require_network(network)
@@ -60,24 +78,63 @@ def reparameterize(
             f"init must be None for fresh frames or 'weights' for the weights there are, got {described(init)}"
         )
     require_flag("inplace", inplace)
+    if init is None and spec.tolerance is not None:
+        raise ValueError(
+            f"tolerance={spec.tolerance} is one of fits and init is None; pass init='weights', or leave it out"
+        )
+    require_choice("order", order, get_args(Order))
+    if calibration is not None:
+        require_calibration(calibration)
+        if init is None:
+            raise ValueError("calibration is for fits, and init is None; pass init='weights', or leave it out")
     skip = patterns_of(skip)
     if not inplace:
         network = copy.deepcopy(network)
-    chosen = require_candidates(network, skip, spec.attention)
-    dropped: dict[str, float] = {}
-    replacements: list[tuple[Candidate, SpectralWeight]] = []
-    for candidate in chosen:  # everything that can be refused is, before anything is replaced
-        spectral = _empty(candidate, spec)
-        if init is None:
-            spectral.initialize(spec.initialization, generator)
-        else:
-            dropped[candidate.names[0]] = float(spectral.fit(candidate.weight).scale)
-        replacements.append((candidate, spectral.requires_grad_(candidate.weight.requires_grad)))
-    _warn_of_dropped_scales(spec, {name: scale for name, scale in dropped.items() if scale != 1})
-    for candidate, spectral in replacements:
+    chosen = chosen_by(spec, network, skip, joint)
+    # Everything that can be refused is, before anything is replaced.
+    if init is None:
+        weights = [_empty(c, c.manifold(spec)).initialize(spec.initialization, generator) for c in chosen]
+    else:
+        weights = fitted_weights(network, chosen, spec, calibration, order)
+    for candidate, spectral in zip(chosen, weights, strict=True):
+        spectral.requires_grad_(candidate.weight.requires_grad)
         network = replace_layers(network, candidate, spectral, spec.forward)
     attach(network)
     return network
+
+
+def fitted_weights(
+    network: nn.Module,
+    chosen: Sequence[Candidate],
+    spec: Specification,
+    calibration: Iterable[Any] | None,
+    order: Order,
+) -> list[SpectralWeight]:
+    """Return the fits of the weights of a network, and warn once of scales that the spectrum cannot hold."""
+    dropped: dict[int, float] = {}
+
+    def fitted(index: int, metric: InputMetric | None) -> SpectralWeight:
+        candidate = chosen[index]
+        spectral = _empty(candidate, candidate.manifold(spec, metric))
+        dropped[index] = float(spectral.fit(candidate.weight, metric).scale)
+        return spectral
+
+    if calibration is None:
+        weights = [fitted(index, None) for index in range(len(chosen))]
+    elif order == "parallel":
+        metrics = Calibration(network, chosen, calibration).metrics()
+        weights = [fitted(index, metric) for index, metric in enumerate(metrics)]
+    else:
+        data = Calibration(network, chosen, list(calibration))
+        made: dict[int, SpectralWeight] = {}
+        for index in data.order():
+            made[index] = fitted(index, data.metric(index))
+            data.replace(index, made[index].weight())
+        weights = [made[index] for index in range(len(chosen))]
+    _warn_of_dropped_scales(
+        spec, {chosen[index].names[0]: scale for index, scale in sorted(dropped.items()) if scale != 1}
+    )
+    return weights
 
 
 def decompress(network: nn.Module) -> nn.Module:
@@ -91,7 +148,7 @@ def decompress(network: nn.Module) -> nn.Module:
         ValueError: the network has no spectral layer, or frames off their manifold.
     """
     network = copy_of_spectral(network)
-    weights: dict[int, nn.Parameter] = {}
+    weights: DenseWeights = {}
     return with_layers(network, lambda layer: dense_layer(layer, weights))
 
 
@@ -132,17 +189,17 @@ def with_layers(network: nn.Module, make: Callable[[SpectralLayer], nn.Module]) 
     return network
 
 
-def dense_layer(module: SpectralLayer, weights: dict[int, nn.Parameter]) -> nn.Module:
+def dense_layer(module: SpectralLayer, weights: DenseWeights) -> nn.Module:
     """Return a torch.nn layer with equal outputs and the same bias.
 
     Args:
         module: a spectral layer.
-        weights: the dense weights made so far by the id of the spectral ones, which layers that share one share.
+        weights: the dense weights made so far by the id and rows of the spectral ones; layers that share one share it.
     """
     layer = module.dense()
     weight = layer._parameters["weight"]
     assert weight is not None
-    shared = weights.setdefault(id(module.spectral), weight)
+    shared = weights.setdefault((id(module.spectral), module.rows), weight)
     if shared is weight or weight.is_meta or torch.equal(shared, weight):
         layer.weight = shared
     if module.bias is not None:
@@ -160,7 +217,7 @@ def replace_layers(
             network = _opened(network, name, layer)
         if id(layer) not in made:
             plain = network.get_submodule(name)
-            made[id(layer)] = SPECTRAL_LAYERS[type(plain)].of(plain, spectral, forward)
+            made[id(layer)] = SPECTRAL_LAYERS[type(plain)].of(plain, spectral, forward, candidate.rows_of(name))
         network = set_submodule(network, name, made[id(layer)])
     return network
 
@@ -190,8 +247,8 @@ def set_submodule(network: nn.Module, name: str, module: nn.Module) -> nn.Module
     return network
 
 
-def _empty(candidate: Candidate, spec: Specification) -> SpectralWeight:
-    weight, manifold = candidate.weight, candidate.manifold(spec)
+def _empty(candidate: Candidate, manifold: SpectralTensorTrain) -> SpectralWeight:
+    weight = candidate.weight
     try:
         return SpectralWeight(manifold, candidate.shape, weight.dtype, weight.device)
     except TypeError as error:
@@ -206,5 +263,5 @@ def _warn_of_dropped_scales(spec: Specification, dropped: dict[str, float]) -> N
         f"the spectrum {type(spec.spectrum).__name__} cannot hold the scale of the weights and drops it: {listed}; "
         f"use Free() to keep it",
         UserWarning,
-        stacklevel=3,
+        stacklevel=4,
     )

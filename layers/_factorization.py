@@ -11,7 +11,7 @@ from torch.nn.utils import skip_init
 
 from ._attention import MultiheadAttention
 from ._candidates import skipped_names
-from ._conversion import copy_of_spectral, dense_layer, with_layers
+from ._conversion import DenseWeights, copy_of_spectral, dense_layer, with_layers
 from ._convolution import Convolution, TransposedConvolution
 from ._embedding import Embedding
 from ._linear import Linear
@@ -36,7 +36,8 @@ def factorize(network: nn.Module, skip: Iterable[str] = ()) -> nn.Module:
     - embeddings with ``max_norm``, ``scale_grad_by_freq`` or a padding vector that is not zero,
     - layers that share a weight and are not all of one kind, whose factors could not be shared.
 
-    Layers that share a weight share both factors; hooks of forward and backward are kept, and run on the pair.
+    Layers that share a weight share both factors, and those that have some rows each of one weight the first; hooks of
+    forward and backward are kept, and run on the pair.
 
     Args:
         network: a network with spectral layers.
@@ -62,7 +63,7 @@ def factorize(network: nn.Module, skip: Iterable[str] = ()) -> nn.Module:
         if len({(type(layer), getattr(layer, "padding_idx", None)) for layer in layers}) == 1
         and all(id(layer) not in whole and _is_cheaper_in_factors(layer) for layer in layers)
     }
-    weights: dict[int, nn.Parameter] = {}
+    weights: DenseWeights = {}
     pairs: dict[int, tuple[nn.Parameter, nn.Parameter]] = {}
 
     def make(layer: SpectralLayer) -> nn.Module:
@@ -71,7 +72,10 @@ def factorize(network: nn.Module, skip: Iterable[str] = ()) -> nn.Module:
             return dense_layer(layer, weights)
         if key not in pairs:
             pairs[key] = _factors(layer)
-        return _pair(layer, *pairs[key])
+        first, second = pairs[key]
+        if layer.rows is not None:
+            second = nn.Parameter(second.detach()[slice(*layer.rows)].clone(), second.requires_grad)
+        return _pair(layer, first, second)
 
     return with_layers(network, make)
 

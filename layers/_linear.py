@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ._plan import Forward, Plan, linear_plan
 from ._spectral_layer import SpectralLayer
+from ._spectral_weight import Factors, product_of
 
 
 @final
@@ -28,7 +29,7 @@ class Linear(SpectralLayer):
         if route.product == "dense":
             return F.linear(input, self._weight(), self.bias)
         if route.product == "factors":
-            left, values, right = self.spectral.factors()
+            left, values, right = self.factors()
             return F.linear(F.linear(input, right.mT), left * values, self.bias)
         if input.shape[-1:] != (self.in_features,):  # which torch's own products notice, and reshaping might not
             raise RuntimeError(
@@ -39,5 +40,17 @@ class Linear(SpectralLayer):
         output = output.reshape(*input.shape[:-1], self.out_features)
         return output if self.bias is None else output + self.bias.to(output.dtype)
 
+    def factors(self) -> Factors:
+        """Return U, s and V of this layer's rows."""
+        factors = self.spectral.factors()
+        return factors if self.rows is None else factors._replace(left=factors.left[slice(*self.rows)])
+
+    def _weight(self) -> Tensor:
+        return super()._weight() if self.rows is None else product_of(self.factors())
+
     def _plan(self, forward: Forward) -> Plan:
-        return linear_plan(self.spectral.manifold, forward)
+        plan = linear_plan(self.spectral.manifold, forward)
+        if self.rows is None:
+            return plan
+        # The cores make all rows at once.
+        return Plan(forward, tuple(route for route in plan.routes if route.product != "cores"))

@@ -1,19 +1,19 @@
-"""Counts of degrees of freedom, per layer and in all, and ranks for a budget."""
+"""Counts of degrees of freedom, per layer and in all."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, final
 
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from ..manifolds import SpectralTensorTrain, require_instance, require_number
-from ._candidates import Candidate, patterns_of, require_candidates
+from ..manifolds import SpectralTensorTrain, require_instance
+from ._candidates import Candidate, patterns_of
 from ._feasibility import require_feasible
+from ._joint import chosen_by
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer
 from ._spectral_weight import SpectralWeight, require_network, spectral_weights
@@ -24,7 +24,8 @@ from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 class LayerReport:
     """One reparameterized weight: its matrix, rank, degrees of freedom and number of entries.
 
-    ``fit_error`` is the relative Frobenius error of the weight that it was fitted to, None for a fresh one.
+    ``fit_error`` is the relative Frobenius error of the weight that it was fitted to, None for a fresh one, and
+    ``calibrated_error`` that in the norm of the layer's inputs, None without calibration data.
     """
 
     name: str
@@ -34,6 +35,7 @@ class LayerReport:
     dof: int
     dense: int
     fit_error: float | None = None
+    calibrated_error: float | None = None
 
 
 @final
@@ -111,30 +113,33 @@ class CompressionReport:
         return f"<table>{_line('th', head)}{''.join(_line('td', row) for row in body)}</table>"
 
     def _cells(self) -> list[tuple[str, ...]]:
-        """Return the table with its head; the last column is there where a layer was fitted."""
-        fitted = any(layer.fit_error is not None for layer in self.layers)
-        rows = [("layer", "matrix", "rank", "freedom", "dense", "%", "fit error")]
+        """Return the table with its head; the last columns are there where a layer was fitted, or calibrated."""
+        shown = [any(errors) for errors in zip(*map(_errors, self.layers), strict=True)] or [False, False]
+        rows = [("layer", "matrix", "rank", "freedom", "dense", "%", "fit error", "calibrated")]
         for layer in self.layers:
-            error = "" if layer.fit_error is None else f"{layer.fit_error:.4g}"
             size = f"{layer.rows} x {layer.columns}"
-            rows.append((layer.name, size, str(layer.rank), *_counts(layer.dof, layer.dense), error))
-        rows.append(("all weights", "", "", *_counts(self.dof, self.dense), ""))
-        rows.append(("the rest", "", "", *_counts(self.kept, self.kept), ""))
+            rows.append((layer.name, size, str(layer.rank), *_counts(layer.dof, layer.dense), *_errors(layer)))
+        rows.append(("all weights", "", "", *_counts(self.dof, self.dense), "", ""))
+        rows.append(("the rest", "", "", *_counts(self.kept, self.kept), "", ""))
         for tensor in self.left_dense:
             size = "not known yet" if tensor.shape is None else " x ".join(map(str, tensor.shape))
-            rows.append((f"  left dense: {tensor.name}", size, "", *_counts(tensor.numel, tensor.numel), ""))
+            rows.append((f"  left dense: {tensor.name}", size, "", *_counts(tensor.numel, tensor.numel), "", ""))
         total = _counts(self.dof + self.kept, self.dense + self.kept)
-        rows.append(("all with the rest", "", "", *total, ""))
-        return [row if fitted else row[:-1] for row in rows]
+        rows.append(("all with the rest", "", "", *total, "", ""))
+        columns = len(rows[0]) - len(shown) + sum(shown)
+        return [row[:columns] for row in rows]
 
 
-def report(network: nn.Module, spec: Specification | None = None, skip: Iterable[str] = ()) -> CompressionReport:
+def report(
+    network: nn.Module, spec: Specification | None = None, skip: Iterable[str] = (), joint: Iterable[str] = ()
+) -> CompressionReport:
     """Count the degrees of freedom of a network.
 
     Args:
         network: a reparameterized network, or with ``spec`` any other, also on the meta device.
         spec: count what :func:`~sttp.layers.reparameterize` with this specification would give.
         skip: as there.
+        joint: as there.
 
     Raises:
         TypeError: an argument is of a wrong type.
@@ -147,7 +152,7 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
     chosen: list[Candidate] = []
     if spec is not None:
         require_instance("spec", spec, Specification, "STTP(...) or SVDP(...), or None for what the network has")
-        chosen = require_candidates(network, skip, spec.attention)
+        chosen = chosen_by(spec, network, skip, joint)
     elif skip:
         raise ValueError(f"skip must be left out where no spec= is given, got {skip!r}: all spectral layers count")
     elif not weights:
@@ -155,7 +160,7 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
             f"network has no spectral layer: {type(network).__name__} is dense; pass spec= to count what it would have"
         )
     require_feasible(weights)
-    rows = [_row(name, weight.manifold, weight.fit_error) for name, weight in weights.items()]
+    rows = [_row(name, w.manifold, w.fit_error, w.calibrated_error) for name, w in weights.items()]
     rows += [_row(candidate.names[0], candidate.manifold(spec)) for candidate in chosen if spec is not None]
     order = {name: place for place, (name, _) in enumerate(network.named_modules(remove_duplicate=False))}
     # A weight of attention has the place of its layer, which is where the network has none of that name.
@@ -166,47 +171,17 @@ def report(network: nn.Module, spec: Specification | None = None, skip: Iterable
     return CompressionReport(tuple(rows), sum(_size(p) for _, p in left) + _statistics(network), dense)
 
 
-def ranks_for(network: nn.Module, z: float, spec: Specification, skip: Iterable[str] = ()) -> int:
-    """Return the largest rank with which the network's Z is at most ``z`` percent.
-
-    Args:
-        network: a network with torch.nn layers.
-        z: the budget, in percent.
-        spec: the specification, whose own rank does not count.
-        skip: as in :func:`~sttp.layers.reparameterize`.
-
-    Raises:
-        TypeError: an argument is of a wrong type.
-        ValueError: no rank fits the budget, or the network has nothing to reparameterize.
-    """
-    require_number("z", z, above=0)
-    require_instance("spec", spec, Specification, "STTP(...) or SVDP(...)")
-    skip = patterns_of(skip)
-    chosen = require_candidates(network, skip, spec.attention)
-    shapes = [candidate.shape for candidate in chosen]
-    counted = report(network, spec, skip)
-    # All that does not depend on the rank: what is kept, and layers that are spectral already.
-    names = {candidate.names[0] for candidate in chosen}
-    kept = counted.kept + sum(layer.dof for layer in counted.layers if layer.name not in names)
-    total = counted.dense + counted.kept
-    lowest = math.inf
-    # Beyond the smaller side of its matrix no layer gains from a higher rank. Downwards one by one: with an identity
-    # spectrum the degrees of freedom can fall where the rank grows, so that no bisection would do.
-    for rank in range(max(min(shape.rows, shape.columns) for shape in shapes), 0, -1):
-        ranked = replace(spec, rank=rank)
-        dof = sum(ranked.shape(shape).degrees_of_freedom(spec.spectrum.is_identity) for shape in shapes)
-        lowest = min(lowest, 100 * (dof + kept) / total)
-        if lowest <= z:
-            return rank
-    raise ValueError(f"z must be at least {lowest:.4f} for this network, its lowest Z, got {z}; raise it")
-
-
-def _row(name: str, manifold: SpectralTensorTrain, fit_error: float | None = None) -> LayerReport:
-    shape = manifold.shape
+def _row(
+    name: str, manifold: SpectralTensorTrain, fit_error: float | None = None, calibrated_error: float | None = None
+) -> LayerReport:
+    shape, dof = manifold.shape, manifold.degrees_of_freedom
     dense = shape.rows * shape.columns
-    return LayerReport(
-        name, shape.rows, shape.columns, shape.center_rank, manifold.degrees_of_freedom, dense, fit_error
-    )
+    return LayerReport(name, shape.rows, shape.columns, shape.center_rank, dof, dense, fit_error, calibrated_error)
+
+
+def _errors(layer: LayerReport) -> tuple[str, str]:
+    first, second = ("" if e is None else f"{e:.4g}" for e in (layer.fit_error, layer.calibrated_error))
+    return first, second
 
 
 def _line(tag: str, cells: tuple[str, ...]) -> str:

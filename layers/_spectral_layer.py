@@ -61,12 +61,14 @@ class SpectralLayer(nn.Module):
     Attributes:
         spectral: the parameters of the weight.
         bias: the bias, or None.
+        rows: (start, stop) of the rows of the spectral weight that are this layer's, None where all are.
         plan: how the product with the weight can be taken, and which way the specification's ``forward`` asks for.
     """
 
     namesake: ClassVar[type[nn.Module]]
     spectral: SpectralWeight
     bias: nn.Parameter | None
+    rows: tuple[int, int] | None = None
     plan: Plan
     _has_fallen_back: bool = False
 
@@ -80,13 +82,28 @@ class SpectralLayer(nn.Module):
             self._adopt(template, _fresh_weight(template, spec, generator), spec.forward)
 
     @classmethod
-    def of(cls, layer: nn.Module, spectral: SpectralWeight, forward: Forward = "auto") -> Self:
-        """Return the spectral form of a torch.nn layer: its attributes, hooks and bias (the object), another weight."""
+    def of(
+        cls,
+        layer: nn.Module,
+        spectral: SpectralWeight,
+        forward: Forward = "auto",
+        rows: tuple[int, int] | None = None,
+    ) -> Self:
+        """Return the spectral form of a torch.nn layer: its attributes, hooks and bias (the object), another weight.
+
+        Args:
+            layer: the layer.
+            spectral: its weight.
+            forward: how it takes the product with it.
+            rows: of a linear layer that has only some rows of the weight, beside others that have the rest.
+        """
         _require_layer(layer, cls.namesake)
         require_instance("spectral", spectral, SpectralWeight, "a SpectralWeight")
         require_forward(forward)
         instance = cls.__new__(cls)
         nn.Module.__init__(instance)
+        if rows is not None:
+            instance.rows = rows
         instance._adopt(layer, spectral, forward)
         return instance
 
@@ -140,6 +157,11 @@ class SpectralLayer(nn.Module):
             raise ValueError(
                 "weight is that of a spectral layer: to share it, assign layer.spectral = other.spectral; to fit it, "
                 "assign layer.weight = other.weight.detach()"
+            )
+        if self.rows is not None:
+            raise ValueError(
+                "weight is some rows of one that other layers have a part in, and cannot be fitted alone; use "
+                "decompress(network), assign, and reparameterize again"
             )
         shape = self.spectral.weight_shape.shape
         if weight.shape != shape:
@@ -199,7 +221,7 @@ class SpectralLayer(nn.Module):
         self.plan = self._plan(forward)  # here and not in the forward, where torch.compile could not trace the search
 
     def _own_attributes(self) -> dict[str, Any]:
-        kept = {"plan", "_has_fallen_back"}
+        kept = {"plan", "rows", "_has_fallen_back"}
         return {name: value for name, value in vars(self).items() if name not in MODULE_STATE | kept}
 
 
@@ -241,6 +263,11 @@ def naming_arguments(namesake: type[nn.Module], args: tuple[Any, ...], kwargs: d
 
 
 def _fresh_weight(layer: nn.Module, spec: Specification, generator: torch.Generator | None) -> SpectralWeight:
+    if spec.tolerance is not None:
+        raise ValueError(
+            f"tolerance={spec.tolerance} needs a weight to fit, and a fresh layer has none; give a rank alone, or "
+            f"reparameterize a layer with init='weights'"
+        )
     shape = WeightShape.of(layer)
     weight = layer.weight
     assert isinstance(weight, Tensor)

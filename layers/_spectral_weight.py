@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..manifolds import (
+    InputMetric,
     MatrixFit,
     SpectralTensorTrain,
     TrainPoint,
@@ -62,6 +63,7 @@ class SpectralWeight(nn.Module):
 
     Attributes:
         fit_error: relative Frobenius error of the last :meth:`fit`, None where there was none.
+        calibrated_error: its relative error in the norm of the layer's inputs, None without calibration data.
         parameter_manifolds: the manifold of each frame and of the spectrum, None for plain parameters.
         refuses_infeasible: whether ``load_state_dict`` fails on frames that are off their manifold.
 
@@ -89,6 +91,7 @@ class SpectralWeight(nn.Module):
         self.manifold = manifold
         self.weight_shape = weight_shape
         self.fit_error: float | None = None
+        self.calibrated_error: float | None = None
         self.coordinates = nn.ParameterList()
         self.parameter_manifolds = parameter_manifolds(manifold)
         for index, chart in enumerate(manifold.charts):
@@ -102,6 +105,7 @@ class SpectralWeight(nn.Module):
         values = torch.zeros(size, dtype=dtype, device=device)
         spectrum = manifold_parameter(values, self.parameter_manifolds[-1]) if size else None
         self.register_parameter("spectrum", spectrum)
+        self.requires_grad_()
         self.refuses_infeasible = True
         self._owned = self.ordered_parameters()
         self.register_load_state_dict_pre_hook(_rename_frames)
@@ -143,12 +147,18 @@ class SpectralWeight(nn.Module):
         spectrum = self.manifold.spectrum.initial(shape.center_rank, frames[0].dtype, frames[0].device)
         return self.set_point(self.manifold.from_frames(frames, spectrum))
 
-    def fit(self, weight: Tensor) -> MatrixFit:
-        """Set the parameters to the train nearest to torch's weight, in the sense of TT-SVD, and return the fit."""
+    def fit(self, weight: Tensor, metric: InputMetric | None = None) -> MatrixFit:
+        """Set the parameters to the train nearest to torch's weight, in the sense of TT-SVD, and return the fit.
+
+        Args:
+            weight: in torch's shape.
+            metric: of the layer's inputs, in whose norm the train is to be near.
+        """
         require_tensor("weight", weight)
-        fit = self.manifold.from_matrix(self.weight_shape.to_matrix(weight.detach()).to(torch.float64))
+        fit = self.manifold.from_matrix(self.weight_shape.to_matrix(weight.detach()), metric)
         self.set_point(fit.point)
         self.fit_error = float(fit.error)
+        self.calibrated_error = None if fit.calibrated_error is None else float(fit.calibrated_error)
         return fit
 
     # --- the weight ---
@@ -251,6 +261,13 @@ class SpectralWeight(nn.Module):
             f"{shape.rows}x{shape.columns}, modes={shape.row_modes}x{shape.column_modes}, rank={shape.center_rank}, "
             f"geometry={self.manifold.geometry.name}, spectrum={type(self.manifold.spectrum).__name__.lower()}"
         )
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Let the parameters be trained or not; a fixed spectrum never is."""
+        super().requires_grad_(requires_grad)
+        if self.spectrum is not None and not self.manifold.spectrum.freedom(self.manifold.shape.center_rank):
+            self.spectrum.requires_grad_(False)
+        return self
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         # Asked before anything is converted, so that network.half() leaves the frames as they are, and so that a

@@ -30,6 +30,7 @@ from ._candidates import Candidate, candidates_named
 from ._conversion import replace_layers
 from ._evaluation import attach
 from ._feasibility import TOLERANCE, error_of, require_feasible
+from ._joint import stacked
 from ._outline import outline_of
 from ._plan import Forward, require_forward
 from ._repair import repair as project_frames
@@ -64,6 +65,8 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
             "geometry": to_description(weight.manifold.geometry),
             "spectrum": to_description(weight.manifold.spectrum),
             "fit_error": weight.fit_error,
+            "calibrated_error": weight.calibrated_error,
+            "joint": _layers_of_rows(network, weight),
             "forward": cast(SpectralLayer, network.get_submodule(name)).plan.forward,
         }
         for name, weight in spectral_weights(network).items()
@@ -116,17 +119,24 @@ class _Layer:
     manifold: SpectralTensorTrain
     fit_error: float | None
     forward: Forward
+    calibrated_error: float | None = None
+    joint: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
         """Read the plain values of a layer."""
-        fit_error, forward = values["fit_error"], values.get("forward", "auto")
-        if fit_error is not None:
-            require_number("fit_error", fit_error, least=0)
+        errors = values["fit_error"], values.get("calibrated_error")
+        forward = values.get("forward", "auto")
+        for name, error in zip(("fit_error", "calibrated_error"), errors, strict=True):
+            if error is not None:
+                require_number(name, error, least=0)
         require_forward(forward)
         geometry = _with_damping_in_metric(values["geometry"])
         manifold = SpectralTensorTrain(*map(from_description, (values["shape"], geometry, values["spectrum"])))
-        return cls(manifold, fit_error, forward)
+        joint = values.get("joint", [])
+        for member in joint:
+            require_instance("each layer of joint", member, str, "a layer's name")
+        return cls(manifold, errors[0], forward, errors[1], tuple(joint))
 
 
 @final
@@ -214,6 +224,7 @@ class _Saved:
             dense = candidate.weight
             weight = SpectralWeight(layer.manifold, candidate.shape, dense.dtype, device or dense.device)
             weight.fit_error = layer.fit_error
+            weight.calibrated_error = layer.calibrated_error
             weight.refuses_infeasible = False  # looked at already
             weight.requires_grad_(dense.requires_grad)
             network = replace_layers(network, candidate, weight, layer.forward)
@@ -239,7 +250,8 @@ class _Saved:
 
     def _candidates(self, network: nn.Module) -> dict[str, tuple[_Layer, Candidate]]:
         """Return for each saved layer what it says, and the network's layers in its place."""
-        found = candidates_named(network, self.layers)
+        members = [member for layer in self.layers.values() for member in layer.joint]
+        found = candidates_named(network, [*self.layers, *members])
         stored = sum(tensor.numel() for tensor in self.tensors.values())
         for name, layer in self.layers.items():
             train = layer.manifold.shape
@@ -247,6 +259,12 @@ class _Saved:
                 raise ValueError(
                     f"network has no layer {name!r} as the saved one has; pass the network it was made from"
                 )
+            if missing := [member for member in layer.joint if member not in found]:
+                raise ValueError(
+                    f"network has no layer {missing[0]!r} as the saved one has; pass the network it was made from"
+                )
+            if layer.joint:
+                found[name] = stacked([found[member] for member in layer.joint])
             shape = found[name].shape
             if (shape.rows, shape.columns) != (train.rows, train.columns):
                 raise ValueError(
@@ -257,6 +275,16 @@ class _Saved:
             if entries > stored:
                 raise self._misfit(f"layer {name!r} is described with {entries} entries, more than all tensors have")
         return {name: (layer, found[name]) for name, layer in self.layers.items()}
+
+
+def _layers_of_rows(network: nn.Module, weight: SpectralWeight) -> list[str]:
+    """Return the names of the layers that have some rows each of a weight, in the order of the rows."""
+    layers = {
+        name: module.rows[0]
+        for name, module in network.named_modules()
+        if isinstance(module, SpectralLayer) and module.spectral is weight and module.rows is not None
+    }
+    return sorted(layers, key=layers.__getitem__)
 
 
 def _with_damping_in_metric(geometry: Any) -> Any:

@@ -24,20 +24,26 @@ class WeightShape:
         shape: the shape of torch's weight.
         groups: number of groups of a convolution.
         transposed: whether the convolution is a transposed one.
+        stacked: how many matrices of equal size stand below each other in a linear weight.
 
     Raises:
         TypeError: the shape is no tuple of integers, the groups no integer, or ``transposed`` neither True nor False.
-        ValueError: there are fewer than two dimensions, or the groups do not divide the channels.
+        ValueError: there are fewer than two dimensions, or the groups do not divide the channels, or the stacked
+            matrices the rows.
     """
 
     shape: tuple[int, ...]
     groups: int = 1
     transposed: bool = False
+    stacked: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", require_shape("shape", self.shape, 2))
         require_integer("groups", self.groups, least=1)
         require_flag("transposed", self.transposed)
+        require_integer("stacked", self.stacked, least=1)
+        if self.shape[0] % self.stacked:
+            raise ValueError(f"stacked must divide the {self.shape[0]} rows of shape, got {self.stacked}")
         if self.shape[0] % self.groups:
             raise ValueError(f"groups must divide the {self.shape[0]} channels of shape, got {self.groups}")
 

@@ -7,6 +7,7 @@ from ._frame_manifold import FrameManifold
 from ._geometry import Chart, Embedded, Geometry, Householder, HouseholderChart, Riemannian
 from ._grassmann import Grassmann
 from ._householder import entries_of_free, householder_entries, householder_frames
+from ._input_metric import InputMetric
 from ._matrices import (
     haar_frame,
     identity_like,
@@ -16,6 +17,7 @@ from ._matrices import (
     rq_positive,
     symmetric_part,
 )
+from ._modes import balanced_modes, prime_modes, smooth_modes
 from ._protocols import SpectrumOwner, TrainMember
 from ._region import declare_region, declared_region
 from ._register import (
@@ -45,12 +47,13 @@ from ._require import (
 )
 from ._retraction import SHORT, longest_step
 from ._retractions import QR, Cayley, Exponential, Polar, Retraction, Transport
-from ._spectra import Free, Identity, Lipschitz, Spectrum
+from ._spectra import Fixed, Free, Identity, Lipschitz, Spectrum
 from ._spectral_tensor_train import SpectralTensorTrain
 from ._stiefel import METRICS, Metric, Stiefel
 from ._train_point import MatrixFit, TrainPoint, TrainTangent
 from ._train_products import left_factor_rows, merge_frames, train_product
-from ._train_shape import FrameShape, TrainShape, prime_modes, require_rank
+from ._train_ranks import bond_values, ranks_within
+from ._train_shape import FrameShape, TrainShape, require_rank
 
 __all__ = [
     "METRICS",
@@ -61,6 +64,7 @@ __all__ = [
     "Embedded",
     "EmbeddedTrain",
     "Exponential",
+    "Fixed",
     "FrameManifold",
     "FrameShape",
     "Free",
@@ -69,6 +73,7 @@ __all__ = [
     "Householder",
     "HouseholderChart",
     "Identity",
+    "InputMetric",
     "Lipschitz",
     "MatrixFit",
     "Metric",
@@ -84,6 +89,8 @@ __all__ = [
     "TrainShape",
     "TrainTangent",
     "Transport",
+    "balanced_modes",
+    "bond_values",
     "declare_region",
     "declared_region",
     "described",
@@ -104,6 +111,7 @@ __all__ = [
     "parameter_manifolds",
     "prime_modes",
     "qr_positive",
+    "ranks_within",
     "register_geometry",
     "register_retraction",
     "register_spectrum",
@@ -124,6 +132,7 @@ __all__ = [
     "require_source",
     "require_tensor",
     "rq_positive",
+    "smooth_modes",
     "symmetric_part",
     "to_description",
     "train_product",

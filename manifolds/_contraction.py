@@ -3,45 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from ._matrices import identity_like
 from ._train_shape import FrameShape, TrainShape
+from ._truncated_svd import leading_basis, truncated_svd
+
+# Entries of a large matrix that are compared at once: 32 MiB in float64.
+_CHUNK: Final = 2**22
 
 
 def contract_left(frames: Sequence[Tensor | None], shapes: Sequence[FrameShape]) -> Tensor | None:
     """Return U of shape ``(..., rows, r)`` from the frames left of the centre, in the order of the chain.
 
-    A missing frame stands for the identity: such frames are square, and come before all others or have mode 1, so
-    that nothing needs to be multiplied for them. None is returned where U itself is the identity.
+    A missing frame, which is square, stands for the identity. Nothing is multiplied for it: its mode is one more of
+    the next frame's, and behind the last frame U is U ⊗ I. None is returned where U itself is the identity.
     """
     basis = None
-    for frame, shape in zip(frames, shapes, strict=True):
+    for frame in frames:
         if frame is None:
             continue
         if basis is None:
             basis = frame
         else:
-            core = frame.unflatten(-2, (shape.outer_rank, shape.mode)).flatten(-2)
-            basis = (basis @ core).unflatten(-1, (shape.mode, shape.columns)).flatten(-3, -2)
-    return basis
+            # (outer rank · modes, columns) as (outer rank, modes · columns): the modes are the own and missing ones.
+            core = frame.unflatten(-2, (basis.shape[-1], -1))
+            modes = core.shape[-2]
+            basis = (basis @ core.flatten(-2)).unflatten(-1, (modes, frame.shape[-1])).flatten(-3, -2)
+    if basis is None or basis.shape[-1] == shapes[-1].columns:
+        return basis
+    return torch.kron(basis, identity_like(basis, *[shapes[-1].columns // basis.shape[-1]] * 2))
 
 
-def contract_right(frames: Sequence[Tensor | None], shapes: Sequence[FrameShape]) -> Tensor | None:
+def contract_right(frames: Sequence[Tensor | None]) -> Tensor | None:
     """Return V of shape ``(..., columns, r)`` from the frames right of the centre: the left side mirrored.
 
-    What lies contiguously in memory is Vᵀ, as the weight of a layer that applies V wants it.
+    What lies contiguously in memory is Vᵀ, as the weight of a layer that applies V wants it. The frame at the centre is
+    never missing.
     """
     basis = None
-    for frame, shape in zip(reversed(frames), reversed(shapes), strict=True):
+    for frame in reversed(frames):
         if frame is None:
             continue
         if basis is None:
             basis = frame.mT
         else:
-            core = frame.mT.unflatten(-1, (shape.mode, shape.outer_rank)).flatten(-3, -2)
-            basis = (core @ basis).unflatten(-2, (shape.columns, shape.mode)).flatten(-2)
+            core = frame.mT.unflatten(-1, (-1, basis.shape[-2]))
+            modes = core.shape[-2]
+            basis = (core.flatten(-3, -2) @ basis).unflatten(-2, (frame.shape[-1], modes)).flatten(-2)
     return None if basis is None else basis.mT
 
 
@@ -62,11 +74,11 @@ def absorb(rotation: Tensor, frame: Tensor, shape: FrameShape) -> Tensor:
 def tensor_train_svd(matrix: Tensor, shape: TrainShape) -> tuple[list[Tensor], Tensor]:
     """Return frames and singular values of a matrix by TT-SVD toward the centre from both ends (Oseledets 2011).
 
-    Each bond is cut by a truncated SVD, the centre last. The error is at most √(number of bonds) times that of the
-    best train of these ranks.
+    Each bond is cut by a truncated SVD, the centre last; a square frame is the identity, and costs nothing. The error
+    is at most √(number of bonds) times that of the best train of these ranks.
 
     Args:
-        matrix: ``(..., padded rows, padded columns)``.
+        matrix: ``(..., padded rows, padded columns)``, in float64.
         shape: the shape of the train.
 
     Returns:
@@ -78,17 +90,36 @@ def tensor_train_svd(matrix: Tensor, shape: TrainShape) -> tuple[list[Tensor], T
     left: list[Tensor] = []
     remainder = matrix
     for frame in left_shapes[:-1]:
-        basis, values, rest = torch.linalg.svd(remainder.reshape(*batch, frame.rows, -1), full_matrices=False)
-        left.append(basis[..., : frame.columns])
-        remainder = values[..., : frame.columns, None] * rest[..., : frame.columns, :]
+        remainder = remainder.reshape(*batch, frame.rows, -1)
+        left.append(leading_basis(remainder, frame.columns))
+        if frame.columns < frame.rows:
+            remainder = left[-1].mT @ remainder
     remainder = remainder.reshape(*batch, left_shapes[-1].rows, -1)
     right: list[Tensor] = []
     for frame in right_shapes[:0:-1]:
-        unfolded = remainder.reshape(*batch, -1, frame.rows)
-        rest, values, basis = torch.linalg.svd(unfolded, full_matrices=False)
-        right.insert(0, basis[..., : frame.columns, :].mT)
-        remainder = rest[..., : frame.columns] * values[..., None, : frame.columns]
-    rank = shape.center_rank
+        remainder = remainder.reshape(*batch, -1, frame.rows)
+        right.insert(0, leading_basis(remainder.mT, frame.columns))
+        if frame.columns < frame.rows:
+            remainder = remainder @ right[0]
     remainder = remainder.reshape(*batch, left_shapes[-1].rows, right_shapes[0].rows)
-    basis, values, cobasis = torch.linalg.svd(remainder, full_matrices=False)
-    return [*left, basis[..., :rank], cobasis[..., :rank, :].mT, *right], values[..., :rank]
+    basis, values, cobasis = truncated_svd(remainder, shape.center_rank)
+    return [*left, basis, cobasis, *right], values
+
+
+def relative_distance(matrix: Tensor, left: Tensor, values: Tensor, right: Tensor) -> Tensor:
+    """Return ‖A − U diag(s) Vᵀ‖_F / ‖A‖_F of shape ``(...)``, some rows after others; for A = 0, ‖U diag(s) Vᵀ‖_F.
+
+    Args:
+        matrix: A ``(..., rows, columns)``.
+        left: U ``(..., rows, r)``.
+        values: s ``(..., r)``.
+        right: V ``(..., columns, r)``.
+    """
+    weighted = left * values.unsqueeze(-2)
+    rows = max(1, _CHUNK // max(1, matrix.shape[:-2].numel() * matrix.shape[-1]))
+    pieces = [
+        torch.linalg.vector_norm(piece - factor @ right.mT, dim=(-2, -1))
+        for piece, factor in zip(matrix.split(rows, dim=-2), weighted.split(rows, dim=-2), strict=True)
+    ]
+    norm = torch.linalg.vector_norm(matrix, dim=(-2, -1))
+    return torch.linalg.vector_norm(torch.stack(pieces), dim=0) / torch.where(norm > 0, norm, 1.0)

@@ -10,7 +10,7 @@ from ._geometry import Embedded, Geometry, Householder, Riemannian
 from ._require import described
 from ._retraction import Retraction
 from ._retractions import QR, Cayley, Exponential, Polar
-from ._spectra import Free, Identity, Lipschitz, Spectrum
+from ._spectra import Fixed, Free, Identity, Lipschitz, Spectrum
 from ._train_shape import TrainShape
 
 AnyRetraction = TypeVar("AnyRetraction", bound=type[Retraction])
@@ -161,7 +161,7 @@ for _retraction in (QR, Polar, Cayley, Exponential):
     register_retraction(_retraction)
 for _geometry in (Riemannian, Householder):
     register_geometry(_geometry)
-for _spectrum in (Free, Lipschitz, Identity):
+for _spectrum in (Free, Lipschitz, Identity, Fixed):
     register_spectrum(_spectrum)
 for _part in (Embedded, TrainShape):
     _kinds[_part.__name__] = _part

@@ -9,8 +9,8 @@ from typing import ClassVar, Final, final
 import torch
 from torch import Tensor
 
-from ._require import described, require_device, require_instance, require_tensor
-from ._train_shape import require_rank
+from ._require import described, require_device, require_instance, require_number, require_tensor
+from ._train_shape import TrainShape, require_rank
 
 # Below this the largest singular value is not divided by: the scale that is left would be rounding.
 SMALLEST_SCALE: Final = 1e-8
@@ -22,9 +22,18 @@ class Spectrum(abc.ABC):
     is_identity: ClassVar[bool] = False
 
     def size(self, rank: int) -> int:
-        """Return the number of parameters of a spectrum of ``rank`` values."""
+        """Return the number of entries of the parameter of a spectrum of ``rank`` values."""
         require_rank(rank)
         return rank
+
+    def freedom(self, rank: int) -> int:
+        """Return how many of these entries are free to be trained: all, unless a spectrum says otherwise."""
+        return self.size(rank)
+
+    def degrees_of_freedom(self, shape: TrainShape) -> int:
+        """Return DOF(W) of a weight of some shape with this spectrum (Eq. 9)."""
+        dof = shape.degrees_of_freedom(self.is_identity)
+        return dof - self.size(shape.center_rank) + self.freedom(shape.center_rank)
 
     def initial(self, rank: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
         """Return the parameter of a fresh spectrum, of shape ``(size,)``: all ones."""
@@ -104,6 +113,67 @@ class Identity(Spectrum):
         """Return an empty parameter, and the root mean square of the values that ones stand for from now on."""
         _require_numbers("values", values)
         return values[..., :0], values.square().mean(dim=-1).sqrt()
+
+
+@final
+@dataclass(frozen=True)
+class Fixed(Spectrum):
+    """s frozen at given values, or at those of the weight that is fitted: only U and V are trained.
+
+    The values are stored beside the frames, get no gradient, and count as no degrees of freedom.
+
+    Args:
+        given: values for fresh weights, one for each of the r of every weight; without them a weight must be fitted.
+
+    Raises:
+        TypeError: the values are no tuple of numbers.
+        ValueError: there is none, or one is not finite.
+
+    Source: isospectral training, arXiv 2607.19331.
+    """
+
+    given: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.given is None:
+            return
+        require_instance("given", self.given, tuple | list, "a tuple of numbers, or None to fit a weight")  # type: ignore[arg-type]
+        for value in self.given:
+            require_number("each value of given", value)
+        if not self.given:
+            raise ValueError("given must have at least one value, got (); leave it out to fit a weight")
+        object.__setattr__(self, "given", tuple(map(float, self.given)))
+
+    def freedom(self, rank: int) -> int:
+        """Return 0."""
+        return 0
+
+    def initial(self, rank: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
+        """Return the given values.
+
+        Raises:
+            ValueError: there are none, or not as many as the rank.
+        """
+        if self.given is None:
+            raise ValueError(
+                "spectrum=Fixed() needs values to be fixed at, got none: pass init='weights' to fit the weights there "
+                "are, or give values, Fixed((1.0, 0.5))"
+            )
+        if len(self.given) != rank:
+            raise ValueError(
+                f"spectrum must have as many values as the weight has rank, {rank}, got the {len(self.given)} of {self}"
+            )
+        return torch.tensor(self.given, dtype=dtype, device=device)
+
+    def values(self, parameter: Tensor, rank: int) -> Tensor:
+        """Return the parameter without its gradient."""
+        _require_parameter(parameter, rank, rank)
+        return parameter.detach()
+
+    def fit(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the values themselves and the scale 1."""
+        _require_numbers("values", values)
+        return values, values.new_ones(values.shape[:-1])
 
 
 def _require_parameter(parameter: Tensor, rank: int, size: int) -> None:

@@ -10,11 +10,13 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ._contraction import contract_left, contract_right, tensor_train_svd, without_padding
+from ._calibrated_fit import calibrated_train_svd
+from ._contraction import contract_left, contract_right, relative_distance, tensor_train_svd, without_padding
 from ._embedded_metric import EmbeddedMetric
 from ._frame_batches import frames_of_charts
 from ._gauge import fix_gauge, order_center
 from ._geometry import Chart, Embedded, Geometry, Riemannian, require_coordinates
+from ._input_metric import InputMetric
 from ._matrices import haar_frame, identity_like
 from ._require import (
     described,
@@ -25,7 +27,7 @@ from ._require import (
     require_tensor,
 )
 from ._require_points import require_at, require_point
-from ._spectra import Free, Lipschitz, Spectrum
+from ._spectra import Fixed, Free, Lipschitz, Spectrum
 from ._train_point import MatrixFit, TrainPoint, TrainTangent
 from ._train_shape import FrameShape, TrainShape
 
@@ -42,10 +44,11 @@ class SpectralTensorTrain:
     Args:
         shape: modes and ranks.
         geometry: ``Riemannian(…)`` or ``Householder(…)``.
-        spectrum: ``Free()``, ``Lipschitz()`` or ``Identity()``.
+        spectrum: ``Free()``, ``Lipschitz()``, ``Identity()`` or ``Fixed()``.
 
     Raises:
-        ValueError: the embedded metric is asked for with a Lipschitz spectrum, whose scale no weight shows.
+        ValueError: the embedded metric is asked for with a Lipschitz spectrum, whose scale no weight shows,
+            or a fixed one.
 
     Attributes:
         charts: the charts of the stored frames, in the order of the chain. Where the gauge is fixed, square frames have
@@ -59,9 +62,16 @@ class SpectralTensorTrain:
         self.spectrum = Free() if spectrum is None else spectrum
         require_instance("shape", self.shape, TrainShape, "a TrainShape")
         require_instance("geometry", self.geometry, Geometry, "an object such as Riemannian() or Householder()")
-        require_instance("spectrum", self.spectrum, Spectrum, "an object such as Free(), Lipschitz() or Identity()")
+        require_instance(
+            "spectrum", self.spectrum, Spectrum, "an object such as Free(), Lipschitz(), Identity() or Fixed()"
+        )
         if isinstance(self.spectrum, Lipschitz) and getattr(self.geometry, "embedded", None) is not None:
             raise ValueError("metric='embedded' wants Free() or Identity(), got Lipschitz(), whose scale is degenerate")
+        if isinstance(self.spectrum, Fixed) and getattr(self.geometry, "embedded", None) is not None:
+            raise ValueError(
+                "metric='embedded' moves the singular values with the frames, which Fixed() forbids; use "
+                "metric='euclidean' or 'canonical', or Free()"
+            )
         charts: list[Chart] = []
         positions: list[int] = []
         for position, frame in enumerate(shape.frames):
@@ -89,7 +99,7 @@ class SpectralTensorTrain:
     @property
     def degrees_of_freedom(self) -> int:
         """DOF(W), the same in all geometries (Eq. 9)."""
-        return self.shape.degrees_of_freedom(self.spectrum.is_identity)
+        return self.spectrum.degrees_of_freedom(self.shape)
 
     @property
     def dimension(self) -> int:
@@ -102,7 +112,7 @@ class SpectralTensorTrain:
             is_flat = isinstance(chart.manifold, geoopt.Euclidean)
             own = self.shape.frames[position].degrees_of_freedom(self._is_gauge_fixed(position))
             frames += math.prod(chart.shape) if is_flat else own
-        return frames + self.spectrum.size(self.shape.center_rank)
+        return frames + self.spectrum.freedom(self.shape.center_rank)
 
     def require_point(self, point: TrainPoint) -> None:
         """Refuse what is no point of this train.
@@ -149,7 +159,7 @@ class SpectralTensorTrain:
             frames[position] = frame
         split = len(shape.row_modes)
         left = contract_left(frames[:split], shape.frames[:split])
-        right = contract_right(frames[split:], shape.frames[split:])
+        right = contract_right(frames[split:])
         if left is None:
             left = identity_like(spectrum, shape.padded_rows, rank)
             left = left.expand(*spectrum.shape[:-1], *left.shape)
@@ -168,12 +178,18 @@ class SpectralTensorTrain:
         self.require_point(point)
         return self.spectrum.values(point.spectrum, self.shape.center_rank)
 
-    def from_matrix(self, matrix: Tensor) -> MatrixFit:
+    def from_matrix(self, matrix: Tensor, metric: InputMetric | None = None) -> MatrixFit:
         """Return the point of a matrix ``(..., rows, columns)`` by TT-SVD, which is computed in float64.
+
+        Args:
+            matrix: the matrix.
+            metric: of the inputs, in whose norm the error is to be small, for a single matrix ``(rows, columns)``; it
+                is then no larger than that of TT-SVD, and for one mode a side the least.
 
         Raises:
             TypeError: the matrix is neither float32 nor float64.
-            ValueError: the matrix has another shape than the train, or entries that are not finite.
+            ValueError: the matrix has another shape than the train, or entries that are not finite, or the metric
+                another size.
         """
         shape = self.shape
         require_tensor("matrix", matrix)
@@ -188,20 +204,30 @@ class SpectralTensorTrain:
             raise ValueError(
                 "matrix, the weight to fit, must be finite, got entries that are NaN or infinite; mend them first"
             )
-        exact = matrix.detach().to(torch.float64)
-        padding = (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows)
+        if metric is not None:
+            self._require_metric(metric, matrix)
+        matrix = matrix.detach()
         # A power of two, which costs no digit, keeps the squares of very large and very small entries in range.
-        largest = exact.abs().amax(dim=(-2, -1), keepdim=True) if exact.numel() else exact.new_ones(())
-        unit = torch.exp2(torch.frexp(largest)[1].clamp(-1020, 1020).to(exact.dtype))
-        exact = exact / unit
-        frames, values = tensor_train_svd(torch.nn.functional.pad(exact, padding), shape)
-        free = SpectralTensorTrain(shape)
-        approximation = free.to_matrix(free.from_frames(frames, values))
-        norm = torch.linalg.matrix_norm(exact)
-        error = torch.linalg.matrix_norm(exact - approximation) / torch.where(norm > 0, norm, 1.0)
+        largest = torch.linalg.vector_norm(matrix, math.inf, dim=(-2, -1), keepdim=True).to(torch.float64)
+        unit = torch.exp2(torch.frexp(largest)[1].clamp(-1020, 1020).to(torch.float64))
+        exact = matrix / unit  # in float64, as the unit is
+        padding = (0, shape.padded_columns - shape.columns, 0, shape.padded_rows - shape.rows)
+        padded = torch.nn.functional.pad(exact, padding) if any(padding) else exact
+        free, calibrated_error = SpectralTensorTrain(shape), None
+        if metric is None:
+            frames, values = tensor_train_svd(padded, shape)
+        else:
+            size = shape.padded_rows if metric.of_rows else shape.padded_columns
+            frames, values = calibrated_train_svd(padded, shape, metric.padded(size))
+        factors = free.factors(free.from_frames(frames, values))
+        error = relative_distance(exact, *factors)
+        if metric is not None:
+            norm = metric.norm(exact)
+            calibrated_error = metric.norm(exact - (factors[0] * factors[1]) @ factors[2].mT)
+            calibrated_error = (calibrated_error / torch.where(norm > 0, norm, 1.0)).to(matrix.dtype)
         parameter, scale = self.spectrum.fit(values * unit.squeeze(-1))
         point = self.from_frames(frames, parameter).to(matrix.dtype)
-        return MatrixFit(point, error.to(matrix.dtype), scale.to(matrix.dtype))
+        return MatrixFit(point, error.to(matrix.dtype), scale.to(matrix.dtype), calibrated_error)
 
     def from_frames(self, frames: Sequence[Tensor], spectrum: Tensor) -> TrainPoint:
         """Return the point of given frames, one ``(..., rows, columns)`` for each of ``shape.frames``.
@@ -370,6 +396,16 @@ class SpectralTensorTrain:
 
     # --- pieces ---
 
+    def _require_metric(self, metric: InputMetric, matrix: Tensor) -> None:
+        require_instance("metric", metric, InputMetric, "an InputMetric, or None")
+        size = self.shape.rows if metric.of_rows else self.shape.columns
+        if matrix.dim() != 2 or len(metric.moment) != size:
+            side = "rows" if metric.of_rows else "columns"
+            raise ValueError(
+                f"metric must be one of the {size} {side} of a single matrix, got one of {len(metric.moment)} and a "
+                f"matrix of shape {tuple(matrix.shape)}"
+            )
+
     def _embedded_metric(self, point: TrainPoint) -> EmbeddedMetric | None:
         geometry = self.geometry
         if not isinstance(geometry, Riemannian) or geometry.embedded is None:
@@ -401,4 +437,6 @@ class SpectralTensorTrain:
 
     def _each(self, function: Callable[..., Tensor], point: TrainPoint, vector: TrainTangent) -> TrainTangent:
         triples = zip(self.charts, point.coordinates, vector.coordinates, strict=True)
-        return TrainTangent(tuple(function(chart.manifold, x, u) for chart, x, u in triples), vector.spectrum)
+        frames = tuple(function(chart.manifold, x, u) for chart, x, u in triples)
+        is_free = self.spectrum.freedom(self.shape.center_rank) > 0
+        return TrainTangent(frames, vector.spectrum if is_free else torch.zeros_like(vector.spectrum))

@@ -48,8 +48,10 @@ class MatrixFit:
         point: the point.
         error: ‖W − Ŵ‖_F / ‖W‖_F of the truncated train Ŵ, of shape ``(...)``, before the spectrum drops its scale.
         scale: the factor ``(...)`` that the spectrum cannot hold; 1 for a free one.
+        calibrated_error: the relative error in the norm of the inputs' metric, None where none was given.
     """
 
     point: TrainPoint
     error: Tensor
     scale: Tensor
+    calibrated_error: Tensor | None = None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding, pad
+from torch.nn.functional import embedding, one_hot, pad
 
 from ._contraction import contract_left, contract_right, without_padding
 from ._train_shape import FrameShape, TrainShape
@@ -27,8 +27,8 @@ def merge_frames(
     """
     merged = []
     for start, stop in blocks:
-        contract = contract_left if shapes[start].left else contract_right
-        frame = contract(frames[start:stop], shapes[start:stop])
+        block = frames[start:stop]
+        frame = contract_left(block, shapes[start:stop]) if shapes[start].left else contract_right(block)
         assert frame is not None
         merged.append(frame)
     return merged
@@ -74,4 +74,6 @@ def left_factor_rows(indices: Tensor, shape: TrainShape, left: Sequence[Tensor])
         stride //= len(cores)
         rows = (rows.unsqueeze(-2) @ cores[rest // stride]).squeeze(-2)
         rest = rest % stride
+    if stride > 1:  # identities that are missing between the last frame and the centre
+        rows = (rows.unsqueeze(-1) * one_hot(rest, stride).to(rows.dtype).unsqueeze(-2)).flatten(-2)
     return rows

@@ -59,25 +59,29 @@ class TrainShape:
 
     The matrix, reshaped row-major to n_1 × … × n_D × m_1 × … × m_E, is a train over the chain of modes
     q = (n_1 … n_D, m_1 … m_E) with ranks R_k = min(rank, q_1⋯q_k, q_{k+1}⋯q_last) (Eq. 3); the bond after n_D is the
-    centre. Modes may multiply to more than the dimension where ``pad`` is set: the surplus rows and columns are cut
-    off the contracted matrix. With one mode each, ``TrainShape((d_out,), (d_in,), rank)``, it is the plain SVD form.
+    centre. Bounds may also be given for each bond: R_k is then the largest number under its bound for which all
+    R_k ≤ R_{k−1} q_k and R_{k−1} ≤ q_k R_k, without which a frame would be wider than tall.
+
+    Modes may multiply to more than the dimension where ``pad`` is set: the surplus rows and columns are cut off the
+    contracted matrix. With one mode each, ``TrainShape((d_out,), (d_in,), rank)``, it is the plain SVD form.
 
     Attributes:
         row_modes: n_1 … n_D.
         column_modes: m_1 … m_E.
-        rank: the bound on all ranks.
+        rank: the bound on all ranks, or a bound for each inner bond in the order of the chain.
         rows: number of the matrix's rows, by default the product of its modes.
         columns: number of the matrix's columns, by default the product of its modes.
         pad: allow modes that multiply to more than the dimension.
 
     Raises:
         TypeError: a rank, mode or dimension is not an integer.
-        ValueError: a rank, mode or dimension is below 1, or modes do not multiply to the dimension.
+        ValueError: a rank, mode or dimension is below 1, or modes do not multiply to the dimension, or there are
+            more or fewer bounds than bonds.
     """
 
     row_modes: tuple[int, ...]
     column_modes: tuple[int, ...]
-    rank: int
+    rank: int | tuple[int, ...]
     rows: int = 0
     columns: int = 0
     pad: bool = False
@@ -100,6 +104,21 @@ class TrainShape:
                     + (", or pass pad=True to cut off the surplus" if product > size else "")
                 )
             object.__setattr__(self, dimension, size)
+        if not isinstance(self.rank, int):
+            object.__setattr__(self, "rank", tuple(self.rank))
+            bonds = len(self.row_modes) + len(self.column_modes) - 1
+            if len(self.bounds) != bonds:
+                raise ValueError(
+                    f"rank must be an integer or one for each of the {bonds} bonds of the modes {self.row_modes} and "
+                    f"{self.column_modes}, got {len(self.bounds)}: {self.rank}; give {bonds}"
+                )
+
+    @property
+    def bounds(self) -> tuple[int, ...]:
+        """The bound on the rank of each inner bond."""
+        if isinstance(self.rank, int):
+            return (self.rank,) * (len(self.row_modes) + len(self.column_modes) - 1)
+        return self.rank
 
     @property
     def padded_rows(self) -> int:
@@ -115,8 +134,12 @@ class TrainShape:
     def ranks(self) -> tuple[int, ...]:
         """R_0 … R_last of Eq. 3, with R_0 = R_last = 1."""
         modes = self.row_modes + self.column_modes
-        inner = (min(self.rank, math.prod(modes[:k]), math.prod(modes[k:])) for k in range(1, len(modes)))
-        return (1, *inner, 1)
+        ranks = [1, *self.bounds, 1]
+        for k, mode in enumerate(modes):
+            ranks[k + 1] = min(ranks[k + 1], ranks[k] * mode)
+        for k, mode in reversed(list(enumerate(modes))):
+            ranks[k] = min(ranks[k], mode * ranks[k + 1])
+        return tuple(ranks)
 
     @property
     def center_rank(self) -> int:
@@ -150,34 +173,17 @@ class TrainShape:
         return frames + (0 if identity_spectrum else self.center_rank)
 
 
-def prime_modes(channels: int, filter_size: int = 1) -> tuple[int, ...]:
-    """Return the paper's modes of a dimension ``channels · filter_size``.
-
-    These are the prime factors of the channels, ascending and with repetition, then one mode for the whole filter
-    where it has more than one entry; a dimension of 1 has the single mode 1.
+def require_rank(rank: object, name: str = "rank") -> None:
+    """Refuse what is neither a bound on ranks nor a sequence of bounds, one for each bond.
 
     Raises:
-        TypeError: a size is not an integer.
-        ValueError: a size is below 1.
+        TypeError: a bound is not an integer.
+        ValueError: a bound is below 1, or there is none.
     """
-    require_integer("channels", channels, least=1)
-    require_integer("filter_size", filter_size, least=1)
-    modes = []
-    divisor = 2
-    while divisor * divisor <= channels:
-        while channels % divisor == 0:
-            modes.append(divisor)
-            channels //= divisor
-        divisor += 1
-    modes += [size for size in (channels, filter_size) if size > 1]
-    return tuple(modes) or (1,)
-
-
-def require_rank(rank: int) -> None:
-    """Refuse what is no rank.
-
-    Raises:
-        TypeError: the rank is not an integer.
-        ValueError: the rank is below 1.
-    """
-    require_integer("rank", rank, least=1)
+    if isinstance(rank, tuple | list):
+        if not rank:
+            raise ValueError(f"{name} must have a bound for each bond, got {rank!r}; give an integer for all")
+        for bound in rank:
+            require_integer(f"each bound of {name}", bound, least=1)
+    else:
+        require_integer(name, rank, least=1)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from image_archives import TEST, TRAINING, cifar_files, drawn, published, small_cifar, unreachable, write_parquet
 
-from sttp.study.data import DATA, Archive, DataSource, Found, ImageData, Images, fetch_missing, load, register_data
 from sttp.study.cli.request import read_data
+from sttp.study.data import DATA, Archive, DataSource, Found, ImageData, Images, fetch_missing, load, register_data
 from sttp.study.surroundings import Surroundings
 from sttp.study.tasks import images as task_images
 from sttp.study.tasks.digits import digits_splits

@@ -74,7 +74,7 @@ CALLS = {
         "inplace": True,
     },
     layers.report: {"network": plain, "spec": SPEC, "skip": ()},
-    layers.ranks_for: {"network": plain, "z": 90.0, "spec": SPEC, "skip": ()},
+    layers.rank_for: {"network": plain, "z": 90.0, "spec": SPEC, "skip": ()},
     layers.decompress: {"network": spectral},
     layers.factorize: {"network": spectral, "skip": ()},
     layers.repair: {"network": spectral},
@@ -199,7 +199,7 @@ def test_wrong_arguments_are_refused_by_name(data):
     [
         lambda: layers.reparameterize(plain(), SPEC, skip=3),
         lambda: layers.reparameterize(plain(), SPEC, inplace="no"),
-        lambda: layers.ranks_for(plain(), "3", SPEC),
+        lambda: layers.rank_for(plain(), "3", SPEC),
         lambda: layers.Linear(4, 3, spec="stttp"),
         lambda: layers.MultiheadAttention(6, 4, spec=SPEC),
         lambda: NoisyIdentity("x"),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from sttp.layers import STTP, SVDP, Identity, ranks_for, reparameterize, report
+from sttp.layers import STTP, SVDP, Identity, rank_for, reparameterize, report
 
 
 def network():
@@ -79,7 +79,7 @@ def test_dense_networks_have_nothing_to_count():
     with pytest.raises(ValueError, match="network has nothing to reparameterize"):
         report(nn.ReLU(), SVDP(rank=2))
     with pytest.raises(ValueError, match="network has nothing to reparameterize"):
-        ranks_for(nn.ReLU(), 50, SVDP(rank=2))
+        rank_for(nn.ReLU(), 50, SVDP(rank=2))
 
 
 @pytest.mark.parametrize("z", [45.0, 60.0, 90.0, 1000.0])
@@ -92,7 +92,7 @@ def test_rank_for_a_budget_is_the_largest_that_fits(spec, z):
     def z_of(rank):
         return report(network(), type(spec)(rank=rank, spectrum=spec.spectrum), skip="3").z
 
-    found = ranks_for(network(), z, spec, skip="3")
+    found = rank_for(network(), z, spec, skip="3")
     assert z_of(found) <= z
     assert all(z_of(rank) > z for rank in range(found + 1, 9))
 
@@ -101,13 +101,13 @@ def test_rank_for_a_budget_where_more_rank_has_less_freedom():
     square = nn.Linear(32, 32, bias=False)
     frames = SVDP(rank=1, spectrum=Identity())
     # 32 orthonormal rows have 32·31/2 degrees of freedom, fewer than 25 have.
-    assert ranks_for(square, 50.0, frames) == 32
+    assert rank_for(square, 50.0, frames) == 32
 
 
 @pytest.mark.parametrize("z", [1.0, float("nan"), -5.0])
 def test_budget_below_every_rank_is_refused(z):
     with pytest.raises(ValueError, match=r"z must be (at least \d+\.\d{4} .*|finite and above 0,) got"):
-        ranks_for(network(), z, STTP(rank=1))
+        rank_for(network(), z, STTP(rank=1))
 
 
 def test_errors_of_fits_are_shown_where_there_are_any():
@@ -124,7 +124,7 @@ def test_errors_of_fits_are_shown_where_there_are_any():
 @pytest.mark.parametrize("spec", [STTP(rank=3), SVDP(rank=2)], ids=["sttp", "svdp"])
 def test_what_is_spectral_by_now_counts_in_a_forecast(spec):
     half = reparameterize(network(), SVDP(rank=1), skip=("3", "4", "5"))
-    forecast, rank = report(half, spec), ranks_for(half, 45.0, spec)
+    forecast, rank = report(half, spec), rank_for(half, 45.0, spec)
     assert forecast.to_dict() == report(reparameterize(half, spec, inplace=False)).to_dict()
     assert report(half, type(spec)(rank)).z <= 45.0 < report(half, type(spec)(rank + 1)).z
 

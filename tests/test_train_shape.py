@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sttp.manifolds import TrainShape, prime_modes
+from sttp.manifolds import TrainShape, balanced_modes, from_description, prime_modes, smooth_modes, to_description
 
 modes = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(tuple)
 shapes = st.builds(TrainShape, modes, modes, st.integers(1, 12))
@@ -46,6 +46,41 @@ def test_ranks_are_those_of_a_generic_tensor_under_the_bound(shape):
     assert shape.center_rank == min(shape.rank, shape.rows, shape.columns)
 
 
+@st.composite
+def bounded_shapes(draw):
+    rows, columns = draw(modes), draw(modes)
+    bounds = st.lists(st.integers(1, 12), min_size=len(rows + columns) - 1, max_size=len(rows + columns) - 1)
+    return TrainShape(rows, columns, tuple(draw(bounds)))
+
+
+@given(bounded_shapes())
+def test_bounds_of_bonds_are_met_by_the_largest_ranks_that_tall_frames_allow(shape):
+    q, ranks = shape.row_modes + shape.column_modes, shape.ranks
+    assert all(frame.rows >= frame.columns for frame in shape.frames)
+    for k, bound in enumerate(shape.rank, 1):
+        assert ranks[k] <= bound
+        # No rank can be one more with the others as they are, nor any with all: the sum below is a generic tensor's.
+        least = min(
+            min(math.prod(q[j:k]) * shape.rank[j - 1] if j else math.prod(q[:k]) for j in range(k)),
+            min(math.prod(q[k:j]) * (shape.rank[j - 1] if j < len(q) else 1) for j in range(k + 1, len(q) + 1)),
+        )
+        assert ranks[k] == min(bound, least)
+
+
+@given(bounded_shapes())
+def test_bounds_of_bonds_survive_a_description_and_count_as_the_dimension(shape):
+    assert from_description(to_description(shape)) == shape
+    q, ranks = shape.row_modes + shape.column_modes, shape.ranks
+    holtz = sum(ranks[k] * q[k] * ranks[k + 1] for k in range(len(q))) - sum(rank**2 for rank in ranks[1:-1])
+    assert shape.degrees_of_freedom() == holtz
+
+
+@given(shapes)
+def test_equal_bounds_are_one_bound(shape):
+    bounds = (shape.rank,) * (len(shape.row_modes + shape.column_modes) - 1)
+    assert TrainShape(shape.row_modes, shape.column_modes, bounds).ranks == shape.ranks
+
+
 @given(shapes)
 def test_frames_are_tall_and_only_two_stand_at_the_centre(shape):
     assert all(frame.rows >= frame.columns for frame in shape.frames)
@@ -80,6 +115,31 @@ def test_prime_modes_of_sizes_without_a_factor():
     assert prime_modes(97, 9) == (97, 9)
 
 
+def test_a_vocabulary_with_a_large_prime_factor_is_padded_to_smooth_modes():
+    assert math.prod(smooth_modes(30522)) == 30720
+    assert max(smooth_modes(50257)) <= 7
+
+
+@given(st.integers(1, 60000), st.sampled_from([1, 9]), st.sampled_from([4, 64]))
+def test_smooth_modes_pad_by_one_percent_at_most_and_never_cost_more(channels, filter_size, rank):
+    found = smooth_modes(channels, filter_size, rank)
+    size = math.prod(found) // filter_size
+    assert channels <= size <= 1.01 * channels
+    if max(prime_modes(channels)) <= 7:
+        assert found == prime_modes(channels, filter_size)
+    wide = (2,) * 20
+    counts = [TrainShape(side, wide, rank).degrees_of_freedom() for side in (found, prime_modes(channels, filter_size))]
+    assert counts[0] <= counts[1]
+
+
+@given(st.integers(1, 60000), st.sampled_from([1, 9]))
+def test_balanced_modes_multiply_to_the_dimension(channels, filter_size):
+    found = balanced_modes(channels, filter_size)
+    assert math.prod(found) == channels * filter_size
+    assert balanced_modes(512) == (8, 8, 8)
+    assert balanced_modes(768) == (8, 8, 12)
+
+
 def test_padding_keeps_the_dimension_and_cuts_the_surplus():
     shape = TrainShape((2, 4), (3, 2), 3, rows=7, columns=5, pad=True)
     assert (shape.rows, shape.columns, shape.padded_rows, shape.padded_columns) == (7, 5, 8, 6)
@@ -93,6 +153,10 @@ def test_padding_keeps_the_dimension_and_cuts_the_surplus():
         (TypeError, ["rank", "integer", "True"], {"rank": True}),
         (TypeError, ["rank", "integer", "2.0"], {"rank": 2.0}),
         (TypeError, ["rank", "integer", "'4'"], {"rank": "4"}),
+        (ValueError, ["rank", "3 bonds", "2"], {"rank": (2, 2)}),
+        (ValueError, ["rank", "at least 1", "0"], {"rank": (2, 0, 2)}),
+        (TypeError, ["rank", "integer", "2.0"], {"rank": (2, 2.0, 2)}),
+        (ValueError, ["rank", "()"], {"rank": ()}),
         (TypeError, ["row_modes", "()"], {"row_modes": ()}),
         (TypeError, ["row_modes", "4"], {"row_modes": 4}),
         (TypeError, ["column_modes", "2.0"], {"column_modes": (3, 2.0)}),

@@ -15,7 +15,8 @@ GEOMETRIES = {
 }
 SPECTRA = {"identity": Identity(), "lipschitz": Lipschitz(), "free": Free()}
 # Each shape is here for a reason: ranks bound by the rank and by the modes, a mode of 1 at either end and in the
-# middle, one mode a side (SVDP), square frames at the centre, a column vector, and padding.
+# middle, one mode a side (SVDP), square frames at the centre, a column vector, a bound for each bond, by which frames
+# are square where those outside of them are not, in the middle and at the centre, and padding.
 SHAPES = {
     "bound-by-rank": TrainShape((2, 3, 2), (2, 2, 3), 3),
     "bound-by-modes": TrainShape((2, 2), (3, 2, 2), 10),
@@ -24,6 +25,8 @@ SHAPES = {
     "svdp": TrainShape((5,), (4,), 3),
     "svdp-square": TrainShape((4,), (4,), 4),
     "vector": TrainShape((2, 3), (1,), 4),
+    "bound-by-bond": TrainShape((3, 2, 2), (2, 2, 3), (2, 4, 5, 4, 2)),
+    "square-inside": TrainShape((3, 2), (3, 2), (2, 4, 2)),
     "padded": TrainShape((2, 3), (2, 2, 2), 3, 5, 7, pad=True),
 }
 

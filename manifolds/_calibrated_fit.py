@@ -1,0 +1,163 @@
+"""Fits of trains in the metric of their inputs: the least ‖(W − Ŵ)C^{1/2}‖_F, C a second moment.
+
+Neither of two starts is always the better one. TT-SVD of W does not know C. The whitened one takes the left frames from
+TT-SVD of WL, C = LLᵀ, and the right ones from TT-SVD of the projection UUᵀW: with one mode a side it is the best
+approximation (whitened SVD; SVD-LLM, arXiv 2403.07378). From the better start on, sweeps of alternating least squares
+go down in the norm itself, in which no truncated SVD of the right side would know what to keep:
+
+- With V fixed the metric is one of the bond at the centre, VᵀCV = KKᵀ, so that the left side is the TT-SVD of AK, with
+  A = WCV(VᵀCV)⁻¹ the coefficients of the best matrix AVᵀ.
+- With U fixed each core on the right minimizes a quadratic function, by a few steps of conjugate gradients, with all
+  other cores orthogonal (alternating least squares; Holtz, Rohwedder, Schneider 2012).
+
+A sweep that does not lower the norm is dropped: the fit is never worse than either start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from ._contraction import contract_left, contract_right, tensor_train_svd
+from ._input_metric import InputMetric
+from ._mirrored_train import mirror_frames, mirror_matrix, mirror_metric, mirror_shape
+from ._train_shape import TrainShape
+
+# Sweeps end when one takes less than this part off the squared error, or after so many.
+_PROGRESS: Final = 1e-3
+_SWEEPS: Final = 6
+# Steps of conjugate gradients for each core.
+_STEPS: Final = 4
+
+Train = tuple[list[Tensor], Tensor]
+
+
+def calibrated_train_svd(matrix: Tensor, shape: TrainShape, metric: InputMetric) -> Train:
+    """Return frames and singular values of a matrix as :func:`tensor_train_svd` does, for the norm of a metric.
+
+    Args:
+        matrix: ``(padded rows, padded columns)``, in float64.
+        shape: the shape of the train.
+        metric: of the rows or the columns, those that are padded included.
+    """
+    if metric.of_rows:
+        mirrored = mirror_shape(shape)
+        frames, values = calibrated_train_svd(mirror_matrix(matrix, shape), mirrored, mirror_metric(metric, shape))
+        return mirror_frames(frames, mirrored), values
+    starts = [tensor_train_svd(matrix, shape), _whitened_start(matrix, shape, metric)]
+    errors = [_error(matrix, shape, metric, start) for start in starts]
+    error, best = min(zip(errors, starts, strict=True), key=lambda pair: pair[0])
+    if len(shape.frames) == 2:  # the whitened SVD, which nothing is better than
+        return best
+    for _ in range(_SWEEPS):
+        lowered = _sweep(matrix, shape, metric, best)
+        before, now = error, _error(matrix, shape, metric, lowered)
+        if not now < before:
+            break
+        error, best = now, lowered
+        if before**2 - now**2 < _PROGRESS * before**2:
+            break
+    return best
+
+
+def _whitened_start(matrix: Tensor, shape: TrainShape, metric: InputMetric) -> Train:
+    left = _left_factor(tensor_train_svd(metric.whitened(matrix), shape)[0], shape)
+    return tensor_train_svd(left @ (left.mT @ matrix), shape)
+
+
+def _error(matrix: Tensor, shape: TrainShape, metric: InputMetric, train: Train) -> float:
+    frames, values = train
+    right = contract_right(frames[len(shape.row_modes) :])
+    assert right is not None
+    return float(metric.norm(matrix - (_left_factor(frames, shape) * values) @ right.mT))
+
+
+def _sweep(matrix: Tensor, shape: TrainShape, metric: InputMetric, train: Train) -> Train:
+    split = len(shape.row_modes)
+    frames = train[0]
+    right = contract_right(frames[split:])
+    assert right is not None
+    image = metric.times(right.mT).mT  # CV
+    eigenvalues, vectors = torch.linalg.eigh(right.mT @ image)
+    above = eigenvalues > eigenvalues[-1] * len(eigenvalues) * torch.finfo(eigenvalues.dtype).eps
+    inverse_root = torch.where(above, eigenvalues.clamp(min=torch.finfo(eigenvalues.dtype).tiny).rsqrt(), 0.0)
+    weighted = matrix @ image @ (vectors * inverse_root)  # AK
+    rank = shape.center_rank
+    left_shape = TrainShape(shape.row_modes, (rank,), shape.ranks[1 : split + 1])
+    left_frames = tensor_train_svd(weighted, left_shape)[0][:split]
+    left = _left_factor(left_frames, shape)
+    coefficients = left.mT @ weighted @ (vectors * inverse_root).mT
+    cores = [
+        frame.mT.reshape(at.columns, at.mode, at.outer_rank)
+        for frame, at in zip(frames[split:], shape.frames[split:], strict=True)
+    ]
+    cores[0] = (coefficients @ cores[0].flatten(1)).reshape(cores[0].shape)
+    cores = _minimized_cores(cores, left.mT @ matrix, metric)
+    rotation, values, basis = torch.linalg.svd(cores[0].flatten(1), full_matrices=False)
+    others = [core.flatten(1).mT for core in cores[1:]]
+    return [*left_frames[:-1], left_frames[-1] @ rotation, basis.mT, *others], values
+
+
+def _minimized_cores(cores: list[Tensor], target: Tensor, metric: InputMetric) -> list[Tensor]:
+    """Return the cores of M ``(r, columns)`` that lower ‖(T − M)L‖, each minimized there and back.
+
+    Args:
+        cores: ``(R, mode, R')`` each, of which all but the first are orthogonal.
+        target: T.
+        metric: of the columns.
+    """
+    cores = list(cores)
+    # Behind the last core that has any freedom the cores are square: all there is.
+    last = max([0, *(k for k, core in enumerate(cores) if core.shape[0] < core.shape[1:].numel())])
+    tails = [core.new_ones(1, 1) for core in cores]
+    for k in range(len(cores) - 1, 0, -1):
+        tails[k - 1] = (cores[k].flatten(0, 1) @ tails[k]).reshape(len(cores[k]), -1)
+    heads = [torch.eye(len(target), dtype=target.dtype, device=target.device)]
+    for k in range(last + 1):
+        cores[k] = _minimized_core(cores[k], heads[k], tails[k], target, metric)
+        if k < last:
+            basis, rest = torch.linalg.qr(cores[k].flatten(0, 1))
+            cores[k] = basis.reshape(cores[k].shape)
+            cores[k + 1] = (rest @ cores[k + 1].flatten(1)).reshape(cores[k + 1].shape)
+            heads.append((heads[k] @ cores[k].flatten(1)).reshape(-1, cores[k].shape[-1]))
+    for k in range(last, 0, -1):
+        basis, rest = torch.linalg.qr(cores[k].flatten(1).mT)
+        cores[k] = basis.mT.reshape(cores[k].shape)
+        cores[k - 1] = (cores[k - 1].flatten(0, 1) @ rest.mT).reshape(cores[k - 1].shape)
+        tails[k - 1] = (cores[k].flatten(0, 1) @ tails[k]).reshape(len(cores[k]), -1)
+        cores[k - 1] = _minimized_core(cores[k - 1], heads[k - 1], tails[k - 1], target, metric)
+    return cores
+
+
+def _minimized_core(core: Tensor, head: Tensor, tail: Tensor, target: Tensor, metric: InputMetric) -> Tensor:
+    """Return a core that is nearer to the minimum by some steps of conjugate gradients, none of which goes up."""
+
+    def product(core: Tensor) -> Tensor:
+        return ((head @ core.flatten(1)).reshape(-1, core.shape[-1]) @ tail).reshape(target.shape)
+
+    def adjoint(matrix: Tensor) -> Tensor:
+        inner = metric.times(matrix).reshape(-1, tail.shape[-1]) @ tail.mT
+        return (head.mT @ inner.reshape(len(head), -1)).reshape(core.shape)
+
+    residual = adjoint(target - product(core))
+    direction, square = residual, residual.square().sum()
+    for _ in range(_STEPS):
+        image = adjoint(product(direction))
+        curvature = (direction * image).sum()
+        if not curvature > 0:
+            break
+        core = core + square / curvature * direction
+        residual = residual - square / curvature * image
+        before, square = square, residual.square().sum()
+        direction = residual + square / before * direction
+    return core
+
+
+def _left_factor(frames: Sequence[Tensor], shape: TrainShape) -> Tensor:
+    split = len(shape.row_modes)
+    left = contract_left(frames[:split], shape.frames[:split])
+    assert left is not None
+    return left

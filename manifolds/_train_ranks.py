@@ -1,0 +1,114 @@
+"""How large the ranks of a matrix are as a train, to a tolerance, and what each rank of each bond is worth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from ._calibrated_fit import calibrated_train_svd
+from ._contraction import contract_left, contract_right, relative_distance, tensor_train_svd
+from ._input_metric import InputMetric
+from ._mirrored_train import mirror_matrix, mirror_metric, mirror_shape
+from ._train_shape import TrainShape
+from ._truncated_svd import leading_basis, singular_values
+
+# By how much the squared error allowed is lowered where bounds that depend on each other took too much of the ranks.
+_LOWERED: Final = 0.5
+
+
+def ranks_within(matrix: Tensor, shape: TrainShape, tolerance: float, metric: InputMetric | None = None) -> TrainShape:
+    """Return the shape with the least ranks, up to its own, at which TT-SVD has a relative error up to the tolerance.
+
+    Each bond may take off an equal part of the squared error that is left of tolerance²; what one does not need, the
+    next ones may. The squared errors of the bonds, singular values that are cut off, sum up to that of the train.
+
+    Args:
+        matrix: ``(padded rows, padded columns)``, in float64.
+        shape: modes and the largest ranks.
+        tolerance: relative to the Frobenius norm, or to that of the metric.
+        metric: of the rows or the columns, those that are padded included.
+    """
+    allowed = tolerance**2
+    while True:
+        found = _metric_ranks(matrix, shape, allowed, metric) if metric else _ranks(matrix, shape, allowed)
+        reduced = replace(shape, rank=found)
+        is_exact = metric is None and reduced.ranks[1:-1] == found
+        if is_exact or reduced.ranks == shape.ranks or _error(matrix, reduced, metric) <= tolerance:
+            return reduced
+        allowed *= _LOWERED
+
+
+def bond_values(matrix: Tensor, shape: TrainShape, metric: InputMetric | None = None) -> list[Tensor]:
+    """Return the singular values of the unfolding at each inner bond, descending, to 1e-8 of the largest.
+
+    Args:
+        matrix: ``(padded rows, padded columns)``, in float64.
+        shape: its modes.
+        metric: of the rows or the columns; the values are then those of the whitened matrix at the bonds of the other
+            side and at the centre, and at the bonds of this side, which whitening mixes, those of the matrix.
+    """
+    if metric is not None and metric.of_rows:
+        mirrored = mirror_matrix(matrix, shape), mirror_shape(shape), mirror_metric(metric, shape)
+        return bond_values(*mirrored)[::-1]
+    whitened = matrix if metric is None else metric.whitened(matrix)
+    modes = shape.row_modes + shape.column_modes
+    result = []
+    for bond in range(1, len(modes)):
+        unfolding = (whitened if bond <= len(shape.row_modes) else matrix).reshape(math.prod(modes[:bond]), -1)
+        unfolding = unfolding if unfolding.shape[0] <= unfolding.shape[1] else unfolding.mT
+        eigenvalues = torch.linalg.eigvalsh(unfolding @ unfolding.mT)
+        result.append(eigenvalues.clamp(min=0).sqrt().flip(-1))
+    return result
+
+
+def _metric_ranks(matrix: Tensor, shape: TrainShape, allowed: float, metric: InputMetric) -> tuple[int, ...]:
+    """Return ranks as the whitened start of a calibrated fit has use for: one side and the centre whitened."""
+    if metric.of_rows:
+        mirrored = mirror_matrix(matrix, shape), mirror_shape(shape), allowed, mirror_metric(metric, shape)
+        return _metric_ranks(*mirrored)[::-1]
+    split, bounds = len(shape.row_modes), shape.ranks[1:-1]
+    left = TrainShape(shape.row_modes, (shape.padded_columns,), bounds[:split])
+    whitened = metric.whitened(matrix)
+    left = replace(left, rank=_ranks(whitened, left, allowed))
+    basis = contract_left(tensor_train_svd(whitened, left)[0][:split], left.frames[:split])
+    assert basis is not None
+    right = TrainShape((left.center_rank,), shape.column_modes, (left.center_rank, *bounds[split:]))
+    return (*left.ranks[1:-1], *_ranks(basis.mT @ matrix, right, allowed)[1:])
+
+
+def _ranks(matrix: Tensor, shape: TrainShape, allowed: float) -> tuple[int, ...]:
+    """Return the rank of each inner bond, cut as :func:`tensor_train_svd` does: both sides, and the centre last."""
+    modes, split = shape.row_modes + shape.column_modes, len(shape.row_modes)
+    ranks = list(shape.ranks)
+    remainder, left = matrix, float(matrix.square().sum()) * allowed
+    order = [*range(1, split), *range(len(modes) - 1, split, -1), split]
+    for cut, bond in enumerate(order):
+        is_left = bond <= split
+        rows = ranks[bond - 1] * modes[bond - 1] if is_left else modes[bond] * ranks[bond + 1]
+        remainder = remainder.reshape(rows, -1) if is_left else remainder.reshape(-1, rows)
+        unfolding = remainder if is_left else remainder.mT
+        squares = singular_values(unfolding).square()
+        tails = torch.cat([squares.flip(0).cumsum(0).flip(0), squares.new_zeros(1)])  # of keeping 0, 1, … values
+        enough = int((tails > max(left, 0.0) / (len(order) - cut)).sum())
+        ranks[bond] = max(1, min(enough, shape.ranks[bond]))
+        left -= float(tails[min(ranks[bond], len(squares))])
+        if ranks[bond] < rows and bond != split:
+            basis = leading_basis(unfolding, ranks[bond])
+            remainder = basis.mT @ remainder if is_left else remainder @ basis
+    return tuple(ranks[1:-1])
+
+
+def _error(matrix: Tensor, shape: TrainShape, metric: InputMetric | None) -> float:
+    """Return the relative error of the fit."""
+    split = len(shape.row_modes)
+    train = tensor_train_svd(matrix, shape) if metric is None else calibrated_train_svd(matrix, shape, metric)
+    left, right = contract_left(train[0][:split], shape.frames[:split]), contract_right(train[0][split:])
+    assert left is not None
+    assert right is not None
+    if metric is None:
+        return float(relative_distance(matrix, left, train[1], right))
+    return float(metric.norm(matrix - (left * train[1]) @ right.mT) / metric.norm(matrix).clamp(min=1e-300))
