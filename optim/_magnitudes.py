@@ -1,4 +1,4 @@
-"""Numbers kept where their squares, sums and products are finite, without a look at any of them.
+"""Numbers kept where their squares, sums and products are finite, without a look at any of them on a GPU.
 
 An optimizer cuts gradients down once, before it computes with them, so that nothing after that needs a guard:
 
@@ -20,6 +20,11 @@ def largest_entry(dtype: torch.dtype) -> float:
     return float(torch.finfo(dtype).max ** 0.375)
 
 
+def can_look(tensor: Tensor) -> bool:
+    """Return whether values can be asked for without waiting for a device, and outside of what torch compiles."""
+    return tensor.is_cpu and not torch.compiler.is_compiling()
+
+
 def limit_(tensor: Tensor, most: float | Tensor) -> None:
     """Scale, in place, each matrix ``(n, p)`` of ``(..., n, p)``, or vector of ``(k, n)``, to entries up to ``most``.
 
@@ -33,8 +38,7 @@ def limit_(tensor: Tensor, most: float | Tensor) -> None:
         largest = tensor.abs()
     # 0 where the largest is infinite and NaN where it is NaN: either way its entries become NaN, or zero.
     factor = largest.reciprocal_().mul_(most).clamp_(max=1.0)
-    # A CPU need not wait for the answer, which nearly always spares it two passes over the entries.
-    if tensor.is_cpu and not torch.compiler.is_compiling() and bool((factor == 1.0).all()):
+    if can_look(tensor) and bool((factor == 1.0).all()):  # which nearly always spares two passes over the entries
         return
     tensor.mul_(factor).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 

@@ -206,7 +206,8 @@ def build_optimizer(name: str, parameters: Any, learning_rate: float, **options:
     """
     build: Any = OPTIMIZERS[name]
     if isinstance(build, type) and issubclass(build, Optimizer):
-        return build(parameters, lr=learning_rate, **options)
+        make: Any = build  # whose subclasses have a learning rate, which torch leaves open
+        return make(parameters, lr=learning_rate, **options)
     optimizer = build(parameters, learning_rate, **options)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer {name!r} must return a torch.optim.Optimizer, got {optimizer!r}")

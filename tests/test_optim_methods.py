@@ -279,7 +279,7 @@ def test_a_retracted_optimizer_is_printed_and_refuses_what_it_cannot_do():
     point = frame(6, 2)
     assert repr(Retracted(torch.optim.SGD, [point], lr=0.25)).startswith("Retracted(SGD (")
     for arguments, options, message in (
-        ((torch.optim.SGD,), {}, "params must be given beside the class SGD"),
+        ((torch.optim.SGD,), {}, "params must be given where optimizer is a class"),
         ((torch.optim.SGD([point]), [point]), {}, "got them beside a SGD"),
         ((torch.optim.SGD([point]),), {"lr": 0.1}, "got them beside a SGD"),
         (("adam",), {}, "must be an optimizer of torch or its class, got 'adam'"),
