@@ -21,7 +21,7 @@ LAYERS = (
     {"folder", "progress"},
     {"outcome"},
     {"engine"},
-    {"baselines", "data"},
+    {"baselines", "data", "pretrained"},
     {"metrics", "networks"},
     {"tasks"},
     {"problems"},
