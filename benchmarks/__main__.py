@@ -26,6 +26,7 @@ class Benchmark(StrEnum):
     minimize = "minimize"
     kills = "kills"
     fits = "fits"
+    minilm = "minilm"
 
 
 def main(
@@ -34,13 +35,18 @@ def main(
     json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
     quick: Annotated[bool, typer.Option(help="Fewer and smaller cases.")] = False,
     threads: Annotated[int, typer.Option(help="Threads of torch; 0 for all cores.")] = 0,
+    model: Annotated[str | None, typer.Option(help="Of minilm alone: the folder of the encoder.")] = None,
+    data: Annotated[str | None, typer.Option(help="Of minilm alone: the folder of the glosses.")] = None,
 ) -> None:
     """Measure the toolkit and its peers in turns in one run, and keep the figures in benchmarks/results."""
     if threads:
         torch.set_num_threads(threads)
     torch.manual_seed(0)
     keep_freed_memory()
-    importlib.import_module(f".{benchmark.value}", __package__).run(torch.device(device), json, quick)
+    needed = {"model": model, "data": data} if benchmark == Benchmark.minilm else {}
+    if missing := [f"--{name}" for name, value in needed.items() if value is None]:
+        raise typer.BadParameter(f"minilm needs {' and '.join(missing)}, a folder each")
+    importlib.import_module(f".{benchmark.value}", __package__).run(torch.device(device), json, quick, **needed)
 
 
 typer.run(main)
