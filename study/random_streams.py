@@ -48,7 +48,8 @@ def seed_all(seed: int) -> None:
 
 def states(cards: Sequence[int] = ()) -> dict[str, Any]:
     """Return the states of the global generators, of GPUs among them, as tensors and plain values."""
-    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    state: Any = np.random.get_state()  # noqa: NPY002
+    kind, keys, *rest = state
     torchs = [torch.get_rng_state(), *(torch.cuda.get_rng_state(card) for card in cards)]
     return {
         "torch": torchs,
