@@ -130,7 +130,7 @@ def test_a_cost_without_an_optimum_must_not_be_negative():
     [
         (lambda x: x.square(), "riemannian-sgd", "problem 'tried' cannot be begun"),
         (lambda x: x.detach().square().sum(), "riemannian-sgd", "one finite number with a gradient"),
-        (lambda x: float(x.square().sum()), "riemannian-sgd", "must be a tensor of one finite number"),
+        (lambda x: float(x.detach().square().sum()), "riemannian-sgd", "must be a tensor of one finite number"),
         (lambda x: -x.square().sum(), "riemannian-sgd", "optimum must be given"),
         (lambda x: x.square().sum(), lambda parameters, rate: None, "must return a torch.optim.Optimizer, got None"),
     ],

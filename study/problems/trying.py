@@ -11,7 +11,8 @@ from torch import Tensor
 from ..parts import MINIMIZERS, OPTIMIZERS, build_optimizer
 from ..random_streams import seeded
 from .case import ProblemCase, options_of
-from .problem import PROBLEMS, Instance
+from .instance import Instance
+from .problem import PROBLEMS
 
 # A learning rate that all optimizers take.
 ANY_RATE: Final = 1e-3
