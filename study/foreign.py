@@ -10,6 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import CellType
 from typing import Any, Final
 
+import numpy as np
+import torch
+
 from .register import foreign_entries, imported_entries
 
 # Their code changes with their versions, which every result has anyway.
@@ -29,9 +32,10 @@ def foreign_things(values: Any) -> Iterator[tuple[str, str, Any]]:
 def sources(values: Any) -> dict[str, str]:
     """Return a digest of the code of what plain values name and is not ours, where there is a source.
 
-    The code of a function is its source, with numbers and texts that are its defaults or that it has closed over. That
-    of an object is its class's, with the functions, numbers and texts that it holds, such as the ``build`` of a method
-    or the loss of a training. What all of these call in turn is not looked at.
+    The code of a function is its source, with that of the functions that it names, and the numbers, texts and arrays
+    among its defaults, what it has closed over, and the globals that it names. That of an object is its class's, with
+    the same of what it holds, such as the ``build`` of a method or the loss of a training. What belongs to a library,
+    or is named by way of a module, is not looked at.
     """
     found = {}
     for kind, name, thing in foreign_things(values):
@@ -56,32 +60,45 @@ def _code(thing: Any, seen: set[int]) -> Iterator[str]:
     is_ours, is_known = package == __package__.partition(".")[0], package in LIBRARIES
     if not is_ours and not is_known and (source := _source(code)) is not None:
         yield source
-        if inspect.isfunction(thing):
-            cells = [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]
-            yield from _held([*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).items(), *cells], seen)
+        for function in [thing] if inspect.isfunction(thing) else filter(inspect.isfunction, vars(code).values()):
+            cells = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
+            used = [function.__globals__.get(name) for name in function.__code__.co_names]
+            defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items()]
+            yield from _held([*defaults, *cells, *used], seen)
     if not is_code:
         for name, value in getattr(thing, "__dict__", {}).items():
-            if (is_ours and _is_text(value)) or (is_known and name.startswith("_")):
-                continue  # names, titles and places of data; what a library keeps to itself
+            if (is_ours and _is_other(value)) or (is_known and name.startswith("_")):
+                continue  # names and titles; data, which has a checksum; what a library keeps to itself
             parts = list(_held([value], seen))
             yield from [name, *parts] if parts else []
 
 
 def _held(values: Iterable[Any], seen: set[int]) -> Iterator[str]:
-    """Yield the numbers and texts among values, and the code of what can be called; all else is left out."""
+    """Yield numbers, texts and digests of arrays among values, and the code of what can be called; no other things."""
     for value in values:
         if isinstance(value, str | bool | int | float):
             yield repr(value)
-        elif isinstance(value, Mapping):
-            yield from _held(value.items(), seen)
         elif isinstance(value, tuple):
             yield from _held(value, seen)
+        elif isinstance(value, Mapping) and id(value) not in seen:
+            seen.add(id(value))
+            yield from _held(value.items(), seen)
+        elif isinstance(value, torch.Tensor | np.ndarray):
+            yield hashlib.sha256(_bytes(value)).hexdigest()
         elif callable(value):
             yield from _code(value, seen)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, tuple) and any(isinstance(part, str) for part in value))
+def _bytes(value: torch.Tensor | np.ndarray) -> bytes:
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    dense = value.detach().to_dense().cpu().contiguous()
+    return bytes(dense.reshape(-1).view(torch.uint8).numpy().data)
+
+
+def _is_other(value: Any) -> bool:
+    """Whether a value of ours is a text, or a tuple of something else than numbers."""
+    return isinstance(value, str) or (isinstance(value, tuple) and not all(isinstance(v, int | float) for v in value))
 
 
 def _source(code: Any) -> str | None:

@@ -62,7 +62,7 @@ def perform_all(
     chosen, count = executor_of(executor), _number(workers)
     parcel = Parcel(()) if chosen.is_here(count) else Parcel.packed()
     seen: dict[Any, Any] = {}  # so that each warning is shown once, unless filters say otherwise
-    for answer in chosen.made(_Guarded(function, threads, parcel), list(jobs), count):
+    for answer in chosen.made(_Guarded(function, threads, torch.get_default_dtype(), parcel), list(jobs), count):
         for warning in answer.warnings:
             warnings.warn_explicit(*warning, registry=seen)
         yield answer.product
@@ -108,16 +108,18 @@ class _Answer(Generic[Made]):
 @final
 @dataclass(frozen=True)
 class _Guarded(Generic[Work, Made]):
-    """A function that returns its exception, with a number of threads, where all registered names are known."""
+    """A function that returns its exception, with torch's threads and dtype, where all registered names are known."""
 
     function: Callable[[Work], Made]
     threads: int
+    dtype: torch.dtype
     parcel: Parcel
 
     def __call__(self, job: Work) -> _Answer[Made | Failure[Work]]:
         with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
-            before = torch.get_num_threads()
+            before = torch.get_num_threads(), torch.get_default_dtype()
             torch.set_num_threads(self.threads)
+            torch.set_default_dtype(self.dtype)
             product: Made | Failure[Work]
             try:
                 self.parcel.unpack()
@@ -125,5 +127,6 @@ class _Guarded(Generic[Work, Made]):
             except Exception as error:
                 product = Failure(job, traceback.format_exc(), f"{type(error).__name__}: {error}")
             finally:
-                torch.set_num_threads(before)
+                torch.set_num_threads(before[0])
+                torch.set_default_dtype(before[1])
         return _Answer(product, tuple((str(w.message), w.category, w.filename, w.lineno) for w in caught))

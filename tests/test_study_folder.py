@@ -141,6 +141,19 @@ def test_turns_are_taken_once_and_read_again(copy):
         assert not folder.has_turns_of(runs)
 
 
+def test_a_report_is_written_where_no_turns_can_be_taken(copy, monkeypatch):
+    def failing(runs, surroundings):
+        raise MemoryError("all networks at once")
+
+    monkeypatch.setattr(engine, "take_turns", failing)
+    for name in ("turns.json", "report.html"):
+        (copy / name).unlink()
+    with pytest.warns(UserWarning, match=r"could not be timed in turns \(MemoryError: all networks at once\)"):
+        assert run_study(STUDY, copy, "sequential").finished
+    assert (copy / "report.html").exists()
+    assert not (copy / "turns.json").exists()
+
+
 # --- what is refused, and kept ---
 
 

@@ -177,6 +177,7 @@ def test_a_method_of_ours_may_have_an_optimizer_of_its_own():
 # --- data ---
 
 
+@pytest.mark.filterwarnings("ignore:train changes its examples")
 def test_data_sets_are_read_once_or_anew_and_batches_depend_on_seed_and_position():
     data = Noisy()
     for kept in (True, False):
@@ -192,6 +193,23 @@ def test_data_sets_are_read_once_or_anew_and_batches_depend_on_seed_and_position
         assert sum(task.data.sizes) == 120
         same = Training(network=Net, train=Noisy(), in_memory=kept)
         assert same.data.checksum == task.data.checksum
+
+
+class Unseeded(Points):
+    """Points that are read with noise of a generator of their own."""
+
+    draws = np.random.default_rng()
+
+    def __getitem__(self, index):
+        inputs, target = super().__getitem__(index)
+        return inputs + float(self.draws.normal()), target
+
+
+def test_what_data_draws_is_seen():
+    with pytest.warns(UserWarning, match="give in_memory=False"):
+        Training(network=Net, train=Noisy()).data  # noqa: B018
+    with pytest.raises(ValueError, match="must draw from the global generators of torch, NumPy or Python"):
+        Training(network=Net, train=Unseeded(), in_memory=False).data.checksum  # noqa: B018
 
 
 def test_a_resumed_run_on_data_that_is_read_anew_ends_in_the_same_digits(tmp_path, monkeypatch):

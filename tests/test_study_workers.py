@@ -15,6 +15,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from toy_kind import STEPS, toy
@@ -353,6 +354,30 @@ def sloped(factor, by=1.0):
     return lambda value, rate: by * factor * value
 
 
+FACTOR = 2.0
+
+
+def helped(value, rate):
+    return helper(value)
+
+
+def helper(value):
+    return FACTOR * value
+
+
+def test_what_a_function_names_is_part_of_its_code(monkeypatch):
+    def digest():
+        return foreign.sources(["mine"])["toy step mine"]
+
+    STEPS.add("mine", helped)
+    before = digest()
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    after = digest()
+    assert after != before
+    monkeypatch.setitem(globals(), "helper", lambda value: value)
+    assert digest() not in (before, after)
+
+
 def test_what_a_thing_holds_is_part_of_its_code():
     def digest(thing):
         STEPS.add("mine", thing)
@@ -370,6 +395,9 @@ def test_what_a_thing_holds_is_part_of_its_code():
         sloped(2.0),
         functools.partial(Slope, 1.0),
         functools.partial(Slope, 2.0),
+        sloped(torch.zeros(3)),
+        sloped(torch.ones(3)),
+        sloped(np.arange(3)),
     ]
     digests = [digest(thing) for thing in things]
     assert len(set(digests)) == len(digests)
@@ -377,6 +405,19 @@ def test_what_a_thing_holds_is_part_of_its_code():
     assert digest(sloped(2.0)) == digests[7]
     beside, changed = [lambda value, rate: value, 3], [lambda value, rate: value, 4]
     assert digest(beside[0]) == digest(changed[0])  # what stands on a line beside a lambda is none of its code
+
+
+def default_dtype(job):
+    return str(torch.get_default_dtype())
+
+
+def test_workers_have_the_dtype_of_this_process():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert set(perform_all(default_dtype, range(4), "loky", 2)) == {"torch.float64"}
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert set(perform_all(default_dtype, range(4), "loky", 2)) == {"torch.float32"}
 
 
 # --- clusters ---

@@ -24,6 +24,7 @@ from ..turns import Turn
 from . import measures
 from .case import DEFAULTS, ProblemCase, geometry_of
 from .problem import all_values_of, problem_of, values_of
+from .trying import try_out
 
 # What is minimized where a study does not say.
 PROBLEMS_BY_DEFAULT: Final[tuple[dict[str, Plain], ...]] = (
@@ -164,16 +165,18 @@ class OptimizersKind(Kind):
         return (-measures.final_gap(result), -statistics.fmean(math.log(max(gap, measures.SOLVED)) for gap in gaps))
 
     def require(self, study: Study, surroundings: Surroundings) -> str | None:
-        """Refuse options that no part has, which would be left out of all cases.
+        """Refuse options that no part has, which would be left out of all cases, and users' parts that cannot be run.
 
         Raises:
             ValueError: as said.
         """
-        used = {key for case in study.cases if isinstance(case, ProblemCase) for key, _ in case.options}
+        cases = [case for case in study.cases if isinstance(case, ProblemCase)]
+        used = {key for case in cases for key, _ in case.options}
         for key in (*study.factors, *study.shared):
             if "." in key and key not in used:
                 part, _, option = key.partition(".")
                 raise ValueError(f"factor {key!r}: no {part} of the study has an option {option!r}; leave it out")
+        try_out(cases, study.seeds[0])
         return None
 
     def presentation(self, study: Study) -> dict[str, Plain]:

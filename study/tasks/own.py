@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final, Self, final
 
@@ -11,11 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.loss import _Loss
+from torch.utils.data import Subset
 
 from ...layers import shared_evaluation
 from ...manifolds import described, require_flag, require_instance
 from .. import processes
-from ..data import Examples, batch_indices, own_data
+from ..data import Examples, batch_indices, own_data, read_examples
 from ..networks import NETWORKS
 from ..surroundings import Surroundings
 from .case import TrainingCase
@@ -26,6 +30,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 Score = Callable[[Tensor, Tensor], Any]
 
 EVALUATION_BATCH: Final = 500
+FEW: Final = 4  # examples that are read twice to see whether they change
 _LOSSES: Final = re.compile("loss|entropy|kl_div")
 
 
@@ -181,6 +186,7 @@ class Training(SupervisedTask):
         train, validation, test = self._sources
         if not self._in_memory:
             return ReadAnew(train, validation, test)
+        _warn_of_draws(train)
         return Kept(own_data(train, validation, test, target=self._target))
 
     def require(self, case: TrainingCase) -> None:
@@ -276,6 +282,22 @@ class Training(SupervisedTask):
         """
         kept = {name: value for name, value in self.__dict__.items() if name not in ("_sources", "_network")}
         return kept | {"_device_copies": {}, "data": self.data}
+
+
+def _warn_of_draws(train: Any) -> None:
+    """Warn of a data set that changes its first examples at random, where they are read but once."""
+    if isinstance(train, tuple | str | os.PathLike) or not hasattr(train, "__getitem__"):
+        return
+    found = []
+    with suppress(Exception):  # which the reading of all examples will say better
+        few = Subset(train, range(min(FEW, len(train))))
+        found = [read_examples("train", few, seed).inputs for seed in (0, 1)]
+    if found and not torch.equal(*found):
+        warnings.warn(
+            "train changes its examples at random, and they are read once; give in_memory=False to have them changed "
+            "anew in each batch",
+            stacklevel=4,
+        )
 
 
 def _named_scores(score: Score | Mapping[str, Score] | None, loss: Loss | None) -> dict[str, Score]:

@@ -145,6 +145,15 @@ class ReadAnew(OwnSplits):
     @cached_property
     def checksum(self) -> str:  # type: ignore[override]
         """Eight hexadecimal digits, the CRC-32 of the sizes and of some examples of each split."""
+        found, again = self._checksum_of_some(), self._checksum_of_some()
+        if found != again:
+            raise ValueError(
+                "train, validation and test must draw from the global generators of torch, NumPy or Python, which are "
+                "seeded, got other examples at the same seed; have them draw from these"
+            )
+        return found
+
+    def _checksum_of_some(self) -> str:
         some = [
             self._read(name, np.linspace(0, len(source) - 1, min(FEW, len(source))).astype(int).tolist(), 0)
             for name, source in self._sources.items()
