@@ -200,7 +200,7 @@ def test_wrong_methods_are_refused(text):
 
 
 def test_two_things_of_one_name_are_refused():
-    with pytest.raises(ValueError, match="method has two entries that are called 'mine'"):
+    with pytest.raises(ValueError, match="method 'mine' is registered and another one"):
         study_of(Method("mine", build=lambda network: network), Method("mine", build=lambda network: None))
 
 

@@ -200,20 +200,12 @@ class TrainingKind(Kind):
 
 def _named(factor: str, given: Any) -> Any:
     """Return what is given for a factor, one thing or a list, by names; whatever is wrong is for the case to refuse.
-
-    Raises:
-        ValueError: two things of the list have one name.
     """
     name_of = _NAMES.get(factor)
     if name_of is None or given is None or isinstance(given, str):
         return given
     if not isinstance(given, list | tuple):
         return name_of(given)
-    found: dict[str, object] = {}
-    for thing in given:
-        name = name_of(thing)
-        if found.setdefault(name, thing) is not thing and not isinstance(thing, str):
-            raise ValueError(f"{factor} has two entries that are called {name!r}; give one another name")
     return [name_of(thing) for thing in given]
 
 
