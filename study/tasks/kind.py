@@ -199,8 +199,7 @@ class TrainingKind(Kind):
 
 
 def _named(factor: str, given: Any) -> Any:
-    """Return what is given for a factor, one thing or a list, by names; whatever is wrong is for the case to refuse.
-    """
+    """Return what is given for a factor, one thing or a list, by names; whatever is wrong is for the case to refuse."""
     name_of = _NAMES.get(factor)
     if name_of is None or given is None or isinstance(given, str):
         return given
