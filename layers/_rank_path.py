@@ -33,7 +33,7 @@ Ranks = tuple[int, ...]
 # Ranks grow one by one up to this one, and by its inverse part of themselves from there.
 _STEP: Final = 32
 # Where TT-SVD is run, in degrees of freedom relative to the entries of the matrix.
-_LOOKS: Final = (0.05, 0.1, 0.2, 0.4, 0.8)
+_LOOKS: Final = (0.05, 0.1, 0.2, 0.4)
 # A squared relative error that counts as none.
 _NONE: Final = 1e-14
 
@@ -67,9 +67,10 @@ class Path:
         paths = [_by_bonds(shape, tails)]
         if len(tails) > 1:  # with one mode a side there is one path, and its errors are the tails
             paths.append(_by_one_rank(shape, tails))
-        exact = next((ranks for ranks in paths[0] if _sum_of(tails, ranks) <= _NONE), paths[0][-1])
         looks = [part * shape.rows * shape.columns for part in _LOOKS]
-        looks = sorted([*looks, replace(shape, rank=exact).degrees_of_freedom()])
+        exact = next(ranks for ranks in paths[0] if _sum_of(tails, ranks) <= _NONE or ranks == paths[0][-1])
+        if exact != paths[0][-1]:  # where both paths end there is nothing to see
+            looks = sorted([*looks, replace(shape, rank=exact).degrees_of_freedom()])
         found = [(points, *_errors(matrix, shape, metric, points, tails, looks)) for points in paths]
         points, errors, _ = min(found, key=lambda path: path[2])
         free = [replace(shape, rank=ranks).degrees_of_freedom() for ranks in points]
