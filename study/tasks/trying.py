@@ -14,7 +14,7 @@ from ..surroundings import Surroundings
 from .case import TrainingCase
 from .construction import first_network, plain_case
 from .method import METHODS
-from .supervised import ANY_RATE
+from .optimized import ANY_RATE
 from .task import TASKS, SupervisedTask
 
 
