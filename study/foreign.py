@@ -17,6 +17,8 @@ import torch
 
 from .register import foreign_entries, imported_entries
 
+# Their code changes with their versions, which every result has.
+LIBRARIES: Final = ("builtins", "functools", "geoopt", "numpy", "scipy", "torch")
 # Where Python and what is installed lie: their code is that of their versions.
 _INSTALLED: Final = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
@@ -70,7 +72,10 @@ def _code(thing: Any, own: str, seen: set[int]) -> Iterator[str]:
     is_code = inspect.isclass(thing) or inspect.isroutine(thing)
     code = thing if is_code else type(thing)
     package = _package(thing)
-    is_ours, is_known = package == __package__.partition(".")[0], package != own and _is_installed(package)
+    is_ours, is_known = (
+        package == __package__.partition(".")[0],
+        package in LIBRARIES or (package != own and _is_installed(package)),
+    )
     if not is_ours and not is_known and (source := _source(code)) is not None:
         yield source
         for function in [thing] if inspect.isfunction(thing) else filter(inspect.isfunction, vars(code).values()):
