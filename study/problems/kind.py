@@ -218,7 +218,7 @@ class OptimizersKind(Kind):
         row |= measures.ends(result)
         evaluations = measures.spent(result, "evaluations")
         for tolerance in measures.tolerances(study):
-            row[f"evaluations_to_{tolerance:g}"] = _known(measures.cost_to(result, tolerance, evaluations))
+            row[f"evaluations_to_{tolerance:g}"] = measures.finite(measures.cost_to(result, tolerance, evaluations))
         return row
 
     def costs(self, study: Study, result: Result) -> dict[str, Plain]:
@@ -227,7 +227,7 @@ class OptimizersKind(Kind):
         row: dict[str, Plain] = {"seconds": total, "seconds_per_step": total / max(result.steps, 1)}
         seconds = measures.spent(result, "seconds")
         for tolerance in measures.tolerances(study):
-            row[f"seconds_to_{tolerance:g}"] = _known(measures.cost_to(result, tolerance, seconds))
+            row[f"seconds_to_{tolerance:g}"] = measures.finite(measures.cost_to(result, tolerance, seconds))
         return {**row, "threads": result.timing.threads}
 
     def content(
@@ -281,7 +281,3 @@ def _tolerances(given: object) -> tuple[float, ...]:
     for value in given:
         require_number("tolerances", value, above=0)
     return tuple(sorted((float(value) for value in given), reverse=True))
-
-
-def _known(cost: float) -> float | None:
-    return None if math.isinf(cost) else float(cost)

@@ -31,11 +31,6 @@ GRADIENT_TOLERANCE: Final = 1e-9
 COUNTED_STEPS: Final = 2
 
 
-def look_steps(steps: int, looks: int) -> list[int]:
-    """Return numbers of steps at equal distances, 0 and the last among them."""
-    return [round(steps * k / looks) for k in range(looks + 1)]
-
-
 @final
 class Steps(Trial):
     """Steps of an optimizer."""
@@ -50,7 +45,7 @@ class Steps(Trial):
     @property
     def look_steps(self) -> Sequence[int]:
         """Equal distances."""
-        return look_steps(self._case.steps, self._case.looks)
+        return self._case.look_steps
 
     def step(self, step: int) -> Tensor:
         """Make a step.
@@ -97,7 +92,7 @@ class Iterations(Trial):
         self._instance = _begun(case, run.seed)
         self._looks: list[Look] = []
         self._seconds: list[float] = []
-        self._found: MinimizeResult | None = None
+        self._costs: list[float] = []
 
     @property
     def look_steps(self) -> None:
@@ -106,12 +101,9 @@ class Iterations(Trial):
 
     def step(self, step: int) -> float | None:
         """Return the cost before an iteration, as steps of an optimizer do; None after the last."""
-        if self._found is None:
-            self._found = self._minimize()
-        if step + 1 >= len(self._looks):
-            self.reason = str(self._found.reason)
-            return None
-        return float(self._found.history.cost[step])
+        if not self._looks:
+            self._minimize()
+        return self._costs[step] if step + 1 < len(self._looks) else None
 
     def step_seconds(self, step: int) -> float:
         """Return the time of an iteration, without the looks."""
@@ -119,11 +111,9 @@ class Iterations(Trial):
 
     def look(self, step: int) -> Look:
         """Return what was seen after an iteration."""
-        if step + 1 >= len(self._looks) and self._found is not None:
-            self.reason = str(self._found.reason)
         return self._looks[step] if self._looks else _look(self._instance, 0, 0, 0)
 
-    def _minimize(self) -> MinimizeResult:
+    def _minimize(self) -> None:
         looks, looking = [_look(self._instance, 0, 0, 0)], [0.0]
 
         def look(_: object) -> bool:
@@ -148,7 +138,7 @@ class Iterations(Trial):
             Look(k, {**look.measures, "evaluations": evaluations[k], "operations": operations[k]})
             for k, look in enumerate(looks)
         ]
-        return found
+        self._costs, self.reason = history.cost.tolist(), str(found.reason)
 
     def _operations(self) -> list[int]:
         """Return the operations up to each iterate, counted in a second run, which the counting slows down."""
