@@ -109,14 +109,11 @@ class OptimizersKind(Kind):
         chosen: dict[str, Any] = dict(values)
         minimizes = bool(chosen["method"])
         optimizer = str(chosen["method"] or chosen["optimizer"])
-        if minimizes:
-            MINIMIZERS.entry(optimizer, "method")
-        elif optimizer in MINIMIZERS:
+        part = "method" if minimizes else "optimizer"
+        if not minimizes and optimizer in MINIMIZERS:
             raise ValueError(f"optimizers must have a learning rate, got {optimizer!r}; list it under methods")
-        else:
-            OPTIMIZERS.entry(optimizer, "optimizer")
-        for factor in ("retraction", "geometry"):
-            _REGISTERS[factor].entry(chosen[factor], factor)
+        for factor, name in ((part, optimizer), *((key, chosen[key]) for key in ("retraction", "geometry"))):
+            _REGISTERS[factor].entry(name, factor)
         require_known("metric", chosen["metric"], METRICS)
         given = values_of(chosen["problem"])
         problem = problem_of(given)
@@ -126,9 +123,7 @@ class OptimizersKind(Kind):
             chosen["geometry"] = "grassmann"
         parts = {name: str(chosen[name] if problem.has_geometry else usual) for name, usual in DEFAULTS.items()}
         options = tuple(
-            (key, value)
-            for key, value in sorted(chosen.items())
-            if _counts(key, "method" if minimizes else "optimizer", {**parts, "optimizer": optimizer})
+            (key, value) for key, value in sorted(chosen.items()) if _counts(key, {**parts, part: optimizer})
         )
         geometry = geometry_of(parts["geometry"], parts["metric"], parts["retraction"], options)
         centre = chosen["centre"]
@@ -195,12 +190,11 @@ class OptimizersKind(Kind):
         }
         titles: dict[str, Plain] = {}
         looks: dict[str, Plain] = {}
-        for factor, values in study.factors.items():
-            register = _REGISTERS.get(factor)
-            for name in (*values, study.centre.get(factor)):
-                if register is not None and isinstance(name, str) and name:
-                    titles[name] = register.title(name)
-                    look = register.entry(name).look
+        for factor in (factor for factor in study.factors if factor in _REGISTERS):
+            for name in (*study.factors[factor], study.centre.get(factor)):
+                if isinstance(name, str) and name:
+                    titles[name] = _REGISTERS[factor].title(name)
+                    look = _REGISTERS[factor].entry(name).look
                     if look is not None:
                         looks[name] = asdict(look)
         return {"problems": words, "titles": titles, "looks": looks}
@@ -263,16 +257,12 @@ def _named(factor: str, given: Any) -> Any:
     return list(given) if register is None else [name_of_part(register, thing) for thing in given]
 
 
-def _counts(key: str, optimizer: str, parts: Mapping[str, str]) -> bool:
+def _counts(key: str, parts: Mapping[str, str]) -> bool:
     """Return whether a key is an option of one of the parts, and one that it has."""
     part, dot, option = key.partition(".")
-    if not dot:
+    if not dot or part not in parts:
         return False
-    if part == "metric":
-        return parts["metric"] == EMBEDDED
-    if part in ("optimizer", "method"):
-        return part == optimizer and has_option(_REGISTERS[part], parts["optimizer"], option)
-    return has_option(_REGISTERS[part], parts[part], option)
+    return parts[part] == EMBEDDED if part == "metric" else has_option(_REGISTERS[part], parts[part], option)
 
 
 def _tolerances(given: object) -> tuple[float, ...]:

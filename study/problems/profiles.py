@@ -42,5 +42,5 @@ def mean_ranks(scores: Mapping[Key, Mapping[str, float]]) -> dict[Key, float]:
     Args:
         scores: for each solver its score on each problem, less being better.
     """
-    ranks = pd.DataFrame(scores).rank(axis="columns").mean()
+    ranks = pd.DataFrame(dict(scores)).rank(axis="columns").mean()
     return dict(zip(scores, map(float, ranks), strict=True))
