@@ -39,7 +39,7 @@ class Steps(Trial):
         self._case, self._run = case, run
         self._instance = _begun(case, run.seed)
         self._optimizer: Optimizer | None = None
-        self._operations = 0
+        self._operations: int | None = None
         self._seconds: dict[int, float] = {}
 
     @property
@@ -68,6 +68,10 @@ class Steps(Trial):
 
     def look(self, step: int) -> Look:
         """Return gap, orthogonality error and what was computed for them."""
+        if self._operations is None:
+            # Before the first step, and so it also warms up what that would be timed with. Steps that are timed in
+            # turns, where nobody looks, need no count.
+            self._operations = _operations_a_step(self._case, self._run)
         return _look(self._instance, step, step, step * self._operations)
 
     def _begin(self) -> Optimizer:
@@ -77,8 +81,6 @@ class Steps(Trial):
             optimizer = _built(case, self._instance, rate)
         except ValueError as error:  # a search may try rates that an optimizer does not take
             raise RateRefusedError(str(error)) from None
-        # It also warms up what the first run of a kind would be timed with.
-        self._operations = _operations_a_step(case, self._run)
         self._schedule = LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / case.steps)) / 2)
         return optimizer
 
@@ -198,7 +200,10 @@ def _operations_a_step(case: ProblemCase, run: Run) -> int:
     """Return the operations of the products of one step, with cost and gradient."""
     assert run.learning_rate is not None
     instance = _begun(case, run.seed)
-    optimizer = _built(case, instance, run.learning_rate)
+    try:
+        optimizer = _built(case, instance, run.learning_rate)
+    except ValueError:  # a rate that is not taken, as the run itself will say
+        return 0
     with suppress(LinAlgError):  # which the run itself will meet
         _make_step(instance, optimizer)
     with FlopCounterMode(display=False) as counter:
