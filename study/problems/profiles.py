@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
-import pandas as pd
+from scipy import stats  # type: ignore[import-untyped]  # scipy carries no types
 
 Key = TypeVar("Key")
 
@@ -20,12 +20,15 @@ def performance_ratios(costs: Mapping[Key, Sequence[float]]) -> dict[Key, np.nda
         costs: for each solver one cost an instance, the same instances in the same order; infinite where unsolved, NaN
             where the solver was not run.
     """
-    table = np.array(list(costs.values()), dtype=float)
-    best = np.nanmin(table, axis=0)
-    ratios = np.where(best > 0, table / np.where((best > 0) & (best < np.inf), best, 1), 1.0)
-    ratios[np.isinf(table)] = np.inf
-    ratios[np.isnan(table)] = np.nan
-    return dict(zip(costs, ratios, strict=True))
+    table = np.array([list(row) for row in costs.values()], dtype=float)
+    best = np.nanmin(np.where(np.isnan(table), np.inf, table), axis=0) if table.size else np.ones(0)
+    ratios = {}
+    for key, row in zip(costs, table, strict=True):
+        solved = np.isfinite(row)
+        ratio = np.where(np.isnan(row), np.nan, np.inf)
+        ratio[solved] = np.where(best[solved] > 0, row[solved] / np.where(best[solved] > 0, best[solved], 1), 1.0)
+        ratios[key] = ratio
+    return ratios
 
 
 def profile(ratios: np.ndarray, abscissa: np.ndarray) -> np.ndarray:
@@ -42,5 +45,11 @@ def mean_ranks(scores: Mapping[Key, Mapping[str, float]]) -> dict[Key, float]:
     Args:
         scores: for each solver its score on each problem, less being better.
     """
-    ranks = pd.DataFrame(dict(scores)).rank(axis="columns").mean()
-    return dict(zip(scores, map(float, ranks), strict=True))
+    problems = dict.fromkeys(problem for found in scores.values() for problem in found)
+    ranks: dict[Key, list[float]] = {key: [] for key in scores}
+    for problem in problems:
+        solvers = [key for key in scores if problem in scores[key]]
+        ranked = stats.rankdata([scores[key][problem] for key in solvers])
+        for key, rank in zip(solvers, ranked, strict=True):
+            ranks[key].append(float(rank))
+    return {key: float(np.mean(found)) for key, found in ranks.items() if found}
