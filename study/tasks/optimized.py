@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from ...optim import d_optimal
 from .. import processes
 from ..case import Run
 from ..loop import RateRefusedError
-from ..parts import build_optimizer
+from ..parts import ANY_RATE, build_optimizer
 from ..settings import PRECISIONS
 from ..surroundings import Surroundings
 from .averaging import MovingAverage
@@ -26,9 +26,6 @@ from .case import TrainingCase
 from .decay import decay_groups
 from .task import ImageShape
 from .trial import NetworkTrial
-
-# A learning rate that all optimizers take.
-ANY_RATE: Final = 1e-3
 
 
 class OptimizedTrial(NetworkTrial):
