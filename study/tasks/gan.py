@@ -13,6 +13,7 @@ from ..case import Run
 from ..metrics import CLASSIFIER_FRECHET_DISTANCE, CLASSIFIER_KERNEL_DISTANCE, CLASSIFIER_SCORE
 from ..metrics.inception import require_inception
 from ..networks import network_entry
+from ..random_streams import seeded
 from ..surroundings import Surroundings
 from ..trial import Trial
 from .adversarial import AdversarialTrial
@@ -95,8 +96,7 @@ def partner(case: TrainingCase, shape: ImageShape, seed: int) -> nn.Module:
     """Return the network that a case's is trained against, at first weights that depend on the seed alone."""
     name = network_entry(case.network).partner
     assert name is not None, "both halves of a pair know the other one"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed + 2**20)  # far from the seeds of the networks that runs are about
+    with seeded(seed + 2**20):  # far from the seeds of the networks that runs are about
         network = built(name, case.settings.partner_width, case.settings, shape)
     if network_entry(name).role == "generator":
         return network
