@@ -42,6 +42,7 @@ def perform_all(
     executor: str | Executor = "loky",
     workers: int | None = None,
     threads: int = THREADS,
+    parcel: Parcel | None = None,
 ) -> Generator[Made | Failure[Work], None, None]:
     """Yield what a function makes of each job as it ends, in any order.
 
@@ -53,6 +54,7 @@ def perform_all(
         executor: an executor, or the name of one.
         workers: how many at once; by default one a physical core. A cluster has its own number.
         threads: of torch, for each job.
+        parcel: what others have registered, if it is packed by now.
 
     Raises:
         ValueError: the executor is unknown or cannot be reached, or there is less than one worker.
@@ -60,7 +62,8 @@ def perform_all(
         WorkersLostError: the workers have died.
     """
     chosen, count = executor_of(executor), _number(workers)
-    parcel = Parcel(()) if chosen.is_here(count) else Parcel.packed()
+    if parcel is None:
+        parcel = _packed(chosen, count)
     seen: dict[Any, Any] = {}  # so that each warning is shown once, unless filters say otherwise
     for answer in chosen.made(_Guarded(function, threads, torch.get_default_dtype(), parcel), list(jobs), count):
         for warning in answer.warnings:
@@ -68,8 +71,8 @@ def perform_all(
         yield answer.product
 
 
-def require_workers(executor: str | Executor, workers: int | None, values: Any) -> None:
-    """Refuse workers that cannot be reached, or do not get or import what plain values name.
+def require_workers(executor: str | Executor, workers: int | None, values: Any) -> Parcel:
+    """Refuse workers that cannot be reached, or do not get or import what plain values name; return what they are sent.
 
     Raises:
         ValueError: as said, with the name and the cure.
@@ -77,17 +80,22 @@ def require_workers(executor: str | Executor, workers: int | None, values: Any) 
     """
     chosen, count = executor_of(executor), _number(workers)
     chosen.require()
-    named = list(foreign_things(values))
+    parcel, named = _packed(chosen, count), list(foreign_things(values))
     if chosen.is_here(count) or not named:
-        return
+        return parcel
     require_sendable(values)
     names: dict[tuple[str, str], tuple[str, ...]] = {}
     for kind, name, _ in named:
         key = (register_of(kind).module, kind)
         names[key] = (*names.get(key, ()), name)
-    for answer in perform_all(find_all, [names], chosen, count):
+    for answer in perform_all(find_all, [names], chosen, count, parcel=parcel):
         if isinstance(answer, Failure):
             raise ValueError(answer.summary.removeprefix("ValueError: "))
+    return parcel
+
+
+def _packed(executor: Executor, workers: int) -> Parcel:
+    return Parcel(()) if executor.is_here(workers) else Parcel.packed()
 
 
 def _number(workers: int | None) -> int:
