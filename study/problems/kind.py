@@ -146,12 +146,6 @@ class OptimizersKind(Kind):
             options=options,
         )
 
-    def title(self, factor: str, value: Plain) -> str:
-        """Return a name's title, or an option with its value."""
-        if factor in _REGISTERS and isinstance(value, str):
-            return _REGISTERS[factor].title(value)
-        return f"{factor.partition('.')[2]} {value}" if "." in factor else str(value)
-
     def order(self, result: Result) -> Order:
         """Return the shortfall at the end, then its mean logarithm, both with their signs turned."""
         if result.diverged:

@@ -24,8 +24,8 @@ from ..surroundings import Surroundings
 from .case import USUAL, TrainingCase, trainings
 from .construction import plain_case, weightless_network
 from .making import REGISTERS, case_of
-from .method import name_of_method, read_method
-from .presentation import method_title, presentation_of
+from .method import name_of_method
+from .presentation import presentation_of
 from .task import TASKS
 from .trying import try_out
 
@@ -110,15 +110,6 @@ class TrainingKind(Kind):
     def case(self, values: Assignment) -> Case | None:
         """Return the case of a value for each key; None where it is another one in disguise."""
         return case_of(values)
-
-    def title(self, factor: str, value: Plain) -> str:
-        """Return how readers see the value of a factor."""
-        if factor == "method":
-            try:
-                return method_title(read_method(value))
-            except ValueError:  # a user's, whose code is not here
-                return str(value)
-        return REGISTERS[factor].title(str(value)) if factor in REGISTERS else str(value)
 
     def order(self, result: Result) -> Order:
         """Return what runs are ordered by: the validation score, then the validation loss."""
