@@ -71,9 +71,11 @@ class Path:
         exact = next(ranks for ranks in paths[0] if _sum_of(tails, ranks) <= _NONE or ranks == paths[0][-1])
         if exact != paths[0][-1]:  # where both paths end there is nothing to see
             looks = sorted([*looks, replace(shape, rank=exact).degrees_of_freedom()])
-        found = [(points, *_errors(matrix, shape, metric, points, tails, looks)) for points in paths]
-        points, errors, _ = min(found, key=lambda path: path[2])
-        free = [replace(shape, rank=ranks).degrees_of_freedom() for ranks in points]
+        found = []
+        for points in paths:
+            free = [replace(shape, rank=ranks).degrees_of_freedom() for ranks in points]
+            found.append((points, free, *_errors(matrix, shape, metric, points, free, tails, looks)))
+        points, free, errors, _ = min(found, key=lambda path: path[3])
         freedoms = [spectrum.degrees_of_freedom(replace(shape, rank=ranks)) for ranks in points]
         return cls(candidate, points, freedoms, _hull_slopes(free, errors))
 
@@ -160,6 +162,7 @@ def _errors(
     shape: TrainShape,
     metric: InputMetric | None,
     points: Sequence[Ranks],
+    free: Sequence[int],
     tails: Sequence[Sequence[float]],
     looks: Sequence[float],
 ) -> tuple[list[float], float]:
@@ -167,7 +170,6 @@ def _errors(
     sums = [_sum_of(tails, ranks) for ranks in points]
     if len(tails) == 1:
         return sums, 0.0
-    free = [replace(shape, rank=ranks).degrees_of_freedom() for ranks in points]
     scales, logarithms, last = [1.0] * len(points), [], 0
     for look in looks:
         place = min(bisect_left(free, look), len(points) - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,10 +12,10 @@ from torch import nn
 from ..manifolds import InputMetric, require_instance, require_number
 from ._by_layer import ByLayer
 from ._calibration import Calibration, require_calibration
-from ._candidates import patterns_of
+from ._candidates import Candidate, patterns_of
 from ._joint import chosen_by
 from ._rank_path import Path
-from ._report import report
+from ._report import CompressionReport, report
 from ._specification import Specification
 
 
@@ -41,11 +41,7 @@ def rank_for(
     require_instance("spec", spec, Specification, "STTP(...) or SVDP(...)")
     skip = patterns_of(skip)
     chosen = chosen_by(spec, network, skip, joint)
-    counted = report(network, replace(spec, rank=1, tolerance=None), skip, joint)
-    # All that does not depend on the rank: what is kept, and layers that are spectral already.
-    names = {candidate.names[0] for candidate in chosen}
-    kept = counted.kept + sum(layer.dof for layer in counted.layers if layer.name not in names)
-    total = counted.dense + counted.kept
+    kept, total = _fixed(report(network, replace(spec, rank=1, tolerance=None), skip, joint), chosen)
     lowest = math.inf
     # Beyond the smaller side of its matrix no layer gains from a higher rank. Downwards one by one: with an identity
     # spectrum the degrees of freedom can fall where the rank grows, so that no bisection would do.
@@ -100,9 +96,7 @@ def ranks_for(
     counted = report(network, spec, skip, joint)
     if lacking := [candidate.names[0] for candidate in chosen if candidate.weight.is_meta]:
         raise ValueError(f"network has no values for {lacking[0]!r}, which lies on the meta device; load its weights")
-    names = {candidate.names[0] for candidate in chosen}
-    kept = counted.kept + sum(layer.dof for layer in counted.layers if layer.name not in names)
-    total = counted.dense + counted.kept
+    kept, total = _fixed(counted, chosen)
     least = 100 * (counted.dof + counted.kept) / total
     if least > z:
         raise ValueError(f"z must be at least {least:.4f} for this network, its Z at rank 1, got {z}; raise it")
@@ -116,3 +110,10 @@ def ranks_for(
             break
         best.rise()
     return ByLayer("rank", {name: path.ranks for path in paths for name in path.candidate.names})
+
+
+def _fixed(counted: CompressionReport, chosen: Sequence[Candidate]) -> tuple[int, int]:
+    """Return what does not depend on ranks, the kept and layers that are spectral already, and the entries of all."""
+    names = {candidate.names[0] for candidate in chosen}
+    kept = counted.kept + sum(layer.dof for layer in counted.layers if layer.name not in names)
+    return kept, counted.dense + counted.kept
