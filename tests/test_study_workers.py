@@ -19,6 +19,7 @@ import pytest
 import torch
 from toy_kind import STEPS, toy
 
+from benchmarks.kills import members
 from sttp.study import cluster, foreign, parcel, workers
 from sttp.study.cluster import Dask, Ray
 from sttp.study.engine import run_study
@@ -68,19 +69,6 @@ def start_study():
         process.wait()
         for left in members(process.pid):
             os.kill(left, signal.SIGKILL)
-
-
-def members(session):
-    """Processes that live in a session, which is all that a program has started."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, own = status.read_text().rpartition(")")[2].split()[:4]
-        except OSError:
-            continue
-        if int(own) == session and state != "Z":
-            found.append(int(status.parent.name))
-    return found
 
 
 def until(condition, seconds):
