@@ -6,7 +6,7 @@ BIN := .venv/bin
 RESULTS ?= results/digits
 
 # What studies run, and the documents', is tested with the newest versions alone.
-CORE_TESTS := $(filter-out tests/test_study_% tests/test_optimization_% tests/test_documents.py tests/test_examples.py, \
+CORE_TESTS := $(filter-out tests/test_study_% tests/test_problems_% tests/test_documents.py tests/test_examples.py, \
 	$(wildcard tests/test_*.py))
 
 .PHONY: study test test-oldest bench format clean

@@ -214,7 +214,7 @@ def _tensors(value: Tensor) -> dict[str, Maker]:
         "tiny": lambda: value * 1e-40,
         "a dimension more": lambda: value.unsqueeze(0).repeat(2, *[1] * value.dim()),
         "flat": lambda: value.flatten(),
-        "one number": lambda: value.flatten()[0],
+        "one number": lambda: value.flatten()[0] if value.numel() else value.sum(),
         "no items": lambda: value[:0],
         "longer": lambda: torch.cat([value, value], dim=-1) if value.dim() else value.expand(2),
         "as list": value.tolist,

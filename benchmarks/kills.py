@@ -55,7 +55,7 @@ def run(device: torch.device, as_json: bool, quick: bool) -> None:
                 continue
             gone = _seconds_until_gone(process.pid)
             longest = max(longest, gone)
-            left += [] if gone < GONE_SECONDS else _members(process.pid)
+            left += [] if gone < GONE_SECONDS else members(process.pid)
         while _begin(folder, "killed", device).wait():
             continue
         record: dict[str, Any] = {
@@ -101,12 +101,12 @@ def _same(folder: Path) -> bool:
 
 def _seconds_until_gone(session: int) -> float:
     start = time.monotonic()
-    while _members(session) and time.monotonic() - start < GONE_SECONDS:
+    while members(session) and time.monotonic() - start < GONE_SECONDS:
         time.sleep(0.02)
     return time.monotonic() - start
 
 
-def _members(session: int) -> list[int]:
+def members(session: int) -> list[int]:
     """Return the processes that live in a session, which is all that a study has started."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):

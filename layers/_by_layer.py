@@ -29,6 +29,8 @@ class ByLayer(Mapping[str, Any]):
     def __init__(
         self, argument: str, values: Mapping[str, Any], checked: Callable[[Any], Any] = lambda value: value
     ) -> None:
+        require_instance("argument", argument, str, "the name of an argument")
+        require_instance("values", values, Mapping, "{pattern: value}")
         self.argument = argument
         for pattern in values:
             require_instance(f"each pattern of {argument}", pattern, str, "a layer's name or a glob pattern")

@@ -29,6 +29,7 @@ from ._spectral_layer import SpectralLayer
 from ._spectral_weight import require_network
 from ._weight_shape import WeightShape
 
+_CURE: Final = "a module's name, or a tuple of names or glob patterns, such as ('head', '*.0')"
 # The layers that have one weight. nn.MultiheadAttention, which has more, becomes MultiheadAttention, and
 # NonDynamicallyQuantizableLinear is the Linear in it.
 SPECTRAL_LAYERS: Final[dict[type[nn.Module], type[SpectralLayer]]] = {
@@ -213,21 +214,20 @@ def skipped_names(network: nn.Module, skip: Iterable[str]) -> set[str]:
     return names
 
 
-def patterns_of(skip: Iterable[str]) -> tuple[str, ...]:
-    """Return the patterns that an argument ``skip`` names.
+def patterns_of(given: Iterable[str], argument: str = "skip", cure: str = _CURE) -> tuple[str, ...]:
+    """Return the patterns that an argument such as ``skip`` names.
 
     Raises:
-        TypeError: it is neither a string nor strings.
+        TypeError: it is neither a string nor strings; the message has the cure.
     """
-    cure = "a module's name, or a tuple of names or glob patterns, such as ('head', '*.0')"
-    if isinstance(skip, str):
-        return (skip,)
-    require_instance("skip", skip, Iterable, cure)
-    if isinstance(skip, Tensor):  # which is iterable, but for one of no dimensions
-        raise TypeError(f"skip must be {cure}, got {described(skip)}")
-    patterns = tuple(skip)
+    if isinstance(given, str):
+        return (given,)
+    require_instance(argument, given, Iterable, cure)
+    if isinstance(given, Tensor):  # which is iterable, but for one of no dimensions
+        raise TypeError(f"{argument} must be {cure}, got {described(given)}")
+    patterns = tuple(given)
     for pattern in patterns:
-        require_instance("each pattern of skip", pattern, str, cure)
+        require_instance(f"each pattern of {argument}", pattern, str, cure)
     return patterns
 
 

@@ -116,7 +116,12 @@ def fitted_weights(
     def fitted(index: int, metric: InputMetric | None) -> SpectralWeight:
         candidate = chosen[index]
         spectral = _empty(candidate, candidate.manifold(spec, metric))
-        dropped[index] = float(spectral.fit(candidate.weight, metric).scale)
+        try:
+            dropped[index] = float(spectral.fit(candidate.weight, metric).scale)
+        except ValueError as error:
+            raise ValueError(
+                f"network has a weight that cannot be fitted, of {candidate.names[0]!r}: {error}"
+            ) from None
         return spectral
 
     if calibration is None:

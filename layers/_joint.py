@@ -9,28 +9,12 @@ from fnmatch import fnmatchcase
 import torch
 from torch import nn
 
-from ..manifolds import require_instance
-from ._candidates import Candidate, require_candidates
+from ._candidates import Candidate, patterns_of, require_candidates
 from ._linear import Linear
 from ._specification import Specification
 from ._weight_shape import WeightShape
 
 _CURE = "a glob pattern of layers' names, or a tuple of them, such as ('*.self.query', '*.self.key')"
-
-
-def joint_patterns(joint: Iterable[str]) -> tuple[str, ...]:
-    """Return the patterns that an argument ``joint`` names.
-
-    Raises:
-        TypeError: it is neither a string nor strings.
-    """
-    if isinstance(joint, str):
-        return (joint,)
-    require_instance("joint", joint, Iterable, _CURE)
-    patterns = tuple(joint)
-    for pattern in patterns:
-        require_instance("each pattern of joint", pattern, str, _CURE)
-    return patterns
 
 
 def joined(candidates: Sequence[Candidate], patterns: Sequence[str]) -> list[Candidate]:
@@ -121,7 +105,7 @@ def chosen_by(
     Raises:
         ValueError: a pattern holds for none, or a weight has no pattern; or see there and :func:`joined`.
     """
-    patterns = joint_patterns(joint)
+    patterns = patterns_of(joint, "joint", _CURE)
     chosen = joined(require_candidates(network, skip, spec.attention), patterns)
     spec.require_used([name for candidate in chosen for name in candidate.names])
     return chosen

@@ -25,6 +25,9 @@ def manifold_parameter(values: Tensor, manifold: geoopt.Manifold | None) -> nn.P
             raise ValueError(
                 f"values must have the shape of points of {manifold.name}, got {described(values)}: {reason}"
             )
+        known = getattr(values, "manifold", manifold)
+        if known != manifold:
+            raise ValueError(f"values must not lie on another manifold than {manifold.name}, got those of {known.name}")
     return nn.Parameter(values) if manifold is None else geoopt.ManifoldParameter(values, manifold=manifold)
 
 

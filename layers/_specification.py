@@ -192,7 +192,10 @@ class STTP(Specification):
         if isinstance(modes, str):
             require_choice("modes", modes, NAMED_MODES)
         elif modes is not None and not callable(modes):
-            TrainShape(*_pair(modes), 1)
+            try:
+                TrainShape(*_pair(modes), 1)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"modes must be of a train: {error}") from None
         return modes
 
 

@@ -155,7 +155,10 @@ class SpectralWeight(nn.Module):
             metric: of the layer's inputs, in whose norm the train is to be near.
         """
         require_tensor("weight", weight)
-        fit = self.manifold.from_matrix(self.weight_shape.to_matrix(weight.detach()), metric)
+        matrix = self.weight_shape.to_matrix(weight.detach())
+        if matrix.dtype not in (torch.float32, torch.float64):  # half precision among them
+            matrix = matrix.to(torch.float64)
+        fit = self.manifold.from_matrix(matrix, metric)
         self.set_point(fit.point)
         self.fit_error = float(fit.error)
         self.calibrated_error = None if fit.calibrated_error is None else float(fit.calibrated_error)

@@ -1,6 +1,7 @@
 """Points, tangents, retractions and charts of the manifolds that make up a spectral tensor train."""
 
 from ._autocast import without_autocast
+from ._calibrated_fit import error_of_start
 from ._embedded_train import EmbeddedTrain, parameter_manifolds
 from ._frame_batches import frames_of_charts
 from ._frame_manifold import FrameManifold
@@ -95,6 +96,7 @@ __all__ = [
     "declared_region",
     "described",
     "entries_of_free",
+    "error_of_start",
     "frames_of_charts",
     "from_description",
     "haar_frame",

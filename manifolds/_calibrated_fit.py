@@ -63,6 +63,16 @@ def calibrated_train_svd(matrix: Tensor, shape: TrainShape, metric: InputMetric)
     return best
 
 
+def error_of_start(matrix: Tensor, shape: TrainShape, metric: InputMetric | None = None) -> float:
+    """Return the relative error of TT-SVD, or with a metric that of the whitened start in its norm, without sweeps."""
+    if metric is None:
+        values = tensor_train_svd(matrix, shape)[1]
+        return float((1 - values.square().sum() / matrix.square().sum()).clamp(min=0).sqrt())
+    if metric.of_rows:
+        return error_of_start(mirror_matrix(matrix, shape), mirror_shape(shape), mirror_metric(metric, shape))
+    return _error(matrix, shape, metric, _whitened_start(matrix, shape, metric)) / float(metric.norm(matrix))
+
+
 def _whitened_start(matrix: Tensor, shape: TrainShape, metric: InputMetric) -> Train:
     left = _left_factor(tensor_train_svd(metric.whitened(matrix), shape)[0], shape)
     return tensor_train_svd(left @ (left.mT @ matrix), shape)

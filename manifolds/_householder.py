@@ -41,7 +41,7 @@ def householder_frames(entries: Tensor, reduced: bool = False) -> Tensor:
     require_flag("reduced", reduced)
     if reduced:
         return reduced_frames(free_entries(entries, reduced=True))
-    batch = entries.reshape(-1, *entries.shape[-2:])
+    batch = entries.reshape(entries.shape[:-2].numel(), *entries.shape[-2:])
     frames, _ = _compact(batch) if _in_forward_mode(batch) else _CompactFrames.apply(batch)
     return frames.reshape(entries.shape)
 

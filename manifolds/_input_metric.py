@@ -47,6 +47,8 @@ class InputMetric:
         require_flag("of_rows", of_rows)
         if moment.dim() not in (1, 2) or moment.shape[0] != moment.shape[-1]:
             raise ValueError(f"moment must have shape (n, n) or (n,), got {tuple(moment.shape)}; reshape it")
+        if moment.is_meta:
+            raise ValueError("moment must have values, and lies on the meta device; compute it")
         if not moment.isfinite().all():
             raise ValueError("moment has entries that are NaN or infinite; look at the inputs that it is made of")
         moment = moment.to(torch.float64)

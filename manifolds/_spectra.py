@@ -41,7 +41,15 @@ class Spectrum(abc.ABC):
         require_device(device)
         if dtype is not None:
             require_instance("dtype", dtype, torch.dtype, "a torch.dtype, or None")
-        return torch.ones(self.size(rank), dtype=dtype, device=device)
+        try:
+            first = self._first(rank)
+        except (TypeError, RuntimeError) as error:  # from torch, of a size that no tensor has
+            raise ValueError(f"rank must be of a spectrum that memory holds, got {rank} ({error})") from None
+        return first.to(device=device, dtype=torch.get_default_dtype() if dtype is None else dtype)
+
+    def _first(self, rank: int) -> Tensor:
+        """Return the parameter of a fresh spectrum in float64."""
+        return torch.ones(self.size(rank), dtype=torch.float64)
 
     @abc.abstractmethod
     def values(self, parameter: Tensor, rank: int) -> Tensor:
@@ -148,7 +156,7 @@ class Fixed(Spectrum):
         """Return 0."""
         return 0
 
-    def initial(self, rank: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Tensor:
+    def _first(self, rank: int) -> Tensor:
         """Return the given values.
 
         Raises:
@@ -163,7 +171,7 @@ class Fixed(Spectrum):
             raise ValueError(
                 f"spectrum must have as many values as the weight has rank, {rank}, got the {len(self.given)} of {self}"
             )
-        return torch.tensor(self.given, dtype=dtype, device=device)
+        return torch.tensor(self.given, dtype=torch.float64)
 
     def values(self, parameter: Tensor, rank: int) -> Tensor:
         """Return the parameter without its gradient."""

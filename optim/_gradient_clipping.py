@@ -76,7 +76,7 @@ def clip_gradient_norm_(
             f"the norm of the gradients is {float(norm)}, which is not finite, so that they cannot be clipped; leave "
             f"out error_if_nonfinite=True to scale them all the same"
         )
-    factor = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+    factor = (float(max_norm) / (norm + 1e-6)).clamp(max=1.0)
     for parameter in members:
         assert parameter.grad is not None
         parameter.grad.mul_(factor.to(parameter.grad.device))

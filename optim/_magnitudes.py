@@ -36,10 +36,10 @@ def limit_(tensor: Tensor, most: float | Tensor) -> None:
         largest = torch.maximum(tensor.amax(dims, keepdim=True), tensor.amin(dims, keepdim=True).neg_())
     else:
         largest = tensor.abs()
+    if can_look(tensor) and bool(largest.max() <= most):  # which nearly always spares two passes over the entries
+        return
     # 0 where the largest is infinite and NaN where it is NaN: either way its entries become NaN, or zero.
     factor = largest.reciprocal_().mul_(most).clamp_(max=1.0)
-    if can_look(tensor) and bool((factor == 1.0).all()):  # which nearly always spares two passes over the entries
-        return
     tensor.mul_(factor).nan_to_num_(nan=0.0, posinf=0.0, neginf=0.0)
 
 

@@ -86,27 +86,6 @@ def _study(task: Task | str | None, output: str | Path | None, definition: Mappi
     return Study.from_dict(values)
 
 
-def run_study(
-    study: Study,
-    output: str | Path,
-    executor: str | Executor = "loky",
-    workers: int | None = None,
-    progress: Progress | None = None,
-    surroundings: Surroundings | None = None,
-) -> Outcome:
-    """Make all runs of a study and its report: see :func:`sttp.study.engine.run_study`."""
-    from .engine import run_study
-
-    return run_study(study, output, executor, workers, progress, surroundings)
-
-
-def redraw(output: str | Path) -> Outcome:
-    """Draw a folder of results again: see :func:`sttp.study.engine.redraw`."""
-    from .engine import redraw
-
-    return redraw(output)
-
-
 def _listed(value: Any) -> Any:
     """Return numbers of NumPy and pandas as Python's, and whatever can be gone through once as a list."""
     if hasattr(value, "tolist"):

@@ -1,6 +1,6 @@
 """The public names of ``sttp.study``, which it loads on first use: help of the command line need not wait for torch."""
 
-from ._compare import compare, redraw, run_study
+from ._compare import compare
 from .case import Case, Run
 from .definition import STUDIES, Study, read_study
 from .design import DESIGNS, Design, Grid, OneAtATime
@@ -61,7 +61,5 @@ __all__ = [
     "Trial",
     "compare",
     "read_study",
-    "redraw",
-    "run_study",
     "specification",
 ]

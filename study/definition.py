@@ -59,9 +59,10 @@ class Study:
         if not isinstance(self.title, str):
             raise TypeError(f"title must be a string, got {self.title!r}")
         kind = KINDS[self.kind]
-        for name, value in (*require_factors(self.factors).items(), *self.shared.items()):
+        factors = require_factors(self.factors)
+        for name, value in (*factors.items(), *self.shared.items()):
             require_plain(name, value)
-        object.__setattr__(self, "factors", tupled(require_factors(self.factors)))
+        object.__setattr__(self, "factors", tupled(factors))
         object.__setattr__(self, "shared", tupled(self.shared))
         object.__setattr__(self, "design", self.design or kind.design)
         object.__setattr__(self, "strategy", self.strategy or kind.strategy)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from . import processes
 from .case import Run
@@ -25,6 +26,8 @@ from .workers import Failure, perform_all, require_workers
 
 # Called with the number of finished runs, the number expected in all, and the run that has just ended (None at first).
 Progress = Callable[[int, int, Run | None], None]
+# Called with a function and its jobs; yields what it makes of each, or a Failure: perform_all with all else settled.
+Make = Callable[..., Generator[Any, None, None]]
 
 # Cases whose runs take longer than this for a step are not timed in turns: their recorded times are long enough.
 LONGEST_STEP: Final = 0.25
@@ -58,7 +61,7 @@ def run_study(
     surroundings = replace(surroundings or Surroundings(), folder=str(Path(output).resolve()))
     processes.begin(surroundings.device)
     chosen = executor_of("sequential" if processes.world_size() > 1 else executor)
-    require_workers(chosen, workers, study.to_dict())
+    parcel = require_workers(chosen, workers, study.to_dict())
     with ExitStack() as stack:
 
         def opened() -> tuple[ResultsFolder, dict[Run, Result]]:
@@ -68,9 +71,11 @@ def run_study(
 
         folder, results = processes.by_first(opened)
         is_first = processes.rank() == 0
-        _make_runs(folder, results, chosen, workers, surroundings, progress if is_first else None)
+        make = functools.partial(perform_all, executor=chosen, threads=surroundings.threads, parcel=parcel)
+        tell = progress if is_first else None
+        _make_runs(folder, results, functools.partial(make, workers=workers), surroundings, tell)
         if processes.world_size() == 1:
-            _take_turns(folder, results, chosen, surroundings)
+            _take_turns(folder, results, functools.partial(make, workers=1), surroundings)
         return write_all(folder, results) if is_first else Outcome.of(folder, results)
 
 
@@ -87,8 +92,7 @@ def redraw(output: str | Path) -> Outcome:
 def _make_runs(
     folder: ResultsFolder,
     results: dict[Run, Result],
-    executor: Executor,
-    workers: int | None,
+    make: Make,
     surroundings: Surroundings,
     progress: Progress | None,
 ) -> None:
@@ -99,7 +103,7 @@ def _make_runs(
     tell(len(results), sum(expected.values()), None)
     function = functools.partial(perform, surroundings=surroundings)
     while runs := pending_runs(study, results):
-        with closing(perform_all(function, runs, executor, workers, surroundings.threads)) as products:
+        with closing(make(function, runs)) as products:
             for made in products:
                 # A process that fails ends at once: the others may be waiting for it in the middle of their run.
                 if isinstance(made, Failure):
@@ -121,7 +125,7 @@ def _failed(folder: ResultsFolder, failure: Failure[Run]) -> RunFailedError:
     return RunFailedError(f"run {failure.job.name!r} failed ({failure.summary}); {where}")
 
 
-def _take_turns(folder: ResultsFolder, results: Results, executor: Executor, surroundings: Surroundings) -> None:
+def _take_turns(folder: ResultsFolder, results: Results, make: Make, surroundings: Surroundings) -> None:
     """Time steps of the cases in turns on one worker, unless the folder has these times already."""
     study = folder.study
     runs = [run for case in study.cases for run in chosen_runs(study, case, results)[:1]]
@@ -129,10 +133,11 @@ def _take_turns(folder: ResultsFolder, results: Results, executor: Executor, sur
     if folder.has_turns_of(runs):
         return
     alone = replace(surroundings, folder=None, tensorboard=False)
-    (made,) = perform_all(functools.partial(take_turns, surroundings=alone), [runs], executor, 1, surroundings.threads)
-    if isinstance(made, Failure):
-        raise RunFailedError(f"steps could not be timed in turns ({made.summary})")
-    folder.save_turns(runs, made)
+    (made,) = make(functools.partial(take_turns, surroundings=alone), [runs])
+    if isinstance(made, Failure):  # the results are there, and their report has the times of the runs
+        warnings.warn(f"steps could not be timed in turns ({made.summary})", stacklevel=3)
+    else:
+        folder.save_turns(runs, made)
 
 
 def _quick(result: Result) -> bool:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import abc
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, TypeVar, final
 
 import joblib
@@ -74,7 +76,8 @@ class Loky(Executor):
             initargs=(os.getpid(),),
         ):
             parallel = joblib.Parallel(return_as="generator_unordered", batch_size=1)
-            products = parallel(joblib.delayed(function)(job) for job in jobs)
+            told = partial(_on_path, tuple(sys.path), function)
+            products = parallel(joblib.delayed(told)(job) for job in jobs)
             try:
                 for product in products:  # noqa: UP028 which would close them before the warnings are off
                     yield product
@@ -96,6 +99,12 @@ class Loky(Executor):
     def is_here(self, workers: int) -> bool:
         """Whether there is one worker."""
         return workers == 1
+
+
+def _on_path(path: tuple[str, ...], function: Callable[[Work], Made], job: Work) -> Made:
+    """Call a function where modules are found that this process finds: workers of an earlier study may be older."""
+    sys.path.extend(folder for folder in path if folder not in sys.path)
+    return function(job)
 
 
 @final

@@ -6,14 +6,21 @@ import functools
 import hashlib
 import inspect
 import re
+import sys
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from types import CellType
 from typing import Any, Final
 
+import numpy as np
+import torch
+
 from .register import foreign_entries, imported_entries
 
-# Their code changes with their versions, which every result has anyway.
-LIBRARIES: Final = ("builtins", "functools", "geoopt", "numpy", "pandas", "scipy", "sklearn", "torch", "torchvision")
+# Their code changes with their versions, which every result has.
+LIBRARIES: Final = ("builtins", "functools", "geoopt", "numpy", "scipy", "torch")
+# Where Python and what is installed lie: their code is that of their versions.
+_INSTALLED: Final = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def foreign_things(values: Any) -> Iterator[tuple[str, str, Any]]:
@@ -29,59 +36,87 @@ def foreign_things(values: Any) -> Iterator[tuple[str, str, Any]]:
 def sources(values: Any) -> dict[str, str]:
     """Return a digest of the code of what plain values name and is not ours, where there is a source.
 
-    The code of a function is its source, with numbers and texts that are its defaults or that it has closed over. That
-    of an object is its class's, with the functions, numbers and texts that it holds, such as the ``build`` of a method
-    or the loss of a training. What all of these call in turn is not looked at.
+    The code of a function is its source, with that of the functions that it names, and the numbers, texts and arrays
+    among its defaults, what it has closed over, and the globals that it names. That of an object is its class's, with
+    the same of what it holds, such as the ``build`` of a method or the loss of a training. What belongs to another
+    package that is installed, or is named by way of a module, is not looked at.
     """
     found = {}
     for kind, name, thing in foreign_things(values):
-        texts = list(_code(thing, set()))
+        texts = list(_code(thing, _package(thing), set()))
         if texts:
             found[f"{kind} {name}"] = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
     return found
 
 
-def _code(thing: Any, seen: set[int]) -> Iterator[str]:
-    """Yield the source of a thing, and what it holds."""
+def _package(thing: Any) -> str:
+    code = thing if inspect.isclass(thing) or inspect.isroutine(thing) else type(thing)
+    return str(getattr(code, "__module__", "")).partition(".")[0]
+
+
+def _is_installed(package: str) -> bool:
+    """Whether a package is Python's own or lies where packages are installed."""
+    file = getattr(sys.modules.get(package), "__file__", None)
+    return package in sys.builtin_module_names or (file is not None and file.startswith(_INSTALLED))
+
+
+def _code(thing: Any, own: str, seen: set[int]) -> Iterator[str]:
+    """Yield the source of a thing of the package ``own`` or of none that is installed, and what it holds."""
     if id(thing) in seen:
         return
     seen.add(id(thing))
     if isinstance(thing, functools.partial):
-        yield from _code(thing.func, seen)
-        yield from _held([*thing.args, *thing.keywords.items()], seen)
+        yield from _code(thing.func, own, seen)
+        yield from _held([*thing.args, *thing.keywords.items()], own, seen)
         return
     is_code = inspect.isclass(thing) or inspect.isroutine(thing)
     code = thing if is_code else type(thing)
-    package = str(getattr(code, "__module__", "")).partition(".")[0]
-    is_ours, is_known = package == __package__.partition(".")[0], package in LIBRARIES
+    package = _package(thing)
+    is_ours, is_known = (
+        package == __package__.partition(".")[0],
+        package in LIBRARIES or (package != own and _is_installed(package)),
+    )
     if not is_ours and not is_known and (source := _source(code)) is not None:
         yield source
-        if inspect.isfunction(thing):
-            cells = [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]
-            yield from _held([*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).items(), *cells], seen)
+        for function in [thing] if inspect.isfunction(thing) else filter(inspect.isfunction, vars(code).values()):
+            cells = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
+            used = [function.__globals__.get(name) for name in function.__code__.co_names]
+            defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items()]
+            yield from _held([*defaults, *cells, *used], own, seen)
     if not is_code:
         for name, value in getattr(thing, "__dict__", {}).items():
-            if (is_ours and _is_text(value)) or (is_known and name.startswith("_")):
-                continue  # names, titles and places of data; what a library keeps to itself
-            parts = list(_held([value], seen))
+            if (is_ours and _is_other(value)) or (is_known and name.startswith("_")):
+                continue  # names and titles; data, which has a checksum; what a library keeps to itself
+            parts = list(_held([value], own, seen))
             yield from [name, *parts] if parts else []
 
 
-def _held(values: Iterable[Any], seen: set[int]) -> Iterator[str]:
-    """Yield the numbers and texts among values, and the code of what can be called; all else is left out."""
+def _held(values: Iterable[Any], own: str, seen: set[int]) -> Iterator[str]:
+    """Yield numbers, texts and digests of arrays among values, and the code of what can be called; no other things."""
     for value in values:
         if isinstance(value, str | bool | int | float):
             yield repr(value)
-        elif isinstance(value, Mapping):
-            yield from _held(value.items(), seen)
         elif isinstance(value, tuple):
-            yield from _held(value, seen)
+            yield from _held(value, own, seen)
+        elif isinstance(value, Mapping) and id(value) not in seen:
+            seen.add(id(value))
+            yield from _held(value.items(), own, seen)
+        elif isinstance(value, torch.Tensor | np.ndarray):
+            yield hashlib.sha256(_bytes(value)).hexdigest()
         elif callable(value):
-            yield from _code(value, seen)
+            yield from _code(value, own, seen)
 
 
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, tuple) and any(isinstance(part, str) for part in value))
+def _bytes(value: torch.Tensor | np.ndarray) -> bytes:
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    dense = value.detach().to_dense().cpu().contiguous()
+    return bytes(dense.reshape(-1).view(torch.uint8).numpy().data)
+
+
+def _is_other(value: Any) -> bool:
+    """Whether a value of ours is a text, or a tuple of something else than numbers."""
+    return isinstance(value, str) or (isinstance(value, tuple) and not all(isinstance(v, int | float) for v in value))
 
 
 def _source(code: Any) -> str | None:

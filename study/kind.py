@@ -55,10 +55,6 @@ class Kind(abc.ABC):
             TypeError, ValueError: a value is unknown or out of range, or they do not go together.
         """
 
-    def title(self, factor: str, value: Plain) -> str:
-        """Return how readers see the value of a factor."""
-        return str(value)
-
     @abc.abstractmethod
     def order(self, result: Result) -> Order:
         """Return what runs of one case are ordered by when a learning rate is chosen; the largest is the best."""

@@ -87,12 +87,14 @@ def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
 
 
 def environment() -> dict[str, str]:
-    """Return the versions of what decides an outcome."""
+    """Return the versions of what decides an outcome, and torch's default dtype where it is another one than usual."""
+    dtype = torch.get_default_dtype()
     return {
         "sttp-torch": version("sttp-torch"),
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "machine": platform.machine(),
+        **({} if dtype == torch.float32 else {"dtype": str(dtype).removeprefix("torch.")}),
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import geoopt
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from ..layers import STTP, SVDP, Free, Identity, Lipschitz, Specification
@@ -55,6 +56,8 @@ from .register import Register, callable_thing
 # Returns an optimizer of parameters, manifold and plain ones together, at a learning rate and with options by keyword;
 # or is its class.
 BuildOptimizer = Callable[..., Optimizer]
+# A learning rate that all optimizers take.
+ANY_RATE: Final = 1e-3
 
 
 def _of(kind: type) -> Callable[[object], None]:
@@ -212,6 +215,23 @@ def build_optimizer(name: str, parameters: Any, learning_rate: float, **options:
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer {name!r} must return a torch.optim.Optimizer, got {optimizer!r}")
     return optimizer
+
+
+def require_step(name: str, parameters: Any, loss: Tensor, **options: Any) -> None:
+    """Make one step of an optimizer along the gradient of a loss, to see that one can be made.
+
+    Raises:
+        ValueError: something raised an exception.
+    """
+    try:
+        optimizer = build_optimizer(name, parameters, ANY_RATE, **options)
+        loss.backward()
+        optimizer.step()
+    except Exception as error:  # a user's class may raise anything
+        raise ValueError(
+            f"optimizer {name!r} cannot make a step ({type(error).__name__}: {error}); it is called with parameters "
+            f"and lr=, and step() without arguments"
+        ) from error
 
 
 def specification(parameterization: str, rank: int, spectrum: str, geometry: str = "stiefel") -> Specification:

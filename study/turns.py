@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final, Self, final
 
 import numpy as np
-import torch
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
 
 from .case import Run
 from .loop import RateRefusedError, load
+from .random_streams import seed_all, seeded
 from .surroundings import Surroundings
 
 ROUNDS: Final = 9
@@ -69,7 +69,7 @@ def take_turns(runs: Sequence[Run], surroundings: Surroundings, rounds: int = RO
     """
     times: dict[Run, list[float]] = {run: [] for run in runs}
     loads: list[float] = []
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0):  # each contestant begins with its own seed
         contestants = {run: _Contestant(run, surroundings) for run in runs}
         for turn in range(rounds + 1):  # the first one warms up
             for run in list(contestants):
@@ -92,7 +92,7 @@ class _Contestant:
         self._begin()
 
     def _begin(self) -> None:
-        torch.manual_seed(self._run.seed)
+        seed_all(self._run.seed)
         self._trial = self._run.case.begin(self._run, self._surroundings)
         self._made = 0
 

@@ -42,6 +42,7 @@ def perform_all(
     executor: str | Executor = "loky",
     workers: int | None = None,
     threads: int = THREADS,
+    parcel: Parcel | None = None,
 ) -> Generator[Made | Failure[Work], None, None]:
     """Yield what a function makes of each job as it ends, in any order.
 
@@ -53,6 +54,7 @@ def perform_all(
         executor: an executor, or the name of one.
         workers: how many at once; by default one a physical core. A cluster has its own number.
         threads: of torch, for each job.
+        parcel: what others have registered, if it is packed by now.
 
     Raises:
         ValueError: the executor is unknown or cannot be reached, or there is less than one worker.
@@ -60,16 +62,17 @@ def perform_all(
         WorkersLostError: the workers have died.
     """
     chosen, count = executor_of(executor), _number(workers)
-    parcel = Parcel(()) if chosen.is_here(count) else Parcel.packed()
+    if parcel is None:
+        parcel = _packed(chosen, count)
     seen: dict[Any, Any] = {}  # so that each warning is shown once, unless filters say otherwise
-    for answer in chosen.made(_Guarded(function, threads, parcel), list(jobs), count):
+    for answer in chosen.made(_Guarded(function, threads, torch.get_default_dtype(), parcel), list(jobs), count):
         for warning in answer.warnings:
             warnings.warn_explicit(*warning, registry=seen)
         yield answer.product
 
 
-def require_workers(executor: str | Executor, workers: int | None, values: Any) -> None:
-    """Refuse workers that cannot be reached, or do not get or import what plain values name.
+def require_workers(executor: str | Executor, workers: int | None, values: Any) -> Parcel:
+    """Refuse workers that cannot be reached, or do not get or import what plain values name; return what they are sent.
 
     Raises:
         ValueError: as said, with the name and the cure.
@@ -77,17 +80,22 @@ def require_workers(executor: str | Executor, workers: int | None, values: Any) 
     """
     chosen, count = executor_of(executor), _number(workers)
     chosen.require()
-    named = list(foreign_things(values))
+    parcel, named = _packed(chosen, count), list(foreign_things(values))
     if chosen.is_here(count) or not named:
-        return
+        return parcel
     require_sendable(values)
     names: dict[tuple[str, str], tuple[str, ...]] = {}
     for kind, name, _ in named:
         key = (register_of(kind).module, kind)
         names[key] = (*names.get(key, ()), name)
-    for answer in perform_all(find_all, [names], chosen, count):
+    for answer in perform_all(find_all, [names], chosen, count, parcel=parcel):
         if isinstance(answer, Failure):
             raise ValueError(answer.summary.removeprefix("ValueError: "))
+    return parcel
+
+
+def _packed(executor: Executor, workers: int) -> Parcel:
+    return Parcel(()) if executor.is_here(workers) else Parcel.packed()
 
 
 def _number(workers: int | None) -> int:
@@ -108,16 +116,18 @@ class _Answer(Generic[Made]):
 @final
 @dataclass(frozen=True)
 class _Guarded(Generic[Work, Made]):
-    """A function that returns its exception, with a number of threads, where all registered names are known."""
+    """A function that returns its exception, with torch's threads and dtype, where all registered names are known."""
 
     function: Callable[[Work], Made]
     threads: int
+    dtype: torch.dtype
     parcel: Parcel
 
     def __call__(self, job: Work) -> _Answer[Made | Failure[Work]]:
         with _ONE_AT_A_TIME, warnings.catch_warnings(record=True) as caught:
-            before = torch.get_num_threads()
+            before = torch.get_num_threads(), torch.get_default_dtype()
             torch.set_num_threads(self.threads)
+            torch.set_default_dtype(self.dtype)
             product: Made | Failure[Work]
             try:
                 self.parcel.unpack()
@@ -125,5 +135,6 @@ class _Guarded(Generic[Work, Made]):
             except Exception as error:
                 product = Failure(job, traceback.format_exc(), f"{type(error).__name__}: {error}")
             finally:
-                torch.set_num_threads(before)
+                torch.set_num_threads(before[0])
+                torch.set_default_dtype(before[1])
         return _Answer(product, tuple((str(w.message), w.category, w.filename, w.lineno) for w in caught))

@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -11,3 +13,19 @@ def coarse_pictures():
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("sttp.study.report.pictures.RESOLUTION", 30)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _registers_as_they_were():
+    """Forget what a test registers: other tests use the same names. What the package registers on import stays."""
+    studies = sys.modules.get("sttp.study.register")
+    before = [] if studies is None else [(register, register.entries()) for register in studies._REGISTERS]
+    manifolds = sys.modules.get("sttp.manifolds._register")
+    kinds = None if manifolds is None else dict(manifolds._kinds)
+    yield
+    for register, entries in before:
+        ours = {name: entry for name, entry in register.entries().items() if entry.is_ours}
+        register._entries = {**ours, **entries}
+    if manifolds is not None and kinds is not None:
+        manifolds._kinds.clear()
+        manifolds._kinds.update(kinds)

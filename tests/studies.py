@@ -1,9 +1,13 @@
-"""What the tests of studies share: a tiny study, and made-up results that cost nothing."""
+"""What the tests of trainings share: a tiny study, and runs that are interrupted."""
 
 import dataclasses
 
-from sttp.study import Look, Result, Study, Timing
+import pytest
+
+from sttp.study import Result, Study, Surroundings
+from sttp.study import loop as loop_module
 from sttp.study import tasks as _tasks  # noqa: F401 which registers the kind of study
+from sttp.study.loop import perform
 
 TINY = Study.from_dict(
     {
@@ -39,26 +43,26 @@ def changed(run, **values):
     return dataclasses.replace(run, case=case, **own)
 
 
-def made_up(run, score=0.5, loss=1.0, diverged_at=None, test=None, z=10.0):
-    """A result with a given validation score and loss, as if the run had been made."""
-    steps = run.case.steps
-    measures = {"validation_score": score, "validation_loss": loss, "orthogonality_error": 1e-7}
-    look = Look(steps, measures, {"conv1": (2.0, 1.0)})
-    ended = {"test_score": score if test is None else test, "test_loss": loss}
-    return Result(
-        run=run,
-        diverged_at=diverged_at,
-        reason=None,
-        facts={"z": z, "degrees_of_freedom": 10, "start_error": 0.0},
-        losses=(1.0,) * (steps if diverged_at is None else diverged_at),
-        looks=(look,) if diverged_at is None else (),
-        final=ended if diverged_at is None else {},
-        timing=Timing((0.01,) * steps, 1.0, 2**28, 2**27, 1),
-        environment={"torch": "0"},
-    )
-
-
 def deterministic(result: Result):
     """All of a result but what differs from one execution to the next."""
     values = result.to_dict()
     return {name: value for name, value in values.items() if name not in ("timing", "environment")}
+
+
+def interrupted(run, folder, monkeypatch, after):
+    """The result of a run that is ended after a number of steps, with a checkpoint after each, and then resumed."""
+    write, written = loop_module.write_checkpoint, []
+
+    def dying(*arguments):
+        write(*arguments)
+        written.append(arguments[-1]["step"])
+        if len(written) == after:
+            raise KeyboardInterrupt
+
+    surroundings = Surroundings(folder=str(folder), checkpoint_seconds=1e-9)
+    monkeypatch.setattr(loop_module, "write_checkpoint", dying)
+    with pytest.raises(KeyboardInterrupt):
+        perform(run, surroundings)
+    resumed = perform(run, surroundings)
+    assert written == list(range(1, run.case.steps + 1))
+    return resumed

@@ -287,7 +287,7 @@ def test_a_data_set_from_outside_is_known_wherever_a_name_is_taken(tmp_path):
             register_data("stripes", Stripes())
     finally:
         del DATA["stripes"]
-    with pytest.raises(ValueError, match=r"'a:b' .* has a colon"):
+    with pytest.raises(ValueError, match=r"name .* got 'a:b'"):
         register_data("a:b", Stripes())
     with pytest.raises(TypeError, match="source must be a DataSource"):
         register_data("mine", Stripes)

@@ -75,6 +75,7 @@ CALLS = {
     },
     layers.report: {"network": plain, "spec": SPEC, "skip": ()},
     layers.rank_for: {"network": plain, "z": 90.0, "spec": SPEC, "skip": ()},
+    layers.ranks_for: {"network": plain, "spec": SPEC, "z": 90.0, "skip": ()},
     layers.decompress: {"network": spectral},
     layers.factorize: {"network": spectral, "skip": ()},
     layers.repair: {"network": spectral},

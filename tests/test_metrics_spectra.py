@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrize
+from torch.nn.utils import parametrizations, parametrize
 
 from sttp.layers import STTP, SVDP, Lipschitz, decompress, reparameterize
 from sttp.study.baselines import BASELINES
@@ -125,3 +125,9 @@ def test_measures_in_closed_form():
     assert LayerSpectrum((4.0, 2.0)).smallest == 0.5
     zero = LayerSpectrum((0.0, 0.0))
     assert (zero.spectral_norm, zero.stable_rank, zero.smallest) == (0, 0, 0)
+
+
+def test_a_weight_that_is_stored_in_two_tensors_has_its_spectrum():
+    layer = parametrizations.weight_norm(nn.Linear(6, 4))
+    (found,) = layer_spectra(nn.Sequential(layer)).values()
+    assert found.values == pytest.approx(torch.linalg.svdvals(layer.weight).tolist())

@@ -17,6 +17,7 @@ import torch
 from test_problems_definition import study_of
 
 from sttp.manifolds import Retraction, qr_positive, register_retraction
+from sttp.study import compare
 from sttp.study.definition import Study
 from sttp.study.engine import run_study
 from sttp.study.loop import perform
@@ -124,6 +125,23 @@ def test_a_cost_without_an_optimum_must_not_be_negative():
         solved(study_of(problems=[negative], **FEW))
 
 
+@pytest.mark.parametrize(
+    ("cost", "optimizer", "words"),
+    [
+        (lambda x: x.square(), "riemannian-sgd", "problem 'tried' cannot be begun"),
+        (lambda x: x.detach().square().sum(), "riemannian-sgd", "one finite number with a gradient"),
+        (lambda x: float(x.detach().square().sum()), "riemannian-sgd", "must be a tensor of one finite number"),
+        (lambda x: -x.square().sum(), "riemannian-sgd", "optimum must be given"),
+        (lambda x: x.square().sum(), lambda parameters, rate: None, "must return a torch.optim.Optimizer, got None"),
+    ],
+)
+def test_what_cannot_make_a_step_is_refused_before_the_first_run(tmp_path, cost, optimizer, words):
+    values = {"optimizers": [optimizer], "steps": 4, "seeds": [0], "executor": "sequential", "progress": False}
+    with pytest.raises(ValueError, match=words):
+        compare(problems=[CostProblem("tried", cost, shape=(5, 2))], output=tmp_path / "new", **values)
+    assert not (tmp_path / "new").exists()
+
+
 def test_a_class_of_problems_is_known_by_its_name_or_where_it_is():
     PROBLEMS.add("rayleigh", Rayleigh)
     by_name = study_of(problems=[{"kind": "rayleigh", "n": 3}], optimizers=["riemannian-sgd"], **FEW)
@@ -175,6 +193,7 @@ other = CostProblem("other", lambda x: (x - 1).square().sum(), (4, 2), optimum=0
 PROGRAM = """
 import sys
 sys.path.insert(0, {folder!r})
+from sttp.study import compare
 from sttp.study.definition import Study
 from sttp.study.engine import run_study
 from sttp.study.report import pictures

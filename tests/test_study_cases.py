@@ -44,6 +44,7 @@ BAD = {
     "metric": ("canonic", ValueError, "metric has no choice 'canonic'; did you mean 'canonical'"),
     "learning_rates": ([float("nan")], ValueError, "learning_rates must be"),
     "seeds": ([-1], ValueError, "seeds must be at least 0"),
+    "learning_rate": ([0.1], ValueError, "'learning_rate'; did you mean 'learning_rates'"),
     "steps": (1.5, TypeError, "steps must be an integer"),
     "batch_size": (961, ValueError, "batch_size must be at most 960"),
     "evaluations": (True, TypeError, "evaluations must be an integer"),
@@ -77,31 +78,24 @@ OF_IMAGES = OF_DIGITS | {"data", "size", "images", "augment"}
 OF_GANS = OF_IMAGES | {"partner_width", "conditional", "critic_steps", "samples", "inception"}
 
 
-@pytest.mark.parametrize("name", OTHER_SETTINGS)
 @pytest.mark.parametrize(
     ("task", "network", "used"),
     [
         ("digits", "digits", OF_DIGITS),
-        ("classification", "digits", OF_IMAGES),
         ("classification", "wrn-10-1", OF_IMAGES | {"depth", "widen_factor"}),
-        ("gan", "sngan8-discriminator", OF_GANS),
         ("gan", "sngan8-generator", OF_GANS),
     ],
 )
-def test_a_setting_that_means_nothing_to_a_case_is_refused_by_name(task, network, used, name):
+def test_a_setting_that_means_nothing_to_a_case_is_refused_by_name(task, network, used):
     assert set(OTHER_SETTINGS) == {field.name for field in fields(Settings)}
-    values = {"task": task, "network": network, "augment": False, "weight_decay": 0.0, name: OTHER_SETTINGS[name]}
-    if name in used:
-        (case,) = study_of("dense", **values).cases
-        assert getattr(case.settings, name) == OTHER_SETTINGS[name]
-    elif name == "data":
-        with pytest.raises(ValueError, match="data of the task 'digits' has no choice 'cifar10'"):
-            study_of("dense", **values)
-    else:
-        owner = f"network '{network}'" if name in ("depth", "widen_factor") else f"task '{task}'"
-        message = rf"{name} is no setting of the {owner}, got {OTHER_SETTINGS[name]}; leave it out .*accumulation"
-        with pytest.raises(ValueError, match=message):
-            study_of("dense", **values)
+    for name, value in OTHER_SETTINGS.items():
+        values = {"task": task, "network": network, "augment": False, "weight_decay": 0.0, name: value}
+        if name in used:
+            (case,) = study_of("dense", **values).cases
+            assert getattr(case.settings, name) == value
+        else:
+            with pytest.raises(ValueError, match=f"^{name} is no setting of the|^data of the task 'digits' has no"):
+                study_of("dense", **values)
 
 
 def test_every_field_decides_the_identifier():
@@ -200,13 +194,8 @@ def test_wrong_methods_are_refused(text):
 
 
 def test_two_things_of_one_name_are_refused():
-    with pytest.raises(ValueError, match="method has two entries that are called 'mine'"):
+    with pytest.raises(ValueError, match="method 'mine' is registered and another one"):
         study_of(Method("mine", build=lambda network: network), Method("mine", build=lambda network: None))
-
-
-def test_a_method_of_ours_needs_a_geometry():
-    with pytest.raises(ValueError, match="method 'sttp' needs a geometry, such as one of stiefel"):
-        study_of("sttp")
 
 
 def test_the_built_in_study_is_the_comparison_of_the_readme():
@@ -247,14 +236,8 @@ def test_a_study_is_read_from_toml(tmp_path):
 @pytest.mark.parametrize(
     ("line", "kind", "message"),
     [
-        ("learning_rate = [0.1]", ValueError, "'learning_rate'; did you mean 'learning_rates'"),
         ('ranks = ["3"]', TypeError, "rank must be an integer"),
-        ("ranks = 3", TypeError, "'rank' must be a list of values, got 3"),
-        ("ranks = []", ValueError, "'rank' must have at least one value"),
         ("seeds = [1, 1]", ValueError, "seeds must have no entry twice, got 1 again"),
-        ("learning_rates = [0.3, 0.1]", ValueError, "must ascend"),
-        ('learning_rates = ["a"]', TypeError, "learning_rates must be a number"),
-        ('spectrum = "fee"', ValueError, "spectrum has no choice 'fee'; did you mean 'free'"),
         ("title = 3", TypeError, "title must be a string"),
         ("ranks = [", ValueError, "is not TOML"),
     ],
@@ -266,21 +249,18 @@ def test_a_wrong_line_of_toml_is_refused_by_name(tmp_path, line, kind, message):
         read_study(path)
 
 
-def test_a_study_needs_methods(tmp_path):
-    path = tmp_path / "study.toml"
-    path.write_text("ranks = [3]")
-    with pytest.raises(ValueError, match="methods is missing"):
-        read_study(path)
-    path.write_text("methods = [3]")
-    with pytest.raises(TypeError, match="must be a Method or a function of a network, got 3"):
-        read_study(path)
-    path.write_text('methods = "dense"')
-    with pytest.raises(TypeError, match="'method' must be a list of values, got 'dense'"):
-        read_study(path)
-
-
-@pytest.mark.parametrize("changes", [{"spectrum": "bogus"}, {"name": "a/b"}, {"name": ".."}, {"name": "a\\b"}])
-def test_a_study_is_refused_for_what_no_run_of_it_has(changes):
-    (name,) = changes
-    with pytest.raises(ValueError, match=f"^{name} "):
-        study_of("dense", **changes)
+@pytest.mark.parametrize(
+    ("values", "kind", "message"),
+    [
+        ({"ranks": [3]}, ValueError, "methods is missing"),
+        ({"methods": [3]}, TypeError, "must be a Method or a function of a network, got 3"),
+        ({"methods": "dense"}, TypeError, "'method' must be a list of values, got 'dense'"),
+        ({"methods": ["sttp"]}, ValueError, "method 'sttp' needs a geometry, such as one of stiefel"),
+        ({"methods": ["dense"], "spectrum": "bogus"}, ValueError, "^spectrum "),  # which no run of it has
+        ({"methods": ["dense"], "name": "a/b"}, ValueError, "^name "),
+        ({"methods": ["dense"], "name": ".."}, ValueError, "^name "),
+    ],
+)
+def test_what_is_no_study_is_refused(values, kind, message):
+    with pytest.raises(kind, match=message):
+        Study.from_dict({"name": "s", **values})

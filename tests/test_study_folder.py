@@ -141,6 +141,19 @@ def test_turns_are_taken_once_and_read_again(copy):
         assert not folder.has_turns_of(runs)
 
 
+def test_a_report_is_written_where_no_turns_can_be_taken(copy, monkeypatch):
+    def failing(runs, surroundings):
+        raise MemoryError("all networks at once")
+
+    monkeypatch.setattr(engine, "take_turns", failing)
+    for name in ("turns.json", "report.html"):
+        (copy / name).unlink()
+    with pytest.warns(UserWarning, match=r"could not be timed in turns \(MemoryError: all networks at once\)"):
+        assert run_study(STUDY, copy, "sequential").finished
+    assert (copy / "report.html").exists()
+    assert not (copy / "turns.json").exists()
+
+
 # --- what is refused, and kept ---
 
 
@@ -369,15 +382,15 @@ def test_of_two_processes_one_has_the_folder_and_its_study_is_what_the_folder_ha
 
 
 def test_a_failing_run_is_named_and_what_was_finished_stays(tmp_path, monkeypatch):
-    finish, calls = ToyTrial.finish, []
+    processor, calls = loop.processor, []  # not a part of the toy kind, whose code would be another one
 
-    def failing(self):
-        calls.append(self)
+    def failing():
+        calls.append(None)
         if len(calls) == 4:
             raise OSError("no such disk")
-        return finish(self)
+        return processor()
 
-    monkeypatch.setattr(ToyTrial, "finish", failing)
+    monkeypatch.setattr(loop, "processor", failing)
     with pytest.raises(
         RunFailedError, match=r"run 'Halving, size 2, seed 0' failed \(OSError: no such disk\).*error\.txt"
     ):

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from sttp.layers import report
 from sttp.study import KINDS, STUDIES, Study
-from sttp.study.networks import NETWORKS
+from sttp.study.networks import NETWORKS, network_entry
 from sttp.study.paper import EXPERIMENTS, paper_study, published_z
-from sttp.study.tasks.construction import compression
+from sttp.study.tasks.construction import first_network, weightless_network
 from sttp.study.tasks.images import KNOWN_SHAPES
 from sttp.study.tasks.task import ImageShape
 
@@ -25,6 +26,13 @@ def shared(study, key):
     """The one value of all cases."""
     (value,) = {getattr(case, key, None) or getattr(case.settings, key) for case in study.cases}
     return value
+
+
+def compression(case, shape):
+    """Z of a case's network in percent, of ours counted without its weights."""
+    if case.specification is None:
+        return first_network(case, shape, 0).z
+    return report(weightless_network(case, shape), case.specification, network_entry(case.network).skip).z
 
 
 @pytest.mark.parametrize(("data", "column"), [("cifar10", 0), ("stl10", 1)])
@@ -60,8 +68,7 @@ def test_published_numbers_stand_beside_equal_conditions_alone():
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS.names())
-@pytest.mark.parametrize("data", ["digits", "cifar10", "stl10"])
-@pytest.mark.parametrize("scale", [1.0, 0.01, 1e-6])
+@pytest.mark.parametrize(("data", "scale"), [("digits", 1e-6), ("cifar10", 0.01), ("stl10", 0.1)])
 def test_every_experiment_is_a_study_at_any_scale(name, data, scale):
     study = paper_study(name, data, KNOWN_SHAPES[data], scale)
     assert Study.from_dict(study.to_dict()) == study

@@ -1,17 +1,12 @@
 """The tasks `classification` and `gan`: losses, pieces of batches, averages, checkpoints, several processes."""
 
 import copy
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import studies
 import torch
-from studies import changed, deterministic
+from studies import changed, deterministic, interrupted
 from torch import nn
 
 from sttp.layers import STTP, Free, Identity, reparameterize, spectral_weights
@@ -29,7 +24,7 @@ from sttp.study.tasks.averaging import MovingAverage
 from sttp.study.tasks.construction import first_network
 from sttp.study.tasks.decay import decay_groups
 from sttp.study.tasks.images import KNOWN_SHAPES, open_images
-from sttp.study.tasks.supervised import accumulate
+from sttp.study.tasks.optimized import accumulate
 
 HERE = Surroundings()
 
@@ -56,10 +51,8 @@ def quick_scores(monkeypatch):
 
 RUNS = {
     "gan": run_of("sttp stiefel R", averaging=0.5),
-    "gan-sn": run_of("sn"),
     "gan-sr": run_of("sr"),
-    "generator": run_of("sttp householder-reduced L", network="sngan8-generator"),
-    "conditional": run_of("svdp householder L", conditional=True, critic_steps=2),
+    "generator": run_of("svdp householder L", network="sngan8-generator", conditional=True, critic_steps=2),
     "classification": run_of("sttp grassmann R", "classification", augment=True, weight_decay=1e-4, averaging=0.5),
     "bfloat16": run_of("dense", "classification", precision="bfloat16", accumulation=2),
     "digits": run_of("sttp stiefel", "digits", network="digits", optimizer="riemannian-adam", rate=0.01, averaging=0.9),
@@ -68,23 +61,8 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(name, tmp_path, monkeypatch, quick_scores):
-    run, write = RUNS[name], loop_module.write_checkpoint
-    whole = perform(run)
-    written = []
-
-    def dying(folder, environment, content):
-        write(folder, environment, content)
-        written.append(content["step"])
-        if len(written) == 3:
-            raise KeyboardInterrupt
-
-    surroundings = Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
-    monkeypatch.setattr(loop_module, "write_checkpoint", dying)
-    with pytest.raises(KeyboardInterrupt):
-        perform(run, surroundings)
-    assert written == [1, 2, 3]
-    resumed = perform(run, surroundings)
-    assert written == [1, 2, 3, 4, 5, 6]
+    run = RUNS[name]
+    whole, resumed = perform(run), interrupted(run, tmp_path, monkeypatch, 3)
     assert deterministic(resumed) == deterministic(whole)
     assert len(resumed.timing.step_seconds) == 6
 
@@ -229,7 +207,7 @@ def test_the_classifier_learns():
 
 
 def test_samples_are_written_beside_the_result(tmp_path, quick_scores):
-    run = RUNS["gan-sn"]
+    run = RUNS["gan-sr"]
     perform(run, Surroundings(folder=str(tmp_path)))
     assert (tmp_path / "runs" / run.identifier / SAMPLES).read_bytes().startswith(b"\x89PNG")
     images = torch.arange(5 * 3 * 2 * 2).reshape(5, 3, 2, 2) / 60
@@ -260,54 +238,9 @@ def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores
     writer = Writer()
     monkeypatch.setattr(loop_module, "open_board", lambda *_: Board(writer))
     monkeypatch.setattr("sttp.study.board.STEPS_A_POINT", 2)
-    perform(RUNS["gan-sn"])
+    perform(RUNS["gan-sr"])
     assert ("training/discriminator", 2) in writer.scalars
     assert ("training/generator", 6) in writer.scalars
     assert {step for name, step in writer.scalars if name == "looks/validation_score"} == {0, 3, 6}
     assert writer.images[-1] == ("samples", (64, 1, 8, 8), 6)
     assert writer.closed
-
-
-PROGRAM = """
-import json, sys, torch
-torch.set_num_threads(1)
-from sttp.study import Evaluation, Surroundings, processes
-from sttp.study.kind import read_run
-from sttp.study.loop import perform
-from sttp.study.tasks.gan_scores import GeneratedScores
-GeneratedScores.__call__ = lambda self, images, split: Evaluation(images.mean().item(), images.std().item())
-processes.begin("cpu")
-results = [perform(read_run(values), Surroundings(folder=sys.argv[2])) for values in json.loads(sys.argv[1])]
-found = [[result.losses, result.series("validation_loss")] for result in results]
-if processes.rank() == 0:
-    print("found", processes.world_size(), json.dumps(found))
-processes.end()
-"""
-
-
-def test_two_processes_have_the_losses_of_one(tmp_path, quick_scores):
-    runs = [
-        changed(RUNS["gan"], learning_rate=1e-3),
-        changed(RUNS["classification"], learning_rate=0.01, accumulation=2),
-    ]
-    program = tmp_path / "program.py"
-    program.write_text(PROGRAM)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", str(program)]
-    done = subprocess.run(
-        [*command, json.dumps([run.to_dict() for run in runs]), str(tmp_path)],
-        capture_output=True,
-        timeout=300,
-        text=True,
-        check=False,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        cwd=Path(__file__).parent,
-    )
-    lines = [line for line in done.stdout.splitlines() if line.startswith("found")]
-    assert lines, done.stderr[-2000:]
-    _, count, rest = lines[0].split(" ", 2)
-    assert count == "2"
-    for run, (losses, looks) in zip(runs, json.loads(rest), strict=True):
-        alone = perform(run)
-        assert losses == pytest.approx(alone.losses, rel=2e-4)
-        assert looks == pytest.approx(alone.series("validation_loss"), rel=2e-3)

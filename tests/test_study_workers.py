@@ -4,7 +4,6 @@ import functools
 import importlib
 import importlib.util
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,10 +14,12 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from toy_kind import STEPS, toy
 
+from benchmarks.kills import members
 from sttp.study import cluster, foreign, parcel, workers
 from sttp.study.cluster import Dask, Ray
 from sttp.study.engine import run_study
@@ -70,19 +71,6 @@ def start_study():
             os.kill(left, signal.SIGKILL)
 
 
-def members(session):
-    """Processes that live in a session, which is all that a program has started."""
-    found = []
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            state, _, _, own = status.read_text().rpartition(")")[2].split()[:4]
-        except OSError:
-            continue
-        if int(own) == session and state != "Z":
-            found.append(int(status.parent.name))
-    return found
-
-
 def until(condition, seconds):
     """Wait for a condition; return whether it has come."""
     end = time.monotonic() + seconds
@@ -94,24 +82,19 @@ def until(condition, seconds):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="it looks at /proc")
-def test_killed_studies_leave_no_process_and_end_with_the_same_results(tmp_path, start_study):
+def test_a_killed_study_leaves_no_process_and_ends_with_the_same_results(tmp_path, start_study):
     (tmp_path / "whole").mkdir()
     whole = start_study(tmp_path / "whole", "sequential", 0)
     results, said = tmp_path / "results", tmp_path / "said.txt"
-    moments = random.Random(0)
-    for kill in range(2):
-        process = start_study(tmp_path)
-        # At first before the workers are there, then in the middle of runs.
-        seen = len(list(results.rglob("*")))
-        if kill:
-            assert until(lambda: len(list(results.rglob("*"))) > seen, 120), said.read_text()  # noqa: B023
-        time.sleep(moments.uniform(0, 1))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert until(lambda: not members(process.pid), GONE_SECONDS), members(process.pid)  # noqa: B023
-        before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
-        time.sleep(0.3)
-        assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
+    process = start_study(tmp_path)
+    # In the middle of runs; `python -m benchmarks kills` has other moments.
+    assert until(lambda: list(results.rglob("checkpoint.pt")), 120), said.read_text()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert until(lambda: not members(process.pid), GONE_SECONDS), members(process.pid)
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
+    time.sleep(0.3)
+    assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
     assert start_study(tmp_path).wait(240) == 0, said.read_text()
     assert whole.wait(240) == 0
     ours, theirs = ((folder / "results" / "results.csv").read_bytes() for folder in (tmp_path, tmp_path / "whole"))
@@ -353,6 +336,30 @@ def sloped(factor, by=1.0):
     return lambda value, rate: by * factor * value
 
 
+FACTOR = 2.0
+
+
+def helped(value, rate):
+    return helper(value)
+
+
+def helper(value):
+    return FACTOR * value
+
+
+def test_what_a_function_names_is_part_of_its_code(monkeypatch):
+    def digest():
+        return foreign.sources(["mine"])["toy step mine"]
+
+    STEPS.add("mine", helped)
+    before = digest()
+    monkeypatch.setitem(globals(), "FACTOR", 3.0)
+    after = digest()
+    assert after != before
+    monkeypatch.setitem(globals(), "helper", lambda value: value)
+    assert digest() not in (before, after)
+
+
 def test_what_a_thing_holds_is_part_of_its_code():
     def digest(thing):
         STEPS.add("mine", thing)
@@ -370,6 +377,9 @@ def test_what_a_thing_holds_is_part_of_its_code():
         sloped(2.0),
         functools.partial(Slope, 1.0),
         functools.partial(Slope, 2.0),
+        sloped(torch.zeros(3)),
+        sloped(torch.ones(3)),
+        sloped(np.arange(3)),
     ]
     digests = [digest(thing) for thing in things]
     assert len(set(digests)) == len(digests)
@@ -377,6 +387,19 @@ def test_what_a_thing_holds_is_part_of_its_code():
     assert digest(sloped(2.0)) == digests[7]
     beside, changed = [lambda value, rate: value, 3], [lambda value, rate: value, 4]
     assert digest(beside[0]) == digest(changed[0])  # what stands on a line beside a lambda is none of its code
+
+
+def default_dtype(job):
+    return str(torch.get_default_dtype())
+
+
+def test_workers_have_the_dtype_of_this_process():
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert set(perform_all(default_dtype, range(4), "loky", 2)) == {"torch.float64"}
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert set(perform_all(default_dtype, range(4), "loky", 2)) == {"torch.float32"}
 
 
 # --- clusters ---

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trains import GEOMETRIES
 
-from sttp.manifolds import InputMetric, SpectralTensorTrain, TrainShape
+from sttp.manifolds import InputMetric, SpectralTensorTrain, TrainShape, error_of_start
 
 settings.register_profile("calibrated", deadline=None, derandomize=True, max_examples=30)
 settings.load_profile("calibrated")
@@ -75,6 +75,19 @@ def test_sweeps_lower_the_norm_of_trains_where_the_inputs_have_few_directions(of
             / float(metric.norm(matrix - train.to_matrix(plain.point)) / metric.norm(matrix))
         )
     assert np.median(ratios) < 0.8
+
+
+@pytest.mark.parametrize("of_rows", [False, True])
+def test_sweeps_go_below_both_starts(of_rows):
+    shape, ratios = SHAPES[1], []
+    for seed in range(8):
+        matrix, metric = problem(shape, seed, of_rows, False, 40)
+        train = SpectralTensorTrain(shape)
+        plain = float(metric.norm(matrix - train.to_matrix(train.from_matrix(matrix).point)) / metric.norm(matrix))
+        start = min(plain, error_of_start(matrix, shape, metric))
+        ratios.append(float(train.from_matrix(matrix, metric).calibrated_error) / start)
+    assert max(ratios) <= 1 + 1e-9
+    assert np.median(ratios) < 0.99
 
 
 @pytest.mark.parametrize("of_rows", [False, True])

@@ -19,6 +19,7 @@ from .folder import SPLIT_SEED, TEST_SHARE, stratified_split
 from .image_data import checksum_of
 from .table import read_table
 
+# What is taken from the training examples to choose by; nothing is ever chosen on the test split.
 VALIDATION_SHARE: Final = 0.1
 KINDS: Final = (
     "a torch data set or a list of pairs (input, target), a tuple (inputs, targets) of arrays or tensors, or the path "

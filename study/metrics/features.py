@@ -18,6 +18,7 @@ from torch import Tensor
 from ...layers import write_atomically
 from ...manifolds import require_integer, require_number
 from ..data import Images, Normalization, batches
+from ..random_streams import seeded
 from .feature_network import FeatureNetwork
 
 # Raised when equal images and options give another classifier than before.
@@ -125,8 +126,7 @@ def feature_classifier(
     classes = highest + 1 if classes is None else classes
     if highest >= classes:
         raise ValueError(f"classes must be above the largest label, {highest}, got {classes}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(options.seed)
+    with seeded(options.seed):
         network = FeatureNetwork(training.images.shape[1], classes)
     normalization = Normalization.of(training.images).to(device)
     path = None if cache is None else cache / f"classifier-{_key(training, classes, options)}.safetensors"

@@ -96,11 +96,12 @@ def _decomposed(matrices: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _parameter(layer: nn.Module) -> object:
-    """Return the parameter behind a layer's weight."""
+    """Return the parameter behind a layer's weight, the first where there are several."""
     if parametrize.is_parametrized(layer, "weight"):
         parametrizations = layer.parametrizations
         assert isinstance(parametrizations, nn.ModuleDict)
-        return parametrizations["weight"].original
+        stored = parametrizations["weight"]
+        return getattr(stored, "original", getattr(stored, "original0", None))  # weight_norm stores two
     return layer._parameters["weight"]
 
 

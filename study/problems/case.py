@@ -59,6 +59,11 @@ class ProblemCase(Case):
         return not self.minimizes
 
     @property
+    def look_steps(self) -> list[int]:
+        """Numbers of steps at equal distances, after which the gap is read; 0 and the last among them."""
+        return [round(self.steps * k / self.looks) for k in range(self.looks + 1)]
+
+    @property
     def problem(self) -> Problem:
         """The problem; equal cases share one, which keeps its data and its optimum.
 

@@ -19,7 +19,7 @@ from ..schedule import Results, chosen_runs, progress
 from ..turns import Turn
 from .case import ProblemCase
 from .entry import Choice, Entry, Words
-from .measures import SOLVED, cost_to, final_gap, spent, tolerances
+from .measures import SOLVED, cost_to, final_gap, finite, spent, tolerances
 from .profiles import mean_ranks
 
 PROBLEM: Final = "problem"
@@ -174,10 +174,10 @@ class Comparison:
                     "mean_rank": self.ranks[choice],
                     "solved": solved,
                     "runs": runs,
-                    "step_microseconds": _finite(self.step_microseconds(choice)),
+                    "step_microseconds": finite(self.step_microseconds(choice)),
                     "products": self.products(choice),
                     "orthogonality_error": self.orthogonality_error(choice),
-                    "gaps": {entry.problem.name: _finite(entry.gap) for entry in entries},
+                    "gaps": {entry.problem.name: finite(entry.gap) for entry in entries},
                     "learning_rates": {entry.problem.name: entry.learning_rate for entry in entries},
                 }
             )
@@ -250,7 +250,3 @@ def _entry(
         found is not None and found.at_edge,
         turn,
     )
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -16,6 +16,7 @@ from ...layers import STTP, decompress, reparameterize, shared_evaluation, spect
 from ...manifolds import Geometry, require_integer
 from ..data.digits import SHADES, TRAINING_SIZE, read_scans, split_indices
 from ..networks.digits import digits
+from ..random_streams import seeded
 from .instance import Instance
 from .problem import Problem
 
@@ -66,8 +67,7 @@ class DigitsTraining(Problem):
 
     def network(self, geometry: Geometry, seed: int) -> nn.Module:
         """Return the network at its first weights, which are the same in all geometries: a fresh `sttp stiefel`'s."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             network: nn.Module = digits()
         reference, specification = STTP(self.rank), STTP(self.rank, frames=geometry)
         reparameterize(network, reference, generator=torch.Generator().manual_seed(seed))

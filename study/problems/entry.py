@@ -6,15 +6,21 @@ import json
 import math
 import statistics
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import numpy as np
 
-from ..register import Appearance
+from ..register import Appearance, Line
 from ..result import Result
 from ..turns import Turn
 from .case import ProblemCase
 from .measures import final_gap
+
+# Colours safe for colour-blind readers, after Okabe and Ito (2008), darkened where they are faint on white; the centre
+# is always the first.
+_COLOURS: Final = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D00")
+_DASHES: Final[tuple[Line, ...]] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)))
+_MARKERS: Final = "osD^vPX*<>pdhH8"
 
 
 @final
@@ -51,7 +57,18 @@ class Choice:
 
     index: int
     label: str
-    look: Appearance | None = None
+    own_look: Appearance | None = None
+
+    @property
+    def look(self) -> Appearance:
+        """The choice's own look, or one by its place; the first 21 differ."""
+        if self.own_look is not None:
+            return self.own_look
+        if self.index == 0:
+            return Appearance(_COLOURS[0], _MARKERS[0], "-")
+        turn, place = divmod(self.index - 1, len(_COLOURS) - 1)
+        marker = _MARKERS[self.index % len(_MARKERS)]
+        return Appearance(_COLOURS[1 + place], marker, _DASHES[turn % len(_DASHES)])
 
 
 @final

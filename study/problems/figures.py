@@ -15,7 +15,6 @@ from matplotlib.ticker import LogLocator, NullLocator
 from ..report.axes import dress, legend_columns, logarithmic
 from ..report.text import label
 from ..result import Result
-from .appearance import look_of
 from .comparison import Comparison
 from .entry import Entry, Words
 from .measures import SOLVED, final_gap, shortfalls
@@ -45,7 +44,7 @@ def profile_figure(comparison: Comparison, tolerances: Sequence[float]) -> Figur
             axes = grid[row, column]
             ratios = performance_ratios(comparison.costs(tolerance, measure))
             for choice, ratio in ratios.items():
-                look = look_of(choice)
+                look = choice.look
                 axes.plot(abscissa, profile(ratio, abscissa), color=look.color, linestyle=look.line, linewidth=1.6)
             axes.set_xlim(1, MOST)
             axes.set_ylim(-0.02, 1.02)
@@ -125,7 +124,7 @@ def orthogonality_figure(comparisons: Sequence[Comparison]) -> Figure:
 def _panel(axes: Axes, comparison: Comparison, problem: Words, measure: str) -> None:
     unit = MEASURES[measure][2]
     for entry in (entry for entry in comparison.entries if entry.problem == problem):
-        look, result = look_of(entry.choice), _typical(entry)
+        look, result = entry.choice.look, _typical(entry)
         costs, gaps = np.array(comparison.spent(entry, result, measure), dtype=float) / unit, _gaps(result)
         shown = costs > 0 if measure != "evaluations" else np.ones(len(costs), dtype=bool)
         axes.plot(costs[shown], gaps[shown], color=look.color, linestyle=look.line, linewidth=1.3)
@@ -166,7 +165,7 @@ def _legend(figure: Figure, comparison: Comparison) -> None:
     handles = []
     for choice in comparison.choices:
         if choice in comparison.ranks:
-            look = look_of(choice)
+            look = choice.look
             words = label(choice.label)
             handles.append(Line2D([], [], color=look.color, linestyle=look.line, linewidth=1.8, label=words))
     figure.legend(handles=handles, loc="outside upper left", ncols=_columns(comparison), frameon=False, fontsize=9)

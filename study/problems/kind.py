@@ -24,6 +24,7 @@ from ..turns import Turn
 from . import measures
 from .case import DEFAULTS, ProblemCase, geometry_of
 from .problem import all_values_of, problem_of, values_of
+from .trying import try_out
 
 # What is minimized where a study does not say.
 PROBLEMS_BY_DEFAULT: Final[tuple[dict[str, Plain], ...]] = (
@@ -108,14 +109,11 @@ class OptimizersKind(Kind):
         chosen: dict[str, Any] = dict(values)
         minimizes = bool(chosen["method"])
         optimizer = str(chosen["method"] or chosen["optimizer"])
-        if minimizes:
-            MINIMIZERS.entry(optimizer, "method")
-        elif optimizer in MINIMIZERS:
+        part = "method" if minimizes else "optimizer"
+        if not minimizes and optimizer in MINIMIZERS:
             raise ValueError(f"optimizers must have a learning rate, got {optimizer!r}; list it under methods")
-        else:
-            OPTIMIZERS.entry(optimizer, "optimizer")
-        for factor in ("retraction", "geometry"):
-            _REGISTERS[factor].entry(chosen[factor], factor)
+        for factor, name in ((part, optimizer), *((key, chosen[key]) for key in ("retraction", "geometry"))):
+            _REGISTERS[factor].entry(name, factor)
         require_known("metric", chosen["metric"], METRICS)
         given = values_of(chosen["problem"])
         problem = problem_of(given)
@@ -125,9 +123,7 @@ class OptimizersKind(Kind):
             chosen["geometry"] = "grassmann"
         parts = {name: str(chosen[name] if problem.has_geometry else usual) for name, usual in DEFAULTS.items()}
         options = tuple(
-            (key, value)
-            for key, value in sorted(chosen.items())
-            if _counts(key, "method" if minimizes else "optimizer", {**parts, "optimizer": optimizer})
+            (key, value) for key, value in sorted(chosen.items()) if _counts(key, {**parts, part: optimizer})
         )
         geometry = geometry_of(parts["geometry"], parts["metric"], parts["retraction"], options)
         centre = chosen["centre"]
@@ -150,12 +146,6 @@ class OptimizersKind(Kind):
             options=options,
         )
 
-    def title(self, factor: str, value: Plain) -> str:
-        """Return a name's title, or an option with its value."""
-        if factor in _REGISTERS and isinstance(value, str):
-            return _REGISTERS[factor].title(value)
-        return f"{factor.partition('.')[2]} {value}" if "." in factor else str(value)
-
     def order(self, result: Result) -> Order:
         """Return the shortfall at the end, then its mean logarithm, both with their signs turned."""
         if result.diverged:
@@ -164,16 +154,18 @@ class OptimizersKind(Kind):
         return (-measures.final_gap(result), -statistics.fmean(math.log(max(gap, measures.SOLVED)) for gap in gaps))
 
     def require(self, study: Study, surroundings: Surroundings) -> str | None:
-        """Refuse options that no part has, which would be left out of all cases.
+        """Refuse options that no part has, which would be left out of all cases, and users' parts that cannot be run.
 
         Raises:
             ValueError: as said.
         """
-        used = {key for case in study.cases if isinstance(case, ProblemCase) for key, _ in case.options}
+        cases = [case for case in study.cases if isinstance(case, ProblemCase)]
+        used = {key for case in cases for key, _ in case.options}
         for key in (*study.factors, *study.shared):
             if "." in key and key not in used:
                 part, _, option = key.partition(".")
                 raise ValueError(f"factor {key!r}: no {part} of the study has an option {option!r}; leave it out")
+        try_out(cases, study.seeds[0])
         return None
 
     def presentation(self, study: Study) -> dict[str, Plain]:
@@ -192,12 +184,11 @@ class OptimizersKind(Kind):
         }
         titles: dict[str, Plain] = {}
         looks: dict[str, Plain] = {}
-        for factor, values in study.factors.items():
-            register = _REGISTERS.get(factor)
-            for name in (*values, study.centre.get(factor)):
-                if register is not None and isinstance(name, str) and name:
-                    titles[name] = register.title(name)
-                    look = register.entry(name).look
+        for factor in (factor for factor in study.factors if factor in _REGISTERS):
+            for name in (*study.factors[factor], study.centre.get(factor)):
+                if isinstance(name, str) and name:
+                    titles[name] = _REGISTERS[factor].title(name)
+                    look = _REGISTERS[factor].entry(name).look
                     if look is not None:
                         looks[name] = asdict(look)
         return {"problems": words, "titles": titles, "looks": looks}
@@ -215,7 +206,7 @@ class OptimizersKind(Kind):
         row |= measures.ends(result)
         evaluations = measures.spent(result, "evaluations")
         for tolerance in measures.tolerances(study):
-            row[f"evaluations_to_{tolerance:g}"] = _known(measures.cost_to(result, tolerance, evaluations))
+            row[f"evaluations_to_{tolerance:g}"] = measures.finite(measures.cost_to(result, tolerance, evaluations))
         return row
 
     def costs(self, study: Study, result: Result) -> dict[str, Plain]:
@@ -224,7 +215,7 @@ class OptimizersKind(Kind):
         row: dict[str, Plain] = {"seconds": total, "seconds_per_step": total / max(result.steps, 1)}
         seconds = measures.spent(result, "seconds")
         for tolerance in measures.tolerances(study):
-            row[f"seconds_to_{tolerance:g}"] = _known(measures.cost_to(result, tolerance, seconds))
+            row[f"seconds_to_{tolerance:g}"] = measures.finite(measures.cost_to(result, tolerance, seconds))
         return {**row, "threads": result.timing.threads}
 
     def content(
@@ -260,16 +251,12 @@ def _named(factor: str, given: Any) -> Any:
     return list(given) if register is None else [name_of_part(register, thing) for thing in given]
 
 
-def _counts(key: str, optimizer: str, parts: Mapping[str, str]) -> bool:
+def _counts(key: str, parts: Mapping[str, str]) -> bool:
     """Return whether a key is an option of one of the parts, and one that it has."""
     part, dot, option = key.partition(".")
-    if not dot:
+    if not dot or part not in parts:
         return False
-    if part == "metric":
-        return parts["metric"] == EMBEDDED
-    if part in ("optimizer", "method"):
-        return part == optimizer and has_option(_REGISTERS[part], parts["optimizer"], option)
-    return has_option(_REGISTERS[part], parts[part], option)
+    return parts[part] == EMBEDDED if part == "metric" else has_option(_REGISTERS[part], parts[part], option)
 
 
 def _tolerances(given: object) -> tuple[float, ...]:
@@ -278,7 +265,3 @@ def _tolerances(given: object) -> tuple[float, ...]:
     for value in given:
         require_number("tolerances", value, above=0)
     return tuple(sorted((float(value) for value in given), reverse=True))
-
-
-def _known(cost: float) -> float | None:
-    return None if math.isinf(cost) else float(cost)

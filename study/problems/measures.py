@@ -48,18 +48,12 @@ def cost_to(result: Result, tolerance: float, costs: Sequence[float]) -> float:
 
 def ends(result: Result) -> dict[str, Plain]:
     """Return where a run has ended, and the largest orthogonality error on the way."""
+    names = ("evaluations", "operations", "gap", "shortfall", "orthogonality_error")
     if not result.looks:
-        names = ("evaluations", "operations", "gap", "shortfall", "orthogonality_error")
         return {"steps": 0, **dict.fromkeys(names)}
-    last = result.looks[-1].measures
-    return {
-        "steps": result.steps,
-        "evaluations": last["evaluations"],
-        "operations": last["operations"],
-        "gap": last["gap"],
-        "shortfall": shortfalls(result)[-1],
-        "orthogonality_error": result.largest("orthogonality_error"),
-    }
+    found = {**result.looks[-1].measures, "shortfall": shortfalls(result)[-1]}
+    found["orthogonality_error"] = result.largest("orthogonality_error")
+    return {"steps": result.steps, **{name: found[name] for name in names}}
 
 
 def diverged_in(result: Result) -> int | None:
@@ -68,11 +62,15 @@ def diverged_in(result: Result) -> int | None:
     assert isinstance(case, ProblemCase)
     if at is None or not result.looks or result.reason is not None:  # refused, or an iterate of a method of minimize
         return at
-    was_looked_at = at in {round(case.steps * k / case.looks) for k in range(case.looks + 1)}
-    return at if was_looked_at and result.steps < at else at + 1
+    return at if at in case.look_steps and result.steps < at else at + 1
 
 
 def tolerances(study: Study) -> tuple[float, ...]:
     """Return the gaps at which profiles are drawn, the smallest last."""
     given: Any = study.shared["tolerances"]
     return tuple(float(value) for value in given)
+
+
+def finite(value: float) -> float | None:
+    """Return a number as JSON and CSV can hold it: None where it is not finite."""
+    return float(value) if math.isfinite(value) else None

@@ -31,11 +31,6 @@ GRADIENT_TOLERANCE: Final = 1e-9
 COUNTED_STEPS: Final = 2
 
 
-def look_steps(steps: int, looks: int) -> list[int]:
-    """Return numbers of steps at equal distances, 0 and the last among them."""
-    return [round(steps * k / looks) for k in range(looks + 1)]
-
-
 @final
 class Steps(Trial):
     """Steps of an optimizer."""
@@ -44,13 +39,13 @@ class Steps(Trial):
         self._case, self._run = case, run
         self._instance = _begun(case, run.seed)
         self._optimizer: Optimizer | None = None
-        self._operations = 0
+        self._operations: int | None = None
         self._seconds: dict[int, float] = {}
 
     @property
     def look_steps(self) -> Sequence[int]:
         """Equal distances."""
-        return look_steps(self._case.steps, self._case.looks)
+        return self._case.look_steps
 
     def step(self, step: int) -> Tensor:
         """Make a step.
@@ -73,6 +68,10 @@ class Steps(Trial):
 
     def look(self, step: int) -> Look:
         """Return gap, orthogonality error and what was computed for them."""
+        if self._operations is None:
+            # Before the first step, and so it also warms up what that would be timed with. Steps that are timed in
+            # turns, where nobody looks, need no count.
+            self._operations = _operations_a_step(self._case, self._run)
         return _look(self._instance, step, step, step * self._operations)
 
     def _begin(self) -> Optimizer:
@@ -82,8 +81,6 @@ class Steps(Trial):
             optimizer = _built(case, self._instance, rate)
         except ValueError as error:  # a search may try rates that an optimizer does not take
             raise RateRefusedError(str(error)) from None
-        # It also warms up what the first run of a kind would be timed with.
-        self._operations = _operations_a_step(case, self._run)
         self._schedule = LambdaLR(optimizer, lambda step: (1 + math.cos(math.pi * step / case.steps)) / 2)
         return optimizer
 
@@ -97,7 +94,7 @@ class Iterations(Trial):
         self._instance = _begun(case, run.seed)
         self._looks: list[Look] = []
         self._seconds: list[float] = []
-        self._found: MinimizeResult | None = None
+        self._costs: list[float] = []
 
     @property
     def look_steps(self) -> None:
@@ -106,12 +103,9 @@ class Iterations(Trial):
 
     def step(self, step: int) -> float | None:
         """Return the cost before an iteration, as steps of an optimizer do; None after the last."""
-        if self._found is None:
-            self._found = self._minimize()
-        if step + 1 >= len(self._looks):
-            self.reason = str(self._found.reason)
-            return None
-        return float(self._found.history.cost[step])
+        if not self._looks:
+            self._minimize()
+        return self._costs[step] if step + 1 < len(self._looks) else None
 
     def step_seconds(self, step: int) -> float:
         """Return the time of an iteration, without the looks."""
@@ -119,11 +113,9 @@ class Iterations(Trial):
 
     def look(self, step: int) -> Look:
         """Return what was seen after an iteration."""
-        if step + 1 >= len(self._looks) and self._found is not None:
-            self.reason = str(self._found.reason)
         return self._looks[step] if self._looks else _look(self._instance, 0, 0, 0)
 
-    def _minimize(self) -> MinimizeResult:
+    def _minimize(self) -> None:
         looks, looking = [_look(self._instance, 0, 0, 0)], [0.0]
 
         def look(_: object) -> bool:
@@ -148,7 +140,7 @@ class Iterations(Trial):
             Look(k, {**look.measures, "evaluations": evaluations[k], "operations": operations[k]})
             for k, look in enumerate(looks)
         ]
-        return found
+        self._costs, self.reason = history.cost.tolist(), str(found.reason)
 
     def _operations(self) -> list[int]:
         """Return the operations up to each iterate, counted in a second run, which the counting slows down."""
@@ -208,7 +200,10 @@ def _operations_a_step(case: ProblemCase, run: Run) -> int:
     """Return the operations of the products of one step, with cost and gradient."""
     assert run.learning_rate is not None
     instance = _begun(case, run.seed)
-    optimizer = _built(case, instance, run.learning_rate)
+    try:
+        optimizer = _built(case, instance, run.learning_rate)
+    except ValueError:  # a rate that is not taken, as the run itself will say
+        return 0
     with suppress(LinAlgError):  # which the run itself will meet
         _make_step(instance, optimizer)
     with FlopCounterMode(display=False) as counter:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, Final, NamedTuple, final
+from collections.abc import Callable
+from typing import Final, NamedTuple, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
 
 from ...layers import shared_evaluation
-from ...optim import d_optimal
 from .. import processes
 from ..case import Run
 from ..data import Batch, to_symmetric
 from ..networks import network_entry
 from ..networks.sngan import NOISE_DIMENSION
-from ..parts import build_optimizer
 from ..random_streams import generator_of
 from ..surroundings import Surroundings
-from .averaging import STATISTICS_BATCHES, MovingAverage
+from .averaging import STATISTICS_BATCHES
 from .case import TrainingCase
-from .decay import decay_groups
 from .images import ImageSplits
-from .supervised import accumulate, autocast
+from .optimized import OptimizedTrial, accumulate, evaluating
 from .task import Evaluation, Split
-from .trial import NetworkTrial
 
 # What noise is drawn for: each purpose has numbers of its own, apart from those of data.batches.
 CRITIC, GENERATOR, GRID, VALIDATION, TEST, STATISTICS = range(16, 22)
@@ -47,7 +41,7 @@ class Round(NamedTuple):
 
 
 @final
-class AdversarialTrial(NetworkTrial):
+class AdversarialTrial(OptimizedTrial):
     """Several steps of the discriminator, then one of the generator; both learning rates fall linearly to 0.
 
     The discriminator minimizes the mean of max(0, 1 − D(x)) over real images plus that of max(0, 1 + D(G(z))), the
@@ -59,9 +53,6 @@ class AdversarialTrial(NetworkTrial):
         splits: the images.
         score: evaluates generated images in [−1, 1] against a split.
         surroundings: the device.
-
-    Raises:
-        ValueError: the processes or pieces do not divide the batch.
 
     Source: Miyato, Kataoka, Koyama, Yoshida, "Spectral Normalization for Generative Adversarial Networks", ICLR 2018.
     """
@@ -75,26 +66,23 @@ class AdversarialTrial(NetworkTrial):
         score: Score,
         surroundings: Surroundings,
     ) -> None:
-        processes.require_divisible(case.batch_size, case.settings.accumulation)
-        super().__init__(case, run, splits.shape)
-        self._device = torch.device(processes.own_device(surroundings.device))
-        network, partner = self.network.to(self._device), partner.to(self._device)
-        self.network = network
+        super().__init__(case, run, splits.shape, surroundings)
         self._splits, self._score = splits, score
+        pair = self.network, partner.to(self._device)
         is_generator = network_entry(case.network).role == "generator"
-        generator, discriminator = (network, partner) if is_generator else (partner, network)
-        self._generator, self._discriminator = generator, discriminator
-        self._parallel_generator = processes.parallel(generator)
-        self._parallel_discriminator = processes.parallel(discriminator)
-        self._optimizers = [self._optimizer(module) for module in (generator, discriminator)]
-        self._schedules = [LambdaLR(o, lambda step: max(0.0, 1 - step / case.steps)) for o in self._optimizers]
-        decay = case.settings.averaging
-        self._average = MovingAverage(generator, decay) if decay else None
-        self._batches = self._real(0)
+        self._generator, self._discriminator = pair if is_generator else pair[::-1]
+        self._parallel_generator = processes.parallel(self._generator)
+        self._parallel_discriminator = processes.parallel(self._discriminator)
+        self._train(self._generator, self._discriminator)
         self._losses: dict[str, Tensor] = {}
 
     def step(self, step: int) -> Tensor:
-        """Make the steps of the discriminator and the one of the generator; return the former's mean loss."""
+        """Make the steps of the discriminator and the one of the generator; return the former's mean loss.
+
+        Raises:
+            RateRefusedError: an optimizer does not take the learning rate.
+        """
+        self._require_rate()
         generator, discriminator = self._optimizers
         losses = []
         for repetition in range(self.case.settings.critic_steps):
@@ -109,10 +97,7 @@ class AdversarialTrial(NetworkTrial):
         generator_loss = accumulate(self._parallel_generator, own, self._generator_loss)
         self._discriminator.requires_grad_(True)
         generator.step()
-        for schedule in self._schedules:
-            schedule.step()
-        if self._average is not None:
-            self._average.update()
+        self._end_step()
         self._losses = {
             "discriminator": processes.mean(torch.stack(losses).mean()),
             "generator": processes.mean(generator_loss),
@@ -133,39 +118,13 @@ class AdversarialTrial(NetworkTrial):
         """Return the losses of both networks."""
         return self._losses
 
-    def state(self) -> dict[str, Any]:
-        """Return both networks with their optimizers and schedules, and the moving average."""
-        return {
-            "networks": [module.state_dict() for module in (self._generator, self._discriminator)],
-            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
-            "schedules": [schedule.state_dict() for schedule in self._schedules],
-            "average": [] if self._average is None else self._average.state(),
-        }
-
-    def restore(self, state: dict[str, Any], step: int) -> None:
-        """Go on from a state."""
-        for module, saved in zip((self._generator, self._discriminator), state["networks"], strict=True):
-            module.load_state_dict(saved)
-        for optimizer, saved in zip(self._optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        for schedule, saved in zip(self._schedules, state["schedules"], strict=True):
-            schedule.load_state_dict(saved)
-        if self._average is not None:
-            self._average.restore(state["average"])
-        self._batches = self._real(step * self.case.settings.critic_steps)
-
-    def _optimizer(self, module: nn.Module) -> Optimizer:
-        parameters = decay_groups(module, self.case.settings.weight_decay)
-        assert self.run.learning_rate is not None, "trainings have a learning rate"
-        options = self.case.options_of("optimizer")
-        return build_optimizer(self.case.optimizer, parameters, self.run.learning_rate, **options)
-
-    def _real(self, start: int) -> Iterator[Batch]:
-        return self._splits.batches(self.run.seed, self.case.batch_size, self.case.settings.augment, start)
+    def _go_to(self, step: int) -> None:
+        start = step * self.case.settings.critic_steps
+        self._batches = self._splits.batches(self.run.seed, self.case.batch_size, self.case.settings.augment, start)
 
     def _show_noise(self, generator: nn.Module) -> None:
         """Give a generator in training mode some batches of noise."""
-        with shared_evaluation(generator), autocast(self.case, self._device):
+        with shared_evaluation(generator), self._autocast():
             for index in range(STATISTICS_BATCHES):
                 for piece in processes.pieces(self._whole(None, STATISTICS, index), self.case.settings.accumulation):
                     self._generate(generator, piece)
@@ -185,7 +144,7 @@ class AdversarialTrial(NetworkTrial):
 
     def _critic_loss(self, piece: Round) -> Tensor:
         assert piece.images is not None, "the discriminator sees real images"
-        with autocast(self.case, self._device):
+        with self._autocast():
             with torch.no_grad():
                 fake = self._generate(self._generator, piece)
             images = torch.cat([piece.images, fake])  # one forward, so that normalizations see one state of the weights
@@ -198,7 +157,7 @@ class AdversarialTrial(NetworkTrial):
         return self._penalized(F.relu(1 - real).mean() + F.relu(1 + generated).mean(), self._discriminator)
 
     def _generator_loss(self, piece: Round) -> Tensor:
-        with autocast(self.case, self._device):
+        with self._autocast():
             fake = self._generate(self._parallel_generator, piece)
             scores = self._discriminator(fake, *([piece.wanted] if self.case.settings.conditional else []))
         return self._penalized(-scores.float().mean(), self._generator)
@@ -207,23 +166,15 @@ class AdversarialTrial(NetworkTrial):
         images: Tensor = generator(piece.noise, *([piece.wanted] if self.case.settings.conditional else []))
         return images
 
-    def _penalized(self, loss: Tensor, module: nn.Module) -> Tensor:
-        penalty = self.case.penalty
-        return loss + penalty * d_optimal(module) if penalty and module is self.network else loss
-
-    @torch.no_grad()
     def _generated(self, count: int, purpose: int) -> Tensor:
         """Return images in [−1, 1] of the generator, or of its moving average, in evaluation mode."""
         module = self._generator if self._average is None else self._average.network(self._show_noise)
         noise = generator_of(self.run.seed, purpose)
-        training = module.training
-        module.eval()
         images = []
-        with shared_evaluation(module), autocast(self.case, self._device):
+        with evaluating(module), self._autocast():
             for start in range(0, count, GENERATION_BATCH):
                 size = min(GENERATION_BATCH, count - start)
                 drawn = torch.randn(size, NOISE_DIMENSION, generator=noise).to(self._device)
                 wanted = torch.randint(self._splits.shape.classes, (size,), generator=noise).to(self._device)
                 images.append(self._generate(module, Round(None, None, drawn, wanted)).float())
-        module.train(training)
         return torch.cat(images)

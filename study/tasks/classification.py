@@ -12,7 +12,7 @@ from ..data import Batch
 from ..surroundings import Surroundings
 from .case import TrainingCase
 from .construction import require_role
-from .images import ImageSplits, data_fingerprint, image_shape, open_images, require_enough
+from .images import IMAGE_SETTINGS, ImageSplits, image_shape, open_images, require_images
 from .supervised import evaluate_classifier
 from .task import Evaluation, ImageShape, Split, SupervisedTask
 
@@ -52,17 +52,7 @@ class Classification(SupervisedTask):
         "How small can the layers of a network become before it loses accuracy, and does it matter how a low-rank "
         "layer is parameterized? The same network is trained in several ways, everything else being equal."
     )
-    settings = (
-        "data",
-        "size",
-        "images",
-        "width",
-        "augment",
-        "precision",
-        "accumulation",
-        "weight_decay",
-        "averaging",
-    )
+    settings = IMAGE_SETTINGS
     defaults = DEFAULTS
 
     def __init__(self, images: ImageSplits | None = None, case: TrainingCase | None = None) -> None:
@@ -83,10 +73,7 @@ class Classification(SupervisedTask):
 
     def require_data(self, case: TrainingCase, surroundings: Surroundings) -> str | None:
         """Refuse a batch larger than the training split; return the checksum of the images, None for bundled ones."""
-        settings = case.settings
-        checksum = data_fingerprint(settings.data, settings.size, surroundings, settings.images)
-        require_enough(case, surroundings)
-        return checksum
+        return require_images(case, surroundings)
 
     def bound(self, case: TrainingCase, surroundings: Surroundings) -> Self:
         """Return the task with the case's data."""

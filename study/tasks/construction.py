@@ -187,11 +187,3 @@ def _largest_error(network: nn.Module, before: dict[str, Tensor]) -> float | Non
         if isinstance(now, Tensor) and now.shape == weight.shape:
             errors.append(float(torch.linalg.vector_norm(now - weight) / torch.linalg.vector_norm(weight)))
     return max(errors, default=None)
-
-
-def compression(case: TrainingCase, shape: ImageShape | None) -> float:
-    """Return Z of a case's network in percent, for ours counted without its weights."""
-    spec = case.specification
-    if spec is not None:
-        return report(weightless_network(case, shape), spec, network_entry(case.network).skip).z
-    return first_network(case, shape, 0).z

@@ -13,13 +13,14 @@ from ..case import Run
 from ..metrics import CLASSIFIER_FRECHET_DISTANCE, CLASSIFIER_KERNEL_DISTANCE, CLASSIFIER_SCORE
 from ..metrics.inception import require_inception
 from ..networks import network_entry
+from ..random_streams import seeded
 from ..surroundings import Surroundings
 from ..trial import Trial
 from .adversarial import AdversarialTrial
 from .case import TrainingCase
 from .construction import built, require_role
 from .gan_scores import GeneratedScores
-from .images import data_fingerprint, image_shape, open_images, require_enough
+from .images import IMAGE_SETTINGS, image_shape, open_images, require_images
 from .task import ImageShape, Task
 
 # The paper's settings.
@@ -62,22 +63,7 @@ class Gan(Task):
         "Does a GAN train well when the layers of one of its networks are spectral, and do the spectra of a "
         "discriminator collapse? The same pair of networks is trained in several ways, everything else being equal."
     )
-    settings = (
-        "data",
-        "size",
-        "images",
-        "width",
-        "partner_width",
-        "conditional",
-        "augment",
-        "precision",
-        "accumulation",
-        "weight_decay",
-        "critic_steps",
-        "averaging",
-        "samples",
-        "inception",
-    )
+    settings = (*IMAGE_SETTINGS, "partner_width", "conditional", "critic_steps", "samples", "inception")
     defaults = DEFAULTS
 
     def require(self, case: TrainingCase) -> None:
@@ -94,12 +80,9 @@ class Gan(Task):
 
     def require_data(self, case: TrainingCase, surroundings: Surroundings) -> str | None:
         """Refuse scores that cannot be had and too large batches; return the checksum of the images."""
-        settings = case.settings
-        if settings.inception:
+        if case.settings.inception:
             require_inception()
-        checksum = data_fingerprint(settings.data, settings.size, surroundings, settings.images)
-        require_enough(case, surroundings)
-        return checksum
+        return require_images(case, surroundings)
 
     def begin(self, case: TrainingCase, run: Run, surroundings: Surroundings) -> Trial:
         """Begin the training of the pair."""
@@ -113,8 +96,7 @@ def partner(case: TrainingCase, shape: ImageShape, seed: int) -> nn.Module:
     """Return the network that a case's is trained against, at first weights that depend on the seed alone."""
     name = network_entry(case.network).partner
     assert name is not None, "both halves of a pair know the other one"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed + 2**20)  # far from the seeds of the networks that runs are about
+    with seeded(seed + 2**20):  # far from the seeds of the networks that runs are about
         network = built(name, case.settings.partner_width, case.settings, shape)
     if network_entry(name).role == "generator":
         return network

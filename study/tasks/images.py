@@ -12,9 +12,10 @@ import torch
 from .. import processes
 from .._plain import require_known
 from ..data import DATA, Batch, DataSource, Images, Normalization, augment, batches, fetch_missing, load
+from ..data.folder import SPLIT_SEED
 from ..surroundings import Surroundings
 from .case import TrainingCase
-from .splitting import SPLIT_SEED, hold_out, thin_out
+from .splitting import hold_out, thin_out
 from .task import ImageShape, Split
 
 
@@ -28,6 +29,12 @@ def _known_shape(source: DataSource) -> ImageShape | None:
 KNOWN_SHAPES: Final[dict[str, ImageShape]] = {
     name: shape for name, source in DATA.items() if (shape := _known_shape(source)) is not None
 }
+
+# Settings of all tasks on images.
+IMAGE_SETTINGS: Final = (
+    *("data", "size", "images", "augment", "width"),
+    *("precision", "accumulation", "weight_decay", "averaging"),
+)
 
 # Data sets without classes, each with the one in the same files that has classes for the like of its images.
 LABELLED: Final[dict[str, str]] = {"stl10-unlabelled": "stl10"}
@@ -132,18 +139,20 @@ def data_fingerprint(name: str, size: int | None, surroundings: Surroundings, im
     return None if source.bundled else splits.fingerprint
 
 
-def require_enough(case: TrainingCase, surroundings: Surroundings) -> None:
-    """Refuse a batch that is larger than the training split.
+def require_images(case: TrainingCase, surroundings: Surroundings) -> str | None:
+    """Refuse a batch that is larger than the training split; return :func:`data_fingerprint`.
 
     Raises:
         ValueError: as said, or the data is not there or damaged.
     """
     settings = case.settings
+    checksum = data_fingerprint(settings.data, settings.size, surroundings, settings.images)
     count = len(_open(settings.data, surroundings.data, settings.size, settings.images, "cpu").training)
     if case.batch_size > count:
         raise ValueError(
             f"batch_size must be at most {count}, the number of images in the training split, got {case.batch_size}"
         )
+    return checksum
 
 
 @lru_cache(maxsize=2)

@@ -24,8 +24,8 @@ from ..surroundings import Surroundings
 from .case import USUAL, TrainingCase, trainings
 from .construction import plain_case, weightless_network
 from .making import REGISTERS, case_of
-from .method import name_of_method, read_method
-from .presentation import method_title, presentation_of
+from .method import name_of_method
+from .presentation import presentation_of
 from .task import TASKS
 from .trying import try_out
 
@@ -111,15 +111,6 @@ class TrainingKind(Kind):
         """Return the case of a value for each key; None where it is another one in disguise."""
         return case_of(values)
 
-    def title(self, factor: str, value: Plain) -> str:
-        """Return how readers see the value of a factor."""
-        if factor == "method":
-            try:
-                return method_title(read_method(value))
-            except ValueError:  # a user's, whose code is not here
-                return str(value)
-        return REGISTERS[factor].title(str(value)) if factor in REGISTERS else str(value)
-
     def order(self, result: Result) -> Order:
         """Return what runs are ordered by: the validation score, then the validation loss."""
         if result.diverged:
@@ -199,21 +190,12 @@ class TrainingKind(Kind):
 
 
 def _named(factor: str, given: Any) -> Any:
-    """Return what is given for a factor, one thing or a list, by names; whatever is wrong is for the case to refuse.
-
-    Raises:
-        ValueError: two things of the list have one name.
-    """
+    """Return what is given for a factor, one thing or a list, by names; whatever is wrong is for the case to refuse."""
     name_of = _NAMES.get(factor)
     if name_of is None or given is None or isinstance(given, str):
         return given
     if not isinstance(given, list | tuple):
         return name_of(given)
-    found: dict[str, object] = {}
-    for thing in given:
-        name = name_of(thing)
-        if found.setdefault(name, thing) is not thing and not isinstance(thing, str):
-            raise ValueError(f"{factor} has two entries that are called {name!r}; give one another name")
     return [name_of(thing) for thing in given]
 
 

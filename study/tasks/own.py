@@ -2,68 +2,32 @@
 
 from __future__ import annotations
 
-import re
+import copy
+import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import Any, Final, Self, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.loss import _Loss
+from torch.utils.data import Subset
 
-from ...layers import shared_evaluation
 from ...manifolds import described, require_flag, require_instance
 from .. import processes
-from ..data import Examples, batch_indices, own_data
+from ..data import Examples, batch_indices, own_data, read_examples
 from ..networks import NETWORKS
 from ..surroundings import Surroundings
 from .case import TrainingCase
+from .optimized import evaluating
+from .scores import Loss, Score, accuracy, explained, named_scores, squared_error
 from .splits import Kept, OwnSplits, ReadAnew
 from .task import Evaluation, ImageShape, Split, SupervisedTask
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Score = Callable[[Tensor, Tensor], Any]
-
 EVALUATION_BATCH: Final = 500
-_LOSSES: Final = re.compile("loss|entropy|kl_div")
-
-
-def accuracy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the share of targets that have the largest output.
-
-    Raises:
-        ValueError: there is one output alone, or none a target.
-    """
-    if outputs.dim() < 2 or outputs.shape[1] < 2 or outputs[:, 0].shape != targets.shape:
-        raise ValueError(
-            f"the accuracy needs an output a class, got {tuple(outputs.shape)} for targets {tuple(targets.shape)}"
-        )
-    return (outputs.argmax(dim=1) == targets).double().mean()
-
-
-def explained(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return R², the share of the targets' variance that the outputs explain; 0 of targets that are all equal.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    error = squared_error(outputs.double(), targets.double())
-    around = squared_error(targets.double().mean(dim=0).expand_as(targets), targets.double())
-    return torch.where(around > 0, 1 - error / around, 0.0)
-
-
-def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the mean squared error.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    if outputs.shape != targets.shape:
-        raise ValueError(
-            f"outputs must have the shape of the targets, {tuple(targets.shape)}, got {tuple(outputs.shape)}"
-        )
-    return F.mse_loss(outputs, targets)
+FEW: Final = 4  # examples that are read twice to see whether they change
 
 
 @final
@@ -126,7 +90,7 @@ class Training(SupervisedTask):
         self.name, self._loss, self._given_description = name, loss, description
         if isinstance(loss, nn.Module) and any(p.requires_grad for p in loss.parameters()):
             raise ValueError("loss must have no parameters, which no optimizer gets; make them a part of the network")
-        self._scores = _named_scores(score, loss)
+        self._scores = named_scores(score, loss)
         require_flag("in_memory", in_memory)
         if target is not None and not in_memory:
             raise ValueError(
@@ -181,6 +145,7 @@ class Training(SupervisedTask):
         train, validation, test = self._sources
         if not self._in_memory:
             return ReadAnew(train, validation, test)
+        _warn_of_draws(train)
         return Kept(own_data(train, validation, test, target=self._target))
 
     def require(self, case: TrainingCase) -> None:
@@ -209,9 +174,9 @@ class Training(SupervisedTask):
             return self
         if device not in self._device_copies:
             self._device_copies[device] = self.data.to(device)
-        copied = type(self).__new__(type(self))
-        copied.__dict__ |= self.__dict__ | {"data": self._device_copies[device]}
-        return copied
+        bound = copy.copy(self)
+        bound.data = self._device_copies[device]
+        return bound
 
     def batches(self, seed: int, batch_size: int, start: int = 0) -> Iterator[Examples]:
         """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out.
@@ -219,9 +184,8 @@ class Training(SupervisedTask):
         Raises:
             ValueError: the batch is larger than the training set.
         """
-        data = self.data
-        chosen = batch_indices(data.sizes[0], batch_size, seed, start=start)
-        return (data.batch(indices, seed, position) for position, indices in enumerate(chosen, start))
+        chosen = batch_indices(self.data.sizes[0], batch_size, seed, start=start)
+        return (self.data.batch(indices, seed, position) for position, indices in enumerate(chosen, start))
 
     def loss(self, network: nn.Module, batch: Examples) -> Tensor:
         """Return the loss of a batch."""
@@ -243,19 +207,15 @@ class Training(SupervisedTask):
                     f"{tuple(batch.targets.shape)} ({type(error).__name__}: {error}); give another score="
                 ) from error
 
-    @torch.no_grad()
     def evaluate(self, network: nn.Module, split: Split) -> Evaluation:
         """Return the scores and the loss of a whole split."""
-        training = network.training
-        network.eval()
-        with shared_evaluation(network):
+        with evaluating(network):
             seen = [(_widened(network(p.inputs)), p.targets) for p in self.data.pieces(split, EVALUATION_BATCH)]
-        network.train(training)
-        outputs, targets = (torch.cat(parts) for parts in zip(*seen, strict=True))
-        outputs = _fitted(outputs, targets)
-        score, *others = (float(function(outputs, targets)) for function in self._named.values())
-        named = dict(zip(list(self._named)[1:], others, strict=True))
-        return Evaluation(score, float(self._loss_of(outputs, targets)), named)
+            outputs, targets = (torch.cat(parts) for parts in zip(*seen, strict=True))
+            outputs = _fitted(outputs, targets)
+            loss = float(self._loss_of(outputs, targets))
+            scores = {name: float(function(outputs, targets)) for name, function in self._named.items()}
+        return Evaluation(scores.pop(self.score_name), loss, scores)
 
     @property
     def _loss_of(self) -> Loss:
@@ -278,22 +238,20 @@ class Training(SupervisedTask):
         return kept | {"_device_copies": {}, "data": self.data}
 
 
-def _named_scores(score: Score | Mapping[str, Score] | None, loss: Loss | None) -> dict[str, Score]:
-    """Return scores by their names; none for the default."""
-    if score is None:
-        return {}
-    if not isinstance(score, Mapping):
-        name = getattr(score, "__name__", type(score).__name__).strip("<>").replace("_", " ")
-        score = {"score" if name == "lambda" else name: score}
-    for name, function in score.items():
-        if not isinstance(name, str) or not callable(function):
-            raise TypeError(f"score must be a function of outputs and targets, or some by name, got {described(score)}")
-    if not score:
-        raise ValueError("score must have at least one function, got none; leave it out for the default")
-    name, first = next(iter(score.items()))
-    if first is loss or isinstance(first, _Loss) or (first in vars(F).values() and _LOSSES.search(first.__name__)):
-        raise ValueError(f"score must be larger for better outputs, got the loss {name!r}; give its negative")
-    return dict(score)
+def _warn_of_draws(train: Any) -> None:
+    """Warn of a data set that changes its first examples at random, where they are read but once."""
+    if isinstance(train, tuple | str | os.PathLike) or not hasattr(train, "__getitem__"):
+        return
+    found = []
+    with suppress(Exception):  # which the reading of all examples will say better
+        few = Subset(train, range(min(FEW, len(train))))
+        found = [read_examples("train", few, seed).inputs for seed in (0, 1)]
+    if found and not torch.equal(*found):
+        warnings.warn(
+            "train changes its examples at random, and they are read once; give in_memory=False to have them changed "
+            "anew in each batch",
+            stacklevel=4,
+        )
 
 
 def _fitted(outputs: Any, targets: Tensor) -> Any:

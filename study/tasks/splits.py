@@ -14,11 +14,11 @@ from torch.utils.data import Subset
 
 from ...manifolds import described
 from ..data import Examples, OwnData, read_examples
+from ..data.folder import SPLIT_SEED, TEST_SHARE
 from ..data.image_data import checksum_of
-from .splitting import SPLIT_SEED, VALIDATION_SHARE
+from ..data.own import VALIDATION_SHARE
 from .task import Split
 
-TEST_SHARE: Final = 0.2
 # Examples that stand for all where a checksum of all would mean to read them all.
 FEW: Final = 32
 
@@ -112,6 +112,10 @@ class ReadAnew(OwnSplits):
         self._device = device
         self._sources: Mapping[str, Any] = _divided(given)
         self.sizes = tuple(len(self._sources[name]) for name in given)  # type: ignore[assignment]  # there are three
+        first = self._read("train", [0], 0)
+        self.classes = None  # it would take a reading of all examples
+        self.is_classified = not first.targets.is_floating_point()
+        self.input_shape = tuple(first.inputs.shape[1:])
 
     def batch(self, indices: Tensor, seed: int, position: int) -> Examples:
         """Return training examples, read now."""
@@ -129,31 +133,22 @@ class ReadAnew(OwnSplits):
         return type(self)(sources["train"], sources["validation"], sources["test"], device)
 
     @cached_property
-    def classes(self) -> None:  # type: ignore[override]  # a property may stand for an attribute that is read
-        """None: it would take a reading of all examples."""
-
-    @cached_property
-    def is_classified(self) -> bool:  # type: ignore[override]
-        """Whether the first target is an integer."""
-        return not self._first.targets.is_floating_point()
-
-    @cached_property
-    def input_shape(self) -> tuple[int, ...]:  # type: ignore[override]
-        """The shape of the first input."""
-        return tuple(self._first.inputs.shape[1:])
-
-    @cached_property
     def checksum(self) -> str:  # type: ignore[override]
         """Eight hexadecimal digits, the CRC-32 of the sizes and of some examples of each split."""
+        found = self._checksum_of_some()
+        if found != self._checksum_of_some():
+            raise ValueError(
+                "train, validation and test must draw from the global generators of torch, NumPy or Python, which are "
+                "seeded, got other examples at the same seed; have them draw from these"
+            )
+        return found
+
+    def _checksum_of_some(self) -> str:
         some = [
             self._read(name, np.linspace(0, len(source) - 1, min(FEW, len(source))).astype(int).tolist(), 0)
             for name, source in self._sources.items()
         ]
         return checksum_of(list(self.sizes), (tensor for examples in some for tensor in examples))
-
-    @cached_property
-    def _first(self) -> Examples:
-        return self._read("train", [0], 0)
 
     def _read(self, name: str, indices: Any, seed: int) -> Examples:
         examples = read_examples(name, Subset(self._sources[name], list(indices)), seed)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from ..data import Images
-
-# What is taken from the training images to choose by; nothing is ever chosen on the test split.
-VALIDATION_SHARE: Final = 0.1
-SPLIT_SEED: Final = 0
+from ..data.folder import SPLIT_SEED
+from ..data.own import VALIDATION_SHARE
 
 
 def hold_out(whole: Images, classes: Sequence[str], place: str = "data") -> tuple[Images, Images]:

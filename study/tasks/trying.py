@@ -9,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ..networks import NETWORKS
-from ..parts import OPTIMIZERS, build_optimizer
+from ..parts import OPTIMIZERS, require_step
 from ..surroundings import Surroundings
 from .case import TrainingCase
 from .construction import first_network, plain_case
 from .method import METHODS
-from .supervised import ANY_RATE
 from .task import TASKS, SupervisedTask
 
 
@@ -57,15 +56,7 @@ def _try(task: SupervisedTask, case: TrainingCase, surroundings: Surroundings) -
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError(f"{owner} has nothing to train; leave at least one parameter that requires a gradient")
-    try:
-        optimizer = build_optimizer(case.optimizer, parameters, ANY_RATE, **case.options_of("optimizer"))
-        loss.backward()
-        optimizer.step()
-    except Exception as error:
-        raise ValueError(
-            f"optimizer {case.optimizer!r} cannot make a step ({type(error).__name__}: {error}); it is called with "
-            f"parameters and lr=, and step() without arguments"
-        ) from error
+    require_step(case.optimizer, parameters, loss, **case.options_of("optimizer"))
     task.try_scores(network.eval(), batch)
 
 

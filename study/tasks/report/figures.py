@@ -34,7 +34,6 @@ def has_accuracy(curve: Curve) -> bool:
 
 def accuracy_figure(curves: Curves, score: Score) -> Figure:
     """Plot the test score against compression: means with their intervals over seeds, a line through them."""
-    curves = [curve for curve in curves if has_accuracy(curve)]
     figure, (axes,) = paneled(1, handles_of(curves), height=2.3)
     lines = by_line(curves)
     for line, group in lines.items():
@@ -74,7 +73,6 @@ def accuracy_figure(curves: Curves, score: Score) -> Figure:
 
 def loss_figure(curves: Curves) -> Figure:
     """Plot the training loss against steps and against seconds, a row of panels a rank, with bands over seeds."""
-    curves = [curve for curve in curves if any(result.losses for result in curve.finished)]
     ranks = ranks_of(curves)
     figure, panels = paneled(2 * len(ranks), handles_of(curves, markers=False))
     for row, rank in enumerate(ranks):
@@ -96,7 +94,6 @@ def loss_figure(curves: Curves) -> Figure:
 
 def orthogonality_figure(curves: Curves) -> Figure:
     """Plot the largest distance of a frame from orthogonality over training, a panel a rank."""
-    curves = [curve for curve in curves if curve.orthogonality_error is not None and curve.finished]
     ranks = sorted({curve.case.rank for curve in curves}, key=lambda rank: rank or 0)
     figure, panels = paneled(len(ranks), handles_of(curves))
     for column, (axes, rank) in enumerate(zip(panels, ranks, strict=True)):

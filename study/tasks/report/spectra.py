@@ -58,7 +58,6 @@ def has_spectra(curve: Curve) -> bool:
 
 def spectrum_figure(curves: Curves) -> Figure:
     """Plot the normalized singular values of layers at the end, a panel a rank and layer."""
-    curves = [curve for curve in curves if has_spectra(curve)]
     # Normalized plain weights are shown whole, against a share of their number: what they are about is the last values.
     whole = any(curve.is_normalized for curve in curves)
     ranks, layers = ranks_of(curves), _shown_layers(curves)
@@ -93,7 +92,7 @@ def spectrum_figure(curves: Curves) -> Figure:
 
 def heat_map_figure(curves: Curves) -> Figure:
     """Draw the stable rank of every layer over training, a panel a line at its largest rank."""
-    chosen = [group[-1] for group in by_line([curve for curve in curves if has_spectra(curve)]).values()]
+    chosen = [group[-1] for group in by_line(curves).values()]
     found = [(curve, _stable_ranks(next(r for r in curve.finished if r.looks[-1].spectra))) for curve in chosen]
     layers = max(len(shares) for _, (_, shares) in found)
     figure, panels = paneled(len(found), [], height=max(1.7, ROW * layers + 0.9))

@@ -1,0 +1,133 @@
+"""Training of networks by one optimizer each, whose learning rates fall linearly to 0."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from ...layers import shared_evaluation
+from ...optim import d_optimal
+from .. import processes
+from ..case import Run
+from ..loop import RateRefusedError
+from ..parts import ANY_RATE, build_optimizer
+from ..settings import PRECISIONS
+from ..surroundings import Surroundings
+from .averaging import MovingAverage
+from .case import TrainingCase
+from .decay import decay_groups
+from .task import ImageShape
+from .trial import NetworkTrial
+
+
+class OptimizedTrial(NetworkTrial):
+    """What trainings of one network and of a pair have in common.
+
+    Where the settings ask for a moving average, it is that of the first network.
+
+    Raises:
+        ValueError: the processes or pieces do not divide the batch.
+    """
+
+    def __init__(self, case: TrainingCase, run: Run, shape: ImageShape | None, surroundings: Surroundings) -> None:
+        processes.require_divisible(case.batch_size, case.settings.accumulation)
+        super().__init__(case, run, shape)
+        self._device = torch.device(processes.own_device(surroundings.device))
+        self.network = self.network.to(self._device)
+        self._refused: str | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Return networks with their optimizers and schedules, and the moving average."""
+        return {
+            "networks": [module.state_dict() for module in self._networks],
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+            "schedules": [schedule.state_dict() for schedule in self._schedules],
+            "average": [] if self._average is None else self._average.state(),
+        }
+
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Go on from a state."""
+        own: tuple[Any, ...] = (*self._networks, *self._optimizers, *self._schedules)
+        saved = (*state["networks"], *state["optimizers"], *state["schedules"])
+        for thing, values in zip(own, saved, strict=True):
+            thing.load_state_dict(values)
+        if self._average is not None:
+            self._average.restore(state["average"])
+        self._go_to(step)
+
+    @abc.abstractmethod
+    def _go_to(self, step: int) -> None:
+        """Let the next batches be those of a step."""
+
+    def _train(self, *networks: nn.Module) -> None:
+        """Begin at step 0 with these networks."""
+        self._networks = networks
+        self._optimizers = [self._optimizer(module) for module in networks]
+        self._schedules = [LambdaLR(o, lambda step: max(0.0, 1 - step / self.case.steps)) for o in self._optimizers]
+        decay = self.case.settings.averaging
+        self._average = MovingAverage(networks[0], decay) if decay else None
+        self._go_to(0)
+
+    def _optimizer(self, module: nn.Module) -> Optimizer:
+        """Return the optimizer; where it refuses the rate alone, one of another rate, which makes no step."""
+        parameters = decay_groups(module, self.case.settings.weight_decay)
+        rate, options = self.run.learning_rate, self.case.options_of("optimizer")
+        assert rate is not None, "trainings have a learning rate"
+        try:
+            return build_optimizer(self.case.optimizer, parameters, rate, **options)
+        except ValueError as error:  # a search may try rates that an optimizer does not take
+            self._refused = str(error)
+        return build_optimizer(self.case.optimizer, parameters, ANY_RATE, **options)
+
+    def _require_rate(self) -> None:
+        if self._refused is not None:
+            raise RateRefusedError(self._refused)
+
+    def _end_step(self) -> None:
+        for schedule in self._schedules:
+            schedule.step()
+        if self._average is not None:
+            self._average.update()
+
+    def _penalized(self, loss: Tensor, module: nn.Module) -> Tensor:
+        """Return the loss of a network, with the penalty of the spectrum if it is the run's."""
+        penalty = self.case.penalty
+        return loss + penalty * d_optimal(module) if penalty and module is self.network else loss
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        """Return the context in which forwards have the case's precision."""
+        precision = PRECISIONS[self.case.settings.precision]
+        return nullcontext() if precision is None else torch.autocast(self._device.type, precision)
+
+
+def accumulate(network: nn.Module, pieces: list[Any], loss_of: Callable[[Any], Tensor]) -> Tensor:
+    """Go backward from the mean of the losses of equal pieces, which is returned without its graph.
+
+    Gradients of several processes are added up with the last piece.
+    """
+    losses = []
+    for index, piece in enumerate(pieces):
+        waits = index + 1 < len(pieces)
+        with network.no_sync() if waits and isinstance(network, DistributedDataParallel) else nullcontext():
+            loss = loss_of(piece)
+            (loss / len(pieces)).backward()
+        losses.append(loss.detach())
+    return torch.stack(losses).mean()
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Have a network in evaluation mode, without gradients, and back in its own mode afterwards."""
+    training = network.training
+    network.eval()
+    with torch.no_grad(), shared_evaluation(network):
+        yield
+    network.train(training)
