@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..manifolds import Householder, SpectralTensorTrain, mark_replaced
+from ..manifolds import Householder, SpectralTensorTrain, mark_replaced, require_flag
 from ._feasibility import require_feasible
 from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 
 
-def parametrized(network: nn.Module) -> nn.Module:
+def parametrized(network: nn.Module, *, redundant: bool | None = None) -> nn.Module:
     """Re-express the frames of a network as Householder reflections, in place, so that any optimizer is right.
 
     Each weight keeps its W, to rounding, and its spectrum; biases, hooks and what is shared stay. Its parameters become
@@ -19,7 +19,9 @@ def parametrized(network: nn.Module) -> nn.Module:
     taken in coordinates, so that learning rates mean something else than on the manifold.
 
     Args:
-        network: a network with spectral layers; its weights in Householder geometries are left alone.
+        network: a network with spectral layers; its weights that are in the geometry already are left alone.
+        redundant: of the Householder geometry; by default that of each weight's own. False has the fewest numbers, as
+            many as the weights have degrees of freedom.
 
     Returns:
         The network.
@@ -33,28 +35,37 @@ def parametrized(network: nn.Module) -> nn.Module:
     if not weights:
         raise ValueError(f"network has no spectral layer: {type(network).__name__} is dense; reparameterize it first")
     require_feasible(weights, exactly=True)
-    on_manifolds = [weight for weight in weights.values() if weight.parameter_manifolds[0] is not None]
-    replacements = {id(weight): _householder(weight) for weight in on_manifolds}
+    if redundant is not None:
+        require_flag("redundant", redundant)
+    targets = {id(weight): _target(weight, redundant) for weight in weights.values()}
+    others = [weight for weight in weights.values() if targets[id(weight)] != weight.manifold]
+    replacements = {id(weight): _converted(weight, targets[id(weight)]) for weight in others}
     for module in list(network.modules()):
         for name, child in list(module._modules.items()):
             if id(child) in replacements:
                 setattr(module, name, replacements[id(child)])
-    for weight in on_manifolds:
+    for weight in others:
         for parameter in weight.ordered_parameters():
             mark_replaced(parameter)
     return network
 
 
+def _target(weight: SpectralWeight, redundant: bool | None) -> SpectralTensorTrain:
+    source = weight.manifold
+    geometry = Householder(redundant=source.geometry.redundant if redundant is None else redundant)
+    return SpectralTensorTrain(source.shape, geometry, source.spectrum)
+
+
 @torch.no_grad()
-def _householder(weight: SpectralWeight) -> SpectralWeight:
+def _converted(weight: SpectralWeight, target: SpectralTensorTrain) -> SpectralWeight:
     """Return a new weight with the same W, of plain parameters."""
     source, point = weight.manifold, weight.point
-    target = SpectralTensorTrain(source.shape, Householder(redundant=source.geometry.redundant), source.spectrum)
     reference = weight.coordinates[0]
     result = SpectralWeight(target, weight.weight_shape, reference.dtype, reference.device)
     if not reference.is_meta:
         result.set_point(source.convert(point.to(torch.float64), target))
     result.fit_error = weight.fit_error
+    result.calibrated_error = weight.calibrated_error
     for new, old in zip(result.ordered_parameters(), weight.ordered_parameters(), strict=True):
         new.requires_grad_(old.requires_grad)
     return result.train(weight.training)

@@ -131,7 +131,8 @@ class Specification(abc.ABC):
             raise ValueError(
                 f"rank is given by layer, got {self.rank}; ask for_layer([name]) for a layer's specification"
             )
-        return min(weight.rows, weight.columns) if self.rank is None else self.rank
+        # Within a side a train has bonds of higher rank than the matrix: each is bounded by its own unfolding.
+        return weight.rows * weight.columns if self.rank is None else self.rank
 
     def _by_layer(self) -> dict[str, ByLayer]:
         return {name: value for name, value in vars(self).items() if isinstance(value, ByLayer)}

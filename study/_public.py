@@ -7,6 +7,7 @@ from .design import DESIGNS, Design, Grid, OneAtATime
 from .kind import KINDS, Kind
 from .networks import NETWORKS, NetworkEntry
 from .parts import GEOMETRIES, MINIMIZERS, OPTIMIZERS, RETRACTIONS, SPECIFICATIONS, SPECTRA, specification
+from .pretrained import Compressed, compress, load_compressed, recover
 from .problems import PROBLEMS, CostProblem, Problem
 from .register import Appearance, Register
 from .result import Look, Result, Timing
@@ -34,6 +35,7 @@ __all__ = [
     "Appearance",
     "Bisection",
     "Case",
+    "Compressed",
     "CostProblem",
     "Design",
     "Evaluation",
@@ -60,6 +62,9 @@ __all__ = [
     "TrainingCase",
     "Trial",
     "compare",
+    "compress",
+    "load_compressed",
     "read_study",
+    "recover",
     "specification",
 ]

@@ -71,6 +71,16 @@ def test_errors_are_within_the_tolerance(seed, tolerance):
     assert plain.center_rank == max(1, int((tails > tolerance).sum()))
 
 
+@pytest.mark.parametrize("modes", ["prime", "auto", "balanced"])
+@pytest.mark.parametrize("rows, columns", [(10, 432), (432, 10), (47, 6)])
+def test_a_tolerance_alone_is_met_where_bonds_have_higher_ranks_than_the_matrix(rows, columns, modes):
+    layer = nn.Linear(columns, rows)
+    nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
+    assert reparameterize(layer, STTP(tolerance=0.2, modes=modes), init="weights").spectral.fit_error <= 0.2 * (
+        1 + 1e-6
+    )
+
+
 def test_rank_bounds_a_tolerance():
     layers = reparameterize(network(), STTP(3, tolerance={"2": 0.5, "*": 1e-6}), init="weights")
     assert max(max(ranks) for ranks in ranks_of(layers).values()) == 3

@@ -14,6 +14,7 @@ import typer
 
 from ..report.text import plain
 from .check import check
+from .compress import compress
 from .plot import plot
 from .report import report
 from .study import study
@@ -32,7 +33,7 @@ app = typer.Typer(
     no_args_is_help=False,
     pretty_exceptions_enable=False,
 )
-for _command in (study, plot, report, check):
+for _command in (study, plot, report, compress, check):
     app.command(_command.__name__)(_command)
 
 

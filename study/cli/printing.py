@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Literal
 
 import rich.box
 from rich.console import Console
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -53,6 +55,8 @@ def print_estimate(study: Study, estimate: Estimate, as_json: bool) -> None:
 
 def print_compression(counted: CompressionReport, title: str) -> None:
     """Print the degrees of freedom of a network's layers."""
+    named = {"fit error": "fit_error", "calibrated": "calibrated_error"}
+    errors = [title for title, name in named.items() if any(getattr(layer, name) for layer in counted.layers)]
     rows = [
         (
             layer.name,
@@ -61,13 +65,28 @@ def print_compression(counted: CompressionReport, title: str) -> None:
             f"{layer.dof:,}",
             f"{layer.dense:,}",
             f"{100 * layer.dof / layer.dense:.3f}",
+            *(f"{getattr(layer, named[error]) or 0:.4f}" for error in errors),
         )
         for layer in counted.layers
     ]
-    rows.append(("all other parameters", "", "", f"{counted.kept:,}", f"{counted.kept:,}", ""))
+    blank = [""] * len(errors)
+    rows.append(("all other parameters", "", "", f"{counted.kept:,}", f"{counted.kept:,}", "", *blank))
     total, dense = counted.dof + counted.kept, counted.dense + counted.kept
-    rows.append(("network", "", "", f"{total:,}", f"{dense:,}", f"Z = {counted.z:.3f}"))
-    standard_output().print(filled_table(title, ("layer", "matrix", "rank", "freedom", "dense", "%"), rows))
+    rows.append(("network", "", "", f"{total:,}", f"{dense:,}", f"Z = {counted.z:.3f}", *blank))
+    columns = ("layer", "matrix", "rank", "freedom", "dense", "%", *errors)
+    standard_output().print(filled_table(title, columns, rows))
+
+
+@contextmanager
+def compression_bar(steps: int) -> Iterator[Callable[[int, float], None] | None]:
+    """Show steps of recovery on the standard error, where that is a terminal; give what is called after each."""
+    console = Console(stderr=True)
+    if not steps or not console.is_terminal:
+        yield None
+        return
+    with Progress(console=console) as bar:
+        task = bar.add_task("recovery", total=steps)
+        yield lambda number, loss: bar.update(task, completed=number + 1, description=f"recovery, loss {loss:.4f}")
 
 
 def standard_output() -> Console:

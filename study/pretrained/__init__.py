@@ -1,5 +1,6 @@
-"""Networks that somebody has trained: what compression takes from them is learnt again from the dense ones."""
+"""Networks that somebody has trained: made small, and taught again what compression took from them."""
 
+from .compression import Compressed, compress, load_compressed
 from .recovery import recover
 
-__all__ = ["recover"]
+__all__ = ["Compressed", "compress", "load_compressed", "recover"]

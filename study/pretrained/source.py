@@ -1,0 +1,241 @@
+"""Where a pretrained network comes from: a Hugging Face folder, or tensors and a function that builds the network."""
+
+from __future__ import annotations
+
+import abc
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast, final
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from ...layers import candidates
+from .._plain import import_object
+
+# What a folder of transformers has beside the weights: tokenizers, image processors, generation.
+_WEIGHTS: Final = ("*.safetensors", "*.safetensors.index.json", "*.bin", "*.h5", "*.msgpack", "*.onnx", "*.pt", "*.pth")
+
+
+class Source(abc.ABC):
+    """Where a network comes from, and how it is built again without its weights."""
+
+    @abc.abstractmethod
+    def build(self) -> nn.Module:
+        """Return the network with any weights."""
+
+    @abc.abstractmethod
+    def read(self) -> nn.Module:
+        """Return the network with its weights, in float32.
+
+        Raises:
+            ValueError: the weights are missing or do not fit.
+        """
+
+    @abc.abstractmethod
+    def write(self, directory: Path) -> None:
+        """Write to a folder what builds the network, beside its tensors."""
+
+    @abc.abstractmethod
+    def write_dense(self, network: nn.Module, directory: Path) -> None:
+        """Write the network with dense weights, as it was read, to a folder."""
+
+    @abc.abstractmethod
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for :func:`source_from`."""
+
+    def kept(self, network: nn.Module) -> tuple[str, ...]:
+        """Return the names of the layers that stay as they are: heads."""
+        return ()
+
+    def tokenizer(self) -> Any:
+        """Return what makes tokens of texts.
+
+        Raises:
+            ValueError: there is none.
+        """
+        raise ValueError("calibration by texts needs a model with a tokenizer; give arrays as .npy, .npz or images")
+
+
+@final
+@dataclass(frozen=True)
+class HuggingFace(Source):
+    """A model of the library transformers.
+
+    Args:
+        place: a folder with ``config.json`` and safetensors, or an id on the hub.
+        download: whether an id may be fetched; else it is looked up in the cache alone.
+    """
+
+    place: str
+    download: bool = False
+
+    def build(self) -> nn.Module:
+        """Return the network with any weights."""
+        config = self._config()
+        with torch.device("cpu"):
+            network: nn.Module = self._class(config)._from_config(config)
+        return network
+
+    def read(self) -> nn.Module:
+        """Return the network with its weights, in evaluation mode."""
+        config = self._config()
+        folder = Path(self.place)
+        if folder.is_dir() and not any(folder.glob("*.safetensors")):
+            raise ValueError(
+                f"model={self.place!r} has no weights in *.safetensors; pickles run code and are not read: convert "
+                f"them with save_pretrained(…)"
+            )
+        try:
+            network = self._class(config).from_pretrained(
+                self.place, local_files_only=not self.download, use_safetensors=True, dtype=torch.float32
+            )
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise ValueError(f"model={self.place!r} cannot be read: {error}") from None
+        return cast(nn.Module, network.eval())
+
+    def write(self, directory: Path) -> None:
+        """Write what builds the network."""
+        self._config().save_pretrained(directory)
+        folder = Path(self.place)
+        if folder.is_dir():
+            weights = {path for pattern in _WEIGHTS for path in folder.glob(pattern)}
+            for path in folder.iterdir():
+                if path.is_file() and path not in weights and not (directory / path.name).exists():
+                    shutil.copyfile(path, directory / path.name)
+        else:
+            self.tokenizer().save_pretrained(directory)
+
+    def write_dense(self, network: nn.Module, directory: Path) -> None:
+        """Write the network with dense weights."""
+        self.write(directory)
+        network.save_pretrained(directory)  # type: ignore[operator]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"kind": "transformers"}
+
+    def kept(self, network: nn.Module) -> tuple[str, ...]:
+        """Return the names of the layers around the base model."""
+        prefix = getattr(network, "base_model_prefix", "")
+        if not prefix or not hasattr(network, prefix):
+            return ()
+        return tuple(
+            candidate.names[0]
+            for candidate in candidates(network)
+            if not any(name.startswith(f"{prefix}.") for name in candidate.names)
+        )
+
+    def tokenizer(self) -> Any:
+        """Return the model's tokenizer."""
+        from transformers import AutoTokenizer
+
+        try:
+            return AutoTokenizer.from_pretrained(self.place, local_files_only=not self.download)
+        except (OSError, ValueError, KeyError) as error:
+            raise ValueError(f"model={self.place!r} has no tokenizer: {str(error).splitlines()[0]}") from None
+
+    def image_size(self) -> int:
+        """Return height and width of the images that the model takes.
+
+        Raises:
+            ValueError: it takes none.
+        """
+        size = getattr(self._config(), "image_size", None)
+        if not isinstance(size, int):
+            raise ValueError(f"model={self.place!r} takes no images; give texts for calibration")
+        return size
+
+    def _config(self) -> Any:
+        from transformers import AutoConfig
+
+        if Path(self.place).is_dir() and not (Path(self.place) / "config.json").exists():
+            raise ValueError(f"model={self.place!r} has no config.json; give a folder that save_pretrained wrote")
+        try:
+            return AutoConfig.from_pretrained(self.place, local_files_only=not self.download)
+        except (OSError, ValueError, KeyError) as error:
+            cure = "" if self.download else "; it is no folder here: download=True (--download) fetches an id"
+            raise ValueError(f"model={self.place!r} cannot be read: {str(error).splitlines()[0]}{cure}") from None
+
+    def _class(self, config: Any) -> Any:
+        import transformers
+
+        names = config.architectures or ()
+        return next(
+            (getattr(transformers, name) for name in names if hasattr(transformers, name)), transformers.AutoModel
+        )
+
+
+@final
+@dataclass(frozen=True)
+class StateDict(Source):
+    """Tensors in a safetensors file, and a function without arguments that builds their network.
+
+    Args:
+        file: the file.
+        function: ``module:function``.
+    """
+
+    file: Path
+    function: str
+
+    def build(self) -> nn.Module:
+        """Return the network with any weights."""
+        network = import_object("network", self.function)()
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"network={self.function!r} must build a torch.nn.Module, got {type(network).__name__}")
+        return network
+
+    def read(self) -> nn.Module:
+        """Return the network with its weights, in evaluation mode."""
+        network = self.build()
+        try:
+            network.load_state_dict(load_file(self.file))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise ValueError(f"model={str(self.file)!r} does not fit what {self.function} builds: {error}") from None
+        return network.eval()
+
+    def write(self, directory: Path) -> None:
+        """Write nothing: the description names the function."""
+
+    def write_dense(self, network: nn.Module, directory: Path) -> None:
+        """Write the network with dense weights."""
+        from safetensors.torch import save_file
+
+        save_file(
+            {name: tensor.contiguous() for name, tensor in network.state_dict().items()}, directory / self.file.name
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"kind": "function", "function": self.function}
+
+
+def source_of(model: str | Path, network: str | None = None, download: bool = False) -> Source:
+    """Return where a model is to be read from.
+
+    Args:
+        model: a folder or id of Hugging Face's, or with ``network`` a safetensors file.
+        network: ``module:function`` that builds the network of that file.
+        download: whether an id may be fetched.
+
+    Raises:
+        ValueError: there is no such file, or it is no safetensors file, or its network is not named.
+    """
+    path = Path(model)
+    if network is not None:
+        if path.suffix != ".safetensors" or not path.is_file():
+            raise ValueError(f"model={str(model)!r} must be a safetensors file where network={network!r} is given")
+        return StateDict(path, network)
+    if path.is_file():
+        raise ValueError(
+            f"model={str(model)!r} is a file; say with network= (--network) module:function what builds it"
+        )
+    if not path.exists() and (path.is_absolute() or str(model).count("/") > 1 or str(model).startswith(".")):
+        raise ValueError(
+            f"model={str(model)!r} does not exist; give a folder, a safetensors file or an id such as org/name"
+        )
+    return HuggingFace(str(model), download)
