@@ -71,12 +71,17 @@ class Path:
         exact = next(ranks for ranks in paths[0] if _sum_of(tails, ranks) <= _NONE or ranks == paths[0][-1])
         if exact != paths[0][-1]:  # where both paths end there is nothing to see
             looks = sorted([*looks, replace(shape, rank=exact).degrees_of_freedom()])
-        found = []
+        found, modes = [], shape.row_modes + shape.column_modes
         for points in paths:
-            free = [replace(shape, rank=ranks).degrees_of_freedom() for ranks in points]
+            free = [_entries(modes, ranks) for ranks in points]
             found.append((points, free, *_errors(matrix, shape, metric, points, free, tails, looks)))
         points, free, errors, _ = min(found, key=lambda path: path[3])
-        freedoms = [spectrum.degrees_of_freedom(replace(shape, rank=ranks)) for ranks in points]
+        # What a spectrum changes in them depends on the rank at the centre alone.
+        center, changes = len(shape.row_modes) - 1, dict[int, int]()
+        for ranks, entries in zip(points, free, strict=True):
+            if ranks[center] not in changes:
+                changes[ranks[center]] = spectrum.degrees_of_freedom(replace(shape, rank=ranks)) - entries
+        freedoms = [entries + changes[ranks[center]] for ranks, entries in zip(points, free, strict=True)]
         return cls(candidate, points, freedoms, _hull_slopes(free, errors))
 
     @property

@@ -21,7 +21,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ._contraction import contract_left, contract_right, tensor_train_svd
+from ._contraction import contract_left, contract_right, tensor_train_error, tensor_train_svd
 from ._input_metric import InputMetric
 from ._mirrored_train import mirror_frames, mirror_matrix, mirror_metric, mirror_shape
 from ._train_shape import TrainShape
@@ -66,16 +66,20 @@ def calibrated_train_svd(matrix: Tensor, shape: TrainShape, metric: InputMetric)
 def error_of_start(matrix: Tensor, shape: TrainShape, metric: InputMetric | None = None) -> float:
     """Return the relative error of TT-SVD, or with a metric that of the whitened start in its norm, without sweeps."""
     if metric is None:
-        values = tensor_train_svd(matrix, shape)[1]
-        return float((1 - values.square().sum() / matrix.square().sum()).clamp(min=0).sqrt())
+        return float(tensor_train_error(matrix, shape).sqrt())
     if metric.of_rows:
         return error_of_start(mirror_matrix(matrix, shape), mirror_shape(shape), mirror_metric(metric, shape))
     return _error(matrix, shape, metric, _whitened_start(matrix, shape, metric)) / float(metric.norm(matrix))
 
 
 def _whitened_start(matrix: Tensor, shape: TrainShape, metric: InputMetric) -> Train:
-    left = _left_factor(tensor_train_svd(metric.whitened(matrix), shape)[0], shape)
-    return tensor_train_svd(left @ (left.mT @ matrix), shape)
+    """Return the train with U of the TT-SVD of the whitened matrix, and V of that of UᵀW."""
+    split, rank = len(shape.row_modes), shape.center_rank
+    frames = tensor_train_svd(metric.whitened(matrix), shape)[0][:split]
+    remainder = _left_factor(frames, shape).mT @ matrix
+    inner = TrainShape((rank,), shape.column_modes, shape.ranks[split:-1])
+    (rotation, *right), values = tensor_train_svd(remainder, inner)
+    return [*frames[:-1], frames[-1] @ rotation, *right], values
 
 
 def _error(matrix: Tensor, shape: TrainShape, metric: InputMetric, train: Train) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -14,7 +15,7 @@ from ._contraction import contract_left, contract_right, relative_distance, tens
 from ._input_metric import InputMetric
 from ._mirrored_train import mirror_matrix, mirror_metric, mirror_shape
 from ._train_shape import TrainShape
-from ._truncated_svd import leading_basis, singular_values
+from ._truncated_svd import gram, leading_basis, singular_values
 
 # By how much the squared error allowed is lowered where bounds that depend on each other took too much of the ranks.
 _LOWERED: Final = 0.5
@@ -55,14 +56,33 @@ def bond_values(matrix: Tensor, shape: TrainShape, metric: InputMetric | None = 
         mirrored = mirror_matrix(matrix, shape), mirror_shape(shape), mirror_metric(metric, shape)
         return bond_values(*mirrored)[::-1]
     whitened = matrix if metric is None else metric.whitened(matrix)
-    modes = shape.row_modes + shape.column_modes
-    result = []
-    for bond in range(1, len(modes)):
-        unfolding = (whitened if bond <= len(shape.row_modes) else matrix).reshape(math.prod(modes[:bond]), -1)
-        unfolding = unfolding if unfolding.shape[0] <= unfolding.shape[1] else unfolding.mT
-        eigenvalues = torch.linalg.eigvalsh(unfolding @ unfolding.mT)
-        result.append(eigenvalues.clamp(min=0).sqrt().flip(-1))
-    return result
+    modes, split = shape.row_modes + shape.column_modes, len(shape.row_modes)
+    bonds = range(1, len(modes))
+    if metric is None:
+        return _unfolding_values(matrix, modes, bonds)
+    return _unfolding_values(whitened, modes, bonds[:split]) + _unfolding_values(matrix, modes, bonds[split:])
+
+
+def _unfolding_values(matrix: Tensor, modes: Sequence[int], bonds: Sequence[int]) -> list[Tensor]:
+    """Return the singular values at some bonds beside each other.
+
+    They are those of the Gram matrix of the smaller side. One Gram matrix of rows is computed, of the last bond whose
+    unfolding is wide, and one of columns, of the first that is tall; those of the bonds farther out are partial traces.
+    """
+    sizes = {bond: math.prod(modes[:bond]) for bond in bonds}
+    wide = [bond for bond in bonds if sizes[bond] ** 2 <= matrix.numel()]
+    tall = [bond for bond in bonds if sizes[bond] ** 2 > matrix.numel()]
+    grams: list[Tensor] = []
+    for bond in reversed(wide):
+        size = sizes[bond]
+        inner = (size, modes[bond], size, modes[bond])
+        grams.insert(0, grams[0].reshape(inner).diagonal(0, 1, 3).sum(-1) if grams else gram(matrix.reshape(size, -1)))
+    for bond in tall:
+        size = matrix.numel() // sizes[bond]
+        inner = (modes[bond - 1], size, modes[bond - 1], size)
+        is_first = bond == tall[0]
+        grams.append(gram(matrix.reshape(-1, size)) if is_first else grams[-1].reshape(inner).diagonal(0, 0, 2).sum(-1))
+    return [torch.linalg.eigvalsh(one).clamp(min=0).sqrt().flip(-1) for one in grams]
 
 
 def _metric_ranks(matrix: Tensor, shape: TrainShape, allowed: float, metric: InputMetric) -> tuple[int, ...]:
