@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, final
 
 import torch
 from torch import Tensor
 
-from ._calibrated_fit import calibrated_train_svd
-from ._contraction import contract_left, contract_right, relative_distance, tensor_train_svd
+from ._calibrated_fit import calibrated_train_svd, norm_of_rest, whitened_start
+from ._contraction import contract_left, contract_right, relative_distance, tensor_train_error, tensor_train_svd
 from ._input_metric import InputMetric
 from ._mirrored_train import mirror_matrix, mirror_metric, mirror_shape
 from ._train_shape import TrainShape
@@ -43,24 +43,45 @@ def ranks_within(matrix: Tensor, shape: TrainShape, tolerance: float, metric: In
         allowed *= _LOWERED
 
 
-def bond_values(matrix: Tensor, shape: TrainShape, metric: InputMetric | None = None) -> list[Tensor]:
-    """Return the singular values of the unfolding at each inner bond, descending, to 1e-8 of the largest.
+@final
+class RankErrors:
+    """What the ranks of a train are worth for one matrix; what depends on no ranks is computed once.
 
     Args:
         matrix: ``(padded rows, padded columns)``, in float64.
         shape: its modes.
-        metric: of the rows or the columns; the values are then those of the whitened matrix at the bonds of the other
-            side and at the centre, and at the bonds of this side, which whitening mixes, those of the matrix.
+        metric: of the rows or the columns, those that are padded included, in whose norm errors are meant.
     """
-    if metric is not None and metric.of_rows:
-        mirrored = mirror_matrix(matrix, shape), mirror_shape(shape), mirror_metric(metric, shape)
-        return bond_values(*mirrored)[::-1]
-    whitened = matrix if metric is None else metric.whitened(matrix)
-    modes, split = shape.row_modes + shape.column_modes, len(shape.row_modes)
-    bonds = range(1, len(modes))
-    if metric is None:
-        return _unfolding_values(matrix, modes, bonds)
-    return _unfolding_values(whitened, modes, bonds[:split]) + _unfolding_values(matrix, modes, bonds[split:])
+
+    def __init__(self, matrix: Tensor, shape: TrainShape, metric: InputMetric | None = None) -> None:
+        self._is_mirrored = metric is not None and metric.of_rows
+        if metric is not None and metric.of_rows:
+            matrix, shape, metric = mirror_matrix(matrix, shape), mirror_shape(shape), mirror_metric(metric, shape)
+        self._matrix, self._shape, self._metric = matrix, shape, metric
+        self._whitened = matrix if metric is None else metric.whitened(matrix)
+        self._norm = float(torch.linalg.matrix_norm(self._whitened)) or 1.0
+
+    def values(self) -> list[Tensor]:
+        """Return the singular values of the unfolding at each inner bond, descending, to 2e-8 of the largest.
+
+        With a metric they are those of the whitened matrix at the bonds of the other side and at the centre, and at the
+        bonds of its own side, which whitening mixes, those of the matrix.
+        """
+        modes, split = self._shape.row_modes + self._shape.column_modes, len(self._shape.row_modes)
+        bonds = range(1, len(modes))
+        if self._metric is None:
+            return _unfolding_values(self._matrix, modes, bonds)
+        values = _unfolding_values(self._whitened, modes, bonds[:split])
+        values += _unfolding_values(self._matrix, modes, bonds[split:])
+        return values[::-1] if self._is_mirrored else values
+
+    def of_start(self, ranks: Sequence[int]) -> float:
+        """Return the relative error of TT-SVD, or with a metric that of the whitened start, without sweeps."""
+        shape = replace(self._shape, rank=tuple(ranks[::-1] if self._is_mirrored else ranks))
+        if self._metric is None:
+            return float(tensor_train_error(self._matrix, shape).sqrt())
+        train = whitened_start(self._matrix, self._whitened, shape)
+        return norm_of_rest(self._whitened, shape, self._metric, train) / self._norm
 
 
 def _unfolding_values(matrix: Tensor, modes: Sequence[int], bonds: Sequence[int]) -> list[Tensor]:
