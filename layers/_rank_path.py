@@ -24,7 +24,7 @@ from typing import Final, Self, final
 
 from torch import Tensor
 
-from ..manifolds import InputMetric, TrainShape, bond_values, error_of_start
+from ..manifolds import InputMetric, RankErrors, TrainShape
 from ._candidates import Candidate, padded_size
 from ._specification import Specification
 
@@ -62,8 +62,8 @@ class Path:
         """Return the path of a weight, at its beginning; errors are in the norm of the metric if there is one."""
         shape, spectrum = candidate.manifold(spec).shape, spec.spectrum
         metric = None if metric is None else metric.padded(padded_size(shape, metric))
-        matrix = candidate.padded_matrix(shape)
-        tails = [_tails(values) for values in bond_values(matrix, shape, metric)]
+        of_ranks = RankErrors(candidate.padded_matrix(shape), shape, metric)
+        tails = [_tails(values) for values in of_ranks.values()]
         paths = [_by_bonds(shape, tails)]
         if len(tails) > 1:  # with one mode a side there is one path, and its errors are the tails
             paths.append(_by_one_rank(shape, tails))
@@ -71,12 +71,17 @@ class Path:
         exact = next(ranks for ranks in paths[0] if _sum_of(tails, ranks) <= _NONE or ranks == paths[0][-1])
         if exact != paths[0][-1]:  # where both paths end there is nothing to see
             looks = sorted([*looks, replace(shape, rank=exact).degrees_of_freedom()])
-        found = []
+        found, modes = [], shape.row_modes + shape.column_modes
         for points in paths:
-            free = [replace(shape, rank=ranks).degrees_of_freedom() for ranks in points]
-            found.append((points, free, *_errors(matrix, shape, metric, points, free, tails, looks)))
+            free = [_entries(modes, ranks) for ranks in points]
+            found.append((points, free, *_errors(of_ranks, points, free, tails, looks)))
         points, free, errors, _ = min(found, key=lambda path: path[3])
-        freedoms = [spectrum.degrees_of_freedom(replace(shape, rank=ranks)) for ranks in points]
+        # What a spectrum changes in them depends on the rank at the centre alone.
+        center, changes = len(shape.row_modes) - 1, dict[int, int]()
+        for ranks, entries in zip(points, free, strict=True):
+            if ranks[center] not in changes:
+                changes[ranks[center]] = spectrum.degrees_of_freedom(replace(shape, rank=ranks)) - entries
+        freedoms = [entries + changes[ranks[center]] for ranks, entries in zip(points, free, strict=True)]
         return cls(candidate, points, freedoms, _hull_slopes(free, errors))
 
     @property
@@ -158,9 +163,7 @@ def _raised(modes: Sequence[int], ranks: Ranks, bond: int, most: int) -> Ranks:
 
 
 def _errors(
-    matrix: Tensor,
-    shape: TrainShape,
-    metric: InputMetric | None,
+    of_ranks: RankErrors,
     points: Sequence[Ranks],
     free: Sequence[int],
     tails: Sequence[Sequence[float]],
@@ -173,7 +176,7 @@ def _errors(
     scales, logarithms, last = [1.0] * len(points), [], 0
     for look in looks:
         place = min(bisect_left(free, look), len(points) - 1)
-        error = error_of_start(matrix, replace(shape, rank=points[place]), metric) ** 2
+        error = of_ranks.of_start(points[place]) ** 2
         logarithms.append(math.log(max(error, _NONE)))
         scale = min(1.0, error / sums[place]) if sums[place] > _NONE else scales[last]
         first = scales[last] if last else scale

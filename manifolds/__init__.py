@@ -1,7 +1,6 @@
 """Points, tangents, retractions and charts of the manifolds that make up a spectral tensor train."""
 
 from ._autocast import without_autocast
-from ._calibrated_fit import error_of_start
 from ._embedded_train import EmbeddedTrain, parameter_manifolds
 from ._frame_batches import frames_of_charts
 from ._frame_manifold import FrameManifold
@@ -53,7 +52,7 @@ from ._spectral_tensor_train import SpectralTensorTrain
 from ._stiefel import METRICS, Metric, Stiefel
 from ._train_point import MatrixFit, TrainPoint, TrainTangent
 from ._train_products import left_factor_rows, merge_frames, train_product
-from ._train_ranks import bond_values, ranks_within
+from ._train_ranks import RankErrors, ranks_within
 from ._train_shape import FrameShape, TrainShape, require_rank
 
 __all__ = [
@@ -79,6 +78,7 @@ __all__ = [
     "MatrixFit",
     "Metric",
     "Polar",
+    "RankErrors",
     "Retraction",
     "Riemannian",
     "SpectralTensorTrain",
@@ -91,12 +91,10 @@ __all__ = [
     "TrainTangent",
     "Transport",
     "balanced_modes",
-    "bond_values",
     "declare_region",
     "declared_region",
     "described",
     "entries_of_free",
-    "error_of_start",
     "frames_of_charts",
     "from_description",
     "haar_frame",

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ._contraction import contract_left, contract_right, tensor_train_svd
+from ._core_sweep import minimized_cores
 from ._input_metric import InputMetric
 from ._mirrored_train import mirror_frames, mirror_matrix, mirror_metric, mirror_shape
 from ._train_shape import TrainShape
@@ -29,8 +30,6 @@ from ._train_shape import TrainShape
 # Sweeps end when one takes less than this part off the squared error, or after so many.
 _PROGRESS: Final = 1e-3
 _SWEEPS: Final = 6
-# Steps of conjugate gradients for each core.
-_STEPS: Final = 4
 
 Train = tuple[list[Tensor], Tensor]
 
@@ -47,14 +46,17 @@ def calibrated_train_svd(matrix: Tensor, shape: TrainShape, metric: InputMetric)
         mirrored = mirror_shape(shape)
         frames, values = calibrated_train_svd(mirror_matrix(matrix, shape), mirrored, mirror_metric(metric, shape))
         return mirror_frames(frames, mirrored), values
-    starts = [tensor_train_svd(matrix, shape), _whitened_start(matrix, shape, metric)]
-    errors = [_error(matrix, shape, metric, start) for start in starts]
+    whitened = metric.whitened(matrix)
+    starts = [tensor_train_svd(matrix, shape)]
+    if shape.center_rank < shape.padded_rows:  # else they are the same
+        starts.append(whitened_start(matrix, whitened, shape))
+    errors = [norm_of_rest(whitened, shape, metric, start) for start in starts]
     error, best = min(zip(errors, starts, strict=True), key=lambda pair: pair[0])
     if len(shape.frames) == 2:  # the whitened SVD, which nothing is better than
         return best
     for _ in range(_SWEEPS):
         lowered = _sweep(matrix, shape, metric, best)
-        before, now = error, _error(matrix, shape, metric, lowered)
+        before, now = error, norm_of_rest(whitened, shape, metric, lowered)
         if not now < before:
             break
         error, best = now, lowered
@@ -63,26 +65,25 @@ def calibrated_train_svd(matrix: Tensor, shape: TrainShape, metric: InputMetric)
     return best
 
 
-def error_of_start(matrix: Tensor, shape: TrainShape, metric: InputMetric | None = None) -> float:
-    """Return the relative error of TT-SVD, or with a metric that of the whitened start in its norm, without sweeps."""
-    if metric is None:
-        values = tensor_train_svd(matrix, shape)[1]
-        return float((1 - values.square().sum() / matrix.square().sum()).clamp(min=0).sqrt())
-    if metric.of_rows:
-        return error_of_start(mirror_matrix(matrix, shape), mirror_shape(shape), mirror_metric(metric, shape))
-    return _error(matrix, shape, metric, _whitened_start(matrix, shape, metric)) / float(metric.norm(matrix))
+def whitened_start(matrix: Tensor, whitened: Tensor, shape: TrainShape) -> Train:
+    """Return the train with U of the TT-SVD of the whitened matrix, and V of that of UᵀW."""
+    split, rank = len(shape.row_modes), shape.center_rank
+    if rank == shape.padded_rows:  # U is all there is, whatever the metric
+        return tensor_train_svd(matrix, shape)
+    frames = tensor_train_svd(whitened, shape)[0][:split]
+    inner = TrainShape((rank,), shape.column_modes, shape.ranks[split:-1])
+    (rotation, *right), values = tensor_train_svd(_left_factor(frames, shape).mT @ matrix, inner)
+    return [*frames[:-1], frames[-1] @ rotation, *right], values
 
 
-def _whitened_start(matrix: Tensor, shape: TrainShape, metric: InputMetric) -> Train:
-    left = _left_factor(tensor_train_svd(metric.whitened(matrix), shape)[0], shape)
-    return tensor_train_svd(left @ (left.mT @ matrix), shape)
-
-
-def _error(matrix: Tensor, shape: TrainShape, metric: InputMetric, train: Train) -> float:
+def norm_of_rest(whitened: Tensor, shape: TrainShape, metric: InputMetric, train: Train) -> float:
+    """Return ‖(W − Ŵ)L‖_F, for a metric of columns."""
     frames, values = train
     right = contract_right(frames[len(shape.row_modes) :])
     assert right is not None
-    return float(metric.norm(matrix - (_left_factor(frames, shape) * values) @ right.mT))
+    return float(
+        torch.linalg.matrix_norm(whitened - (_left_factor(frames, shape) * values) @ metric.whitened(right.mT))
+    )
 
 
 def _sweep(matrix: Tensor, shape: TrainShape, metric: InputMetric, train: Train) -> Train:
@@ -105,65 +106,10 @@ def _sweep(matrix: Tensor, shape: TrainShape, metric: InputMetric, train: Train)
         for frame, at in zip(frames[split:], shape.frames[split:], strict=True)
     ]
     cores[0] = (coefficients @ cores[0].flatten(1)).reshape(cores[0].shape)
-    cores = _minimized_cores(cores, left.mT @ matrix, metric)
+    cores = minimized_cores(cores, left.mT @ matrix, metric)
     rotation, values, basis = torch.linalg.svd(cores[0].flatten(1), full_matrices=False)
     others = [core.flatten(1).mT for core in cores[1:]]
     return [*left_frames[:-1], left_frames[-1] @ rotation, basis.mT, *others], values
-
-
-def _minimized_cores(cores: list[Tensor], target: Tensor, metric: InputMetric) -> list[Tensor]:
-    """Return the cores of M ``(r, columns)`` that lower ‖(T − M)L‖, each minimized there and back.
-
-    Args:
-        cores: ``(R, mode, R')`` each, of which all but the first are orthogonal.
-        target: T.
-        metric: of the columns.
-    """
-    cores = list(cores)
-    # Behind the last core that has any freedom the cores are square: all there is.
-    last = max([0, *(k for k, core in enumerate(cores) if core.shape[0] < core.shape[1:].numel())])
-    tails = [core.new_ones(1, 1) for core in cores]
-    for k in range(len(cores) - 1, 0, -1):
-        tails[k - 1] = (cores[k].flatten(0, 1) @ tails[k]).reshape(len(cores[k]), -1)
-    heads = [torch.eye(len(target), dtype=target.dtype, device=target.device)]
-    for k in range(last + 1):
-        cores[k] = _minimized_core(cores[k], heads[k], tails[k], target, metric)
-        if k < last:
-            basis, rest = torch.linalg.qr(cores[k].flatten(0, 1))
-            cores[k] = basis.reshape(cores[k].shape)
-            cores[k + 1] = (rest @ cores[k + 1].flatten(1)).reshape(cores[k + 1].shape)
-            heads.append((heads[k] @ cores[k].flatten(1)).reshape(-1, cores[k].shape[-1]))
-    for k in range(last, 0, -1):
-        basis, rest = torch.linalg.qr(cores[k].flatten(1).mT)
-        cores[k] = basis.mT.reshape(cores[k].shape)
-        cores[k - 1] = (cores[k - 1].flatten(0, 1) @ rest.mT).reshape(cores[k - 1].shape)
-        tails[k - 1] = (cores[k].flatten(0, 1) @ tails[k]).reshape(len(cores[k]), -1)
-        cores[k - 1] = _minimized_core(cores[k - 1], heads[k - 1], tails[k - 1], target, metric)
-    return cores
-
-
-def _minimized_core(core: Tensor, head: Tensor, tail: Tensor, target: Tensor, metric: InputMetric) -> Tensor:
-    """Return a core that is nearer to the minimum by some steps of conjugate gradients, none of which goes up."""
-
-    def product(core: Tensor) -> Tensor:
-        return ((head @ core.flatten(1)).reshape(-1, core.shape[-1]) @ tail).reshape(target.shape)
-
-    def adjoint(matrix: Tensor) -> Tensor:
-        inner = metric.times(matrix).reshape(-1, tail.shape[-1]) @ tail.mT
-        return (head.mT @ inner.reshape(len(head), -1)).reshape(core.shape)
-
-    residual = adjoint(target - product(core))
-    direction, square = residual, residual.square().sum()
-    for _ in range(_STEPS):
-        image = adjoint(product(direction))
-        curvature = (direction * image).sum()
-        if not curvature > 0:
-            break
-        core = core + square / curvature * direction
-        residual = residual - square / curvature * image
-        before, square = square, residual.square().sum()
-        direction = residual + square / before * direction
-    return core
 
 
 def _left_factor(frames: Sequence[Tensor], shape: TrainShape) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ._matrices import identity_like
 from ._train_shape import FrameShape, TrainShape
-from ._truncated_svd import leading_basis, truncated_svd
+from ._truncated_svd import leading_basis, leading_part, squared_values, truncated_svd
 
 # Entries of a large matrix that are compared at once: 32 MiB in float64.
 _CHUNK: Final = 2**22
@@ -104,6 +104,31 @@ def tensor_train_svd(matrix: Tensor, shape: TrainShape) -> tuple[list[Tensor], T
     remainder = remainder.reshape(*batch, left_shapes[-1].rows, right_shapes[0].rows)
     basis, values, cobasis = truncated_svd(remainder, shape.center_rank)
     return [*left, basis, cobasis, *right], values
+
+
+def tensor_train_error(matrix: Tensor, shape: TrainShape) -> Tensor:
+    """Return the squared relative error of :func:`tensor_train_svd` of one matrix, to rounding, without its frames.
+
+    It is what the bonds cut away, so that nothing is computed behind the last cut, and there only singular values.
+    """
+    split = len(shape.row_modes)
+    left, right = shape.frames[:split], shape.frames[split:]
+    cuts = [(frame, True) for frame in left[:-1]] + [(frame, False) for frame in right[:0:-1]] + [(left[-1], True)]
+    # A square frame cuts nothing away, and at the centre neither does one beside a square one.
+    cuts = [
+        (frame, is_left)
+        for frame, is_left in cuts
+        if frame.columns < (min(frame.rows, right[0].rows) if frame.at_center else frame.rows)
+    ]
+    remainder, kept, total = matrix, matrix.new_ones(()), matrix.square().sum()
+    for place, (frame, is_left) in enumerate(cuts, 1):
+        remainder = remainder.reshape(frame.rows, -1) if is_left else remainder.reshape(-1, frame.rows).mT
+        if place == len(cuts):
+            kept = squared_values(remainder)[: frame.columns].sum() / torch.where(total > 0, total, 1.0)
+        else:
+            remainder = leading_part(remainder, frame.columns)
+            remainder = remainder if is_left else remainder.mT
+    return (1 - kept).clamp(min=0)
 
 
 def relative_distance(matrix: Tensor, left: Tensor, values: Tensor, right: Tensor) -> Tensor:

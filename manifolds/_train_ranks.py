@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, final
 
 import torch
 from torch import Tensor
 
-from ._calibrated_fit import calibrated_train_svd
-from ._contraction import contract_left, contract_right, relative_distance, tensor_train_svd
+from ._calibrated_fit import calibrated_train_svd, norm_of_rest, whitened_start
+from ._contraction import contract_left, contract_right, relative_distance, tensor_train_error, tensor_train_svd
 from ._input_metric import InputMetric
 from ._mirrored_train import mirror_matrix, mirror_metric, mirror_shape
 from ._train_shape import TrainShape
-from ._truncated_svd import leading_basis, singular_values
+from ._truncated_svd import gram, leading_basis, singular_values
 
 # By how much the squared error allowed is lowered where bounds that depend on each other took too much of the ranks.
 _LOWERED: Final = 0.5
@@ -42,27 +43,67 @@ def ranks_within(matrix: Tensor, shape: TrainShape, tolerance: float, metric: In
         allowed *= _LOWERED
 
 
-def bond_values(matrix: Tensor, shape: TrainShape, metric: InputMetric | None = None) -> list[Tensor]:
-    """Return the singular values of the unfolding at each inner bond, descending, to 1e-8 of the largest.
+@final
+class RankErrors:
+    """What the ranks of a train are worth for one matrix; what depends on no ranks is computed once.
 
     Args:
         matrix: ``(padded rows, padded columns)``, in float64.
         shape: its modes.
-        metric: of the rows or the columns; the values are then those of the whitened matrix at the bonds of the other
-            side and at the centre, and at the bonds of this side, which whitening mixes, those of the matrix.
+        metric: of the rows or the columns, those that are padded included, in whose norm errors are meant.
     """
-    if metric is not None and metric.of_rows:
-        mirrored = mirror_matrix(matrix, shape), mirror_shape(shape), mirror_metric(metric, shape)
-        return bond_values(*mirrored)[::-1]
-    whitened = matrix if metric is None else metric.whitened(matrix)
-    modes = shape.row_modes + shape.column_modes
-    result = []
-    for bond in range(1, len(modes)):
-        unfolding = (whitened if bond <= len(shape.row_modes) else matrix).reshape(math.prod(modes[:bond]), -1)
-        unfolding = unfolding if unfolding.shape[0] <= unfolding.shape[1] else unfolding.mT
-        eigenvalues = torch.linalg.eigvalsh(unfolding @ unfolding.mT)
-        result.append(eigenvalues.clamp(min=0).sqrt().flip(-1))
-    return result
+
+    def __init__(self, matrix: Tensor, shape: TrainShape, metric: InputMetric | None = None) -> None:
+        self._is_mirrored = metric is not None and metric.of_rows
+        if metric is not None and metric.of_rows:
+            matrix, shape, metric = mirror_matrix(matrix, shape), mirror_shape(shape), mirror_metric(metric, shape)
+        self._matrix, self._shape, self._metric = matrix, shape, metric
+        self._whitened = matrix if metric is None else metric.whitened(matrix)
+        self._norm = float(torch.linalg.matrix_norm(self._whitened)) or 1.0
+
+    def values(self) -> list[Tensor]:
+        """Return the singular values of the unfolding at each inner bond, descending, to 2e-8 of the largest.
+
+        With a metric they are those of the whitened matrix at the bonds of the other side and at the centre, and at the
+        bonds of its own side, which whitening mixes, those of the matrix.
+        """
+        modes, split = self._shape.row_modes + self._shape.column_modes, len(self._shape.row_modes)
+        bonds = range(1, len(modes))
+        if self._metric is None:
+            return _unfolding_values(self._matrix, modes, bonds)
+        values = _unfolding_values(self._whitened, modes, bonds[:split])
+        values += _unfolding_values(self._matrix, modes, bonds[split:])
+        return values[::-1] if self._is_mirrored else values
+
+    def of_start(self, ranks: Sequence[int]) -> float:
+        """Return the relative error of TT-SVD, or with a metric that of the whitened start, without sweeps."""
+        shape = replace(self._shape, rank=tuple(ranks[::-1] if self._is_mirrored else ranks))
+        if self._metric is None:
+            return float(tensor_train_error(self._matrix, shape).sqrt())
+        train = whitened_start(self._matrix, self._whitened, shape)
+        return norm_of_rest(self._whitened, shape, self._metric, train) / self._norm
+
+
+def _unfolding_values(matrix: Tensor, modes: Sequence[int], bonds: Sequence[int]) -> list[Tensor]:
+    """Return the singular values at some bonds beside each other.
+
+    They are those of the Gram matrix of the smaller side. One Gram matrix of rows is computed, of the last bond whose
+    unfolding is wide, and one of columns, of the first that is tall; those of the bonds farther out are partial traces.
+    """
+    sizes = {bond: math.prod(modes[:bond]) for bond in bonds}
+    wide = [bond for bond in bonds if sizes[bond] ** 2 <= matrix.numel()]
+    tall = [bond for bond in bonds if sizes[bond] ** 2 > matrix.numel()]
+    grams: list[Tensor] = []
+    for bond in reversed(wide):
+        size = sizes[bond]
+        inner = (size, modes[bond], size, modes[bond])
+        grams.insert(0, grams[0].reshape(inner).diagonal(0, 1, 3).sum(-1) if grams else gram(matrix.reshape(size, -1)))
+    for bond in tall:
+        size = matrix.numel() // sizes[bond]
+        inner = (modes[bond - 1], size, modes[bond - 1], size)
+        is_first = bond == tall[0]
+        grams.append(gram(matrix.reshape(-1, size)) if is_first else grams[-1].reshape(inner).diagonal(0, 0, 2).sum(-1))
+    return [torch.linalg.eigvalsh(one).clamp(min=0).sqrt().flip(-1) for one in grams]
 
 
 def _metric_ranks(matrix: Tensor, shape: TrainShape, allowed: float, metric: InputMetric) -> tuple[int, ...]:

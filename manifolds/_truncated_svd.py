@@ -34,22 +34,46 @@ def leading_basis(matrix: Tensor, rank: int) -> Tensor:
     - Few vectors of a matrix that is large both ways: the block Krylov method from a seeded random block (Musco, Musco
       2015, Alg. 2), until a pass takes less than 1e-3 off the squared error. ‖A − QQᵀA‖_F is then within 1e-3 of the
       least one, relative to it, and zero to rounding where A has rank ``rank``.
-    - A wide matrix: eigenvectors of AAᵀ, to rounding relative to σ_1²; where kept singular values fall below
-      1e-6 σ_1, the SVD of the triangular factor of Aᵀ, to rounding relative to σ_1.
-    - Else: the SVD.
+    - Else eigenvectors V of AAᵀ, or for a tall matrix the orthogonal factor of AV, V those of AᵀA, to rounding relative
+      to σ_1²; where kept singular values fall below 1e-6 σ_1, the SVD, of a wide matrix that of the triangular factor
+      of Aᵀ, to rounding relative to σ_1.
     """
     rows, columns = matrix.shape[-2:]
     if rank == rows:
         return identity_like(matrix, rows, rows).expand(*matrix.shape[:-1], rows)
     if min(rows, columns) > SMALL and rank <= FEW * min(rows, columns):
         return _by_iteration(matrix, rank)
-    if rows > columns:
-        return torch.linalg.svd(matrix, full_matrices=False)[0][..., :rank]
-    eigenvalues, vectors = torch.linalg.eigh(matrix @ matrix.mT)
+    is_tall = rows > columns
+    eigenvalues, vectors = torch.linalg.eigh(gram(matrix))
     kept = eigenvalues[..., -rank].clamp(min=0).sqrt()
     if (kept < SMALLEST_BY_GRAM * eigenvalues[..., -1].clamp(min=0).sqrt()).any():
-        return torch.linalg.svd(_triangular_factor(matrix), full_matrices=False)[0][..., :rank]
-    return vectors[..., -rank:].flip(-1)
+        factor = matrix if is_tall else _triangular_factor(matrix)
+        return torch.linalg.svd(factor, full_matrices=False)[0][..., :rank]
+    vectors = vectors[..., -rank:].flip(-1)
+    return torch.linalg.qr(matrix @ vectors)[0] if is_tall else vectors
+
+
+def leading_part(matrix: Tensor, rank: int) -> Tensor:
+    """Return QᵀA ``(..., rank, m)``, Q a leading basis of A: the squares of its norms are right to rounding of σ_1².
+
+    For a tall matrix Q is never formed: QᵀA = diag(σ)Vᵀ, from eigenvectors of AᵀA.
+    """
+    rows, columns = matrix.shape[-2:]
+    if rows <= columns or (columns > SMALL and rank <= FEW * columns):
+        return leading_basis(matrix, rank).mT @ matrix
+    eigenvalues, vectors = torch.linalg.eigh(gram(matrix))
+    scaled = vectors[..., -rank:] * eigenvalues[..., -rank:].clamp(min=0).sqrt().unsqueeze(-2)
+    return scaled.flip(-1).mT
+
+
+def squared_values(matrix: Tensor) -> Tensor:
+    """Return the squares of all singular values, descending, to rounding relative to the largest square."""
+    return torch.linalg.eigvalsh(gram(matrix)).clamp(min=0).flip(-1)
+
+
+def gram(matrix: Tensor) -> Tensor:
+    """Return AAᵀ or AᵀA, whichever is smaller."""
+    return matrix @ matrix.mT if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT @ matrix
 
 
 def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
