@@ -72,7 +72,7 @@ def test_errors_are_within_the_tolerance(seed, tolerance):
 
 
 @pytest.mark.parametrize("modes", ["prime", "auto", "balanced"])
-@pytest.mark.parametrize("rows, columns", [(10, 432), (432, 10), (47, 6)])
+@pytest.mark.parametrize(("rows", "columns"), [(10, 432), (432, 10), (47, 6)])
 def test_a_tolerance_alone_is_met_where_bonds_have_higher_ranks_than_the_matrix(rows, columns, modes):
     layer = nn.Linear(columns, rows)
     nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))

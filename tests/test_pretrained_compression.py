@@ -19,6 +19,7 @@ from sttp.study.pretrained.calibration import read_batches
 from sttp.study.pretrained.source import StateDict
 
 transformers = pytest.importorskip("transformers")
+tokenizers = pytest.importorskip("tokenizers")
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script_method.*:DeprecationWarning")
 
 TOKENS = torch.randint(1, 101, (3, 7), generator=torch.Generator().manual_seed(0))
@@ -41,8 +42,9 @@ def model(tmp_path_factory) -> Path:
     network.bert.embeddings.word_embeddings.weight.data[0] = torch.randn(32)  # as trained ones have it
     folder = tmp_path_factory.mktemp("bert") / "model"
     network.save_pretrained(folder)
-    (folder / "vocab.txt").write_text("\n".join(WORDS), encoding="utf-8")
-    transformers.BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({word: k for k, word in enumerate(WORDS)}, "[UNK]"))
+    words.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]").save_pretrained(folder)
     return folder
 
 
@@ -205,7 +207,7 @@ def test_the_command_prints_layers_and_writes_folders(model, tmp_path, monkeypat
     assert "calibrated" in shown
     for folder in ("small", "small/dense", "small/factored"):
         assert (Path(folder) / "config.json").exists()
-        assert (Path(folder) / "vocab.txt").exists()
+        assert (Path(folder) / "tokenizer.json").exists()
     assert run([*words, "--output", "small"]) == 2
     assert "not overwritten" in capsys.readouterr().err
     assert run(["compress", str(model), "--z", "60", "--calibration", "texts.txt", "--method", "svdp", "--json"]) == 0
