@@ -7,7 +7,7 @@ from .design import DESIGNS, Design, Grid, OneAtATime
 from .kind import KINDS, Kind
 from .networks import NETWORKS, NetworkEntry
 from .parts import GEOMETRIES, MINIMIZERS, OPTIMIZERS, RETRACTIONS, SPECIFICATIONS, SPECTRA, specification
-from .pretrained import Compressed, compress, load_compressed, recover
+from .pretrained import Compressed, compress, distillation, fitted, load_compressed, recover
 from .problems import PROBLEMS, CostProblem, Problem
 from .register import Appearance, Register
 from .result import Look, Result, Timing
@@ -63,6 +63,8 @@ __all__ = [
     "Trial",
     "compare",
     "compress",
+    "distillation",
+    "fitted",
     "load_compressed",
     "read_study",
     "recover",

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from sttp.layers import SVDP, reparameterize
-from sttp.study.pretrained import recover
+from sttp.layers import SVDP, Riemannian, reparameterize
+from sttp.study import compare, distillation, fitted, recover
 
 
 @pytest.fixture
@@ -57,3 +57,35 @@ def test_bad_input_changes_nothing(pair, changed, words):
     with pytest.raises(ValueError, match=words):
         recover(student, teacher, **{"batches": batches(), "steps": 1, **changed})
     assert all(torch.equal(before[name], tensor) for name, tensor in student.state_dict().items())
+
+
+def teacher():
+    torch.manual_seed(5)
+    return nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 12))
+
+
+def test_a_study_compares_what_fits_learn_from_the_dense_network(tmp_path):
+    inputs = torch.randn(200, 12, generator=torch.Generator().manual_seed(6))
+    outcome = compare(
+        distillation(teacher, inputs, hidden=["1"]),
+        methods=["dense", fitted("svdp fit", SVDP), fitted("whole rank", SVDP, frames=Riemannian(redundant=False))],
+        ranks=[4, 12],
+        steps=20,
+        seeds=[0],
+        output=tmp_path / "study",
+        learning_rates=[1e-3],
+        extensions=0,
+        executor="sequential",
+    )
+    kept = outcome.table.set_index(["method", "rank"])["share_kept"]
+    assert kept["dense"].item() == 1  # the teacher, whose gradient is zero
+    assert kept["whole rank", 12] > 0.9999
+    assert 0 < kept["svdp fit", 4] < kept["svdp fit", 12]
+
+
+def test_what_cannot_be_distilled_is_refused():
+    inputs = torch.randn(64, 12, generator=torch.Generator().manual_seed(7))
+    with pytest.raises(ValueError, match="nothing"):
+        distillation(teacher, inputs, hidden=["nothing"])
+    with pytest.raises(TypeError, match="train"):
+        distillation(teacher, [inputs])

@@ -21,11 +21,11 @@ LAYERS = (
     {"folder", "progress"},
     {"outcome"},
     {"engine"},
-    {"baselines", "data", "pretrained"},
+    {"baselines", "data"},
     {"metrics", "networks"},
     {"tasks"},
     {"problems"},
-    {"paper"},
+    {"paper", "pretrained"},
     {"_compare"},
     {"cli"},
 )
