@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,7 +30,9 @@ def read_batches(
     longest: int = 128,
     seed: int = 0,
 ) -> list[Any]:
-    """Return batches of examples for a network.
+    """Return batches of examples for a network. Only texts of equal length come together, so that nothing is padded.
+
+    What stands for padding is given to every layer of a network, and would count in the metrics of fits as words do.
 
     Args:
         path: texts, a line each in ``.txt`` or a column of ``.csv`` or ``.parquet``, which the model's tokenizer reads;
@@ -52,11 +55,8 @@ def read_batches(
     examples: Any
     if place.is_dir():
         examples = sorted(file for file in place.rglob("*") if file.suffix.lower() in IMAGES)
-    elif place.suffix == ".npy":
-        examples = np.load(place, allow_pickle=False)
-    elif place.suffix == ".npz":
-        with np.load(place, allow_pickle=False) as arrays:
-            examples = {name: arrays[name] for name in arrays.files}
+    elif place.suffix in ARRAYS:
+        examples = _arrays(place)
     elif place.suffix in TEXTS:
         examples = _texts(place, column)
     else:
@@ -77,22 +77,47 @@ def read_batches(
         settings = _image_settings(source)
         return [{"pixel_values": torch.stack([_image(examples[k], *settings) for k in part])} for part in parts]
     tokenizer = source.tokenizer()
-    return [
-        dict(
-            tokenizer(
-                [examples[k] for k in part], padding=True, truncation=True, max_length=longest, return_tensors="pt"
-            )
-        )
-        for part in parts
-    ]
+    found = tokenizer([examples[k] for k in chosen], truncation=True, max_length=longest, padding=False)["input_ids"]
+    equal: dict[int, list[list[int]]] = {}
+    for tokens in filter(None, found):
+        equal.setdefault(len(tokens), []).append(tokens)
+    groups = [same[k : k + batch_size] for same in equal.values() for k in range(0, len(same), batch_size)]
+    order = np.random.default_rng(seed).permutation(len(groups))
+    return [{"input_ids": torch.tensor(groups[k])} for k in order]
+
+
+def _arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """Return an array, or several by name, with a row for each example; numbers in float32, as layers are."""
+    try:
+        read = np.load(path, allow_pickle=False)
+        arrays = {"": read} if isinstance(read, np.ndarray) else {name: read[name] for name in read.files}
+    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"calibration={str(path)!r} cannot be read ({error}); write it by numpy.save or savez"
+        ) from None
+    if not all(array.dtype.kind in "fiub" for array in arrays.values()):
+        raise ValueError(f"calibration={str(path)!r} must have real numbers, got {[a.dtype for a in arrays.values()]}")
+    rows = [array.shape[:1] for array in arrays.values()]
+    if len(set(rows)) > 1 or () in rows:
+        raise ValueError(f"calibration={str(path)!r} must have arrays with a row for each example, got rows {rows}")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError(f"calibration={str(path)!r} has entries that are NaN or infinite; leave these examples out")
+    found = {name: array.astype(np.float32) if array.dtype.kind == "f" else array for name, array in arrays.items()}
+    return found[""] if set(found) == {""} else found
 
 
 def _texts(path: Path, column: str | None) -> list[str]:
     if path.suffix == ".txt":
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        try:
+            return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise ValueError(f"calibration={str(path)!r} is no text in UTF-8 ({error}); convert it") from None
     import pandas as pd
 
-    table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    try:
+        table = pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+    except (ValueError, OSError) as error:  # of which pandas' and pyarrow's are
+        raise ValueError(f"calibration={str(path)!r} cannot be read as a table ({error})") from None
     if column is None:
         texts = [name for name in table.columns if pd.api.types.is_string_dtype(table[name])]
         if not texts:
@@ -100,7 +125,7 @@ def _texts(path: Path, column: str | None) -> list[str]:
         column = texts[0]
     if column not in table.columns:
         raise ValueError(f"column={column!r} is none of {str(path)!r}; it has {', '.join(map(repr, table.columns))}")
-    return [str(text) for text in table[column].dropna()]
+    return [text for text in map(str, table[column].dropna()) if text.strip()]
 
 
 def _image_settings(source: Source) -> tuple[int, tuple[float, ...], tuple[float, ...]]:

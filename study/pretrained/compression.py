@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ from ...layers import (
     SVDP,
     CompressionReport,
     SpectralLayer,
+    candidates,
     decompress,
     load,
     parametrized,
@@ -40,7 +42,11 @@ Method = Literal["sttp", "svdp", "svd"]
 Form = Literal["dense", "factored"]
 FORMS: Final = get_args(Form)
 DESCRIPTION: Final = "compression.json"
+# A folder of their own: beside a configuration transformers would take them for dense ones, and draw what it misses.
+SPECTRAL: Final = "sttp"
 FORMAT: Final = 1
+# Of a matrix with fewer rows or columns, such as an embedding of two types of tokens, rank 1 is an eighth and more.
+SMALLEST_SIDE: Final = 8
 
 
 @final
@@ -102,7 +108,9 @@ class Compressed:
             if form == "factored":
                 self._write_factored(folder)
             elif self.source is None:
-                _save_tensors(self.dense(), folder)
+                # Under all names, as load_state_dict wants them, and in memory of their own, as the file does.
+                tensors = {name: t.clone().contiguous() for name, t in self.dense().state_dict().items()}
+                save_file(tensors, folder / "model.safetensors")
             else:
                 self.source.write_dense(self.dense(), folder)
 
@@ -112,7 +120,7 @@ class Compressed:
 
     def _write(self, folder: Path) -> None:
         if self.is_spectral:
-            save(parametrized(copy.deepcopy(self.network), redundant=False), folder)
+            save(parametrized(copy.deepcopy(self.network), redundant=False), folder / SPECTRAL)
             if self.source is not None:
                 self.source.write(folder)
         else:
@@ -158,8 +166,8 @@ def compress(
 ) -> Compressed:
     """Compress a pretrained network: ranks within a budget, fits of its weights, and recovery if that is asked for.
 
-    Biases, norms and buffers stay as they are; so do, of a model of transformers, the layers around its base: heads.
-    Tied weights stay tied. Weights are float32.
+    Biases, norms and buffers stay as they are; so do, of a model of transformers, the layers around its base: heads;
+    and weights with fewer than 8 rows or columns. Tied weights stay tied. Weights are float32.
 
     Args:
         model: a network, which stays as it is; a folder of Hugging Face's, or an id; or a safetensors file.
@@ -198,7 +206,7 @@ def compress(
     batches = None if calibration is None else list(calibration)
     student = copy.deepcopy(dense).eval()
     unpadded = _unpad(student)
-    skipped = [*skip, *(() if source is None else source.kept(student))]
+    skipped = _left_dense(student, skip, "" if source is None else source.body(student))
     frames = Riemannian(redundant=False)
     spec = STTP(rank=1, frames=frames, modes=modes) if method == "sttp" else SVDP(rank=1, frames=frames)
     joint = tuple(joint)
@@ -216,12 +224,13 @@ def compress(
     return Compressed(student.train(dense.training), counted, tuple(losses), pairs, unpadded, source)
 
 
-def load_compressed(directory: str | Path, network: nn.Module | None = None) -> nn.Module:
+def load_compressed(directory: str | Path, network: nn.Module | str | None = None) -> nn.Module:
     """Read a folder that :meth:`Compressed.save` wrote, as ``sttp compress`` does.
 
     Args:
         directory: the folder.
-        network: the dense network, with any weights, where the folder does not say what builds it.
+        network: of what is no model of transformers, the dense network with any weights, or ``module:function`` that
+            builds it. Nothing is imported because a file names it.
 
     Raises:
         FileNotFoundError: the folder or a file in it is missing.
@@ -237,15 +246,41 @@ def load_compressed(directory: str | Path, network: nn.Module | None = None) -> 
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"directory={str(folder)!r} is none that compress wrote: {DESCRIPTION} has {error}") from None
-    if network is None:
-        if source is None:
-            raise ValueError(f"directory={str(folder)!r} does not say what builds the network; pass the dense one")
-        network = (
-            HuggingFace(str(folder)) if source["kind"] == "transformers" else StateDict(folder, source["function"])
-        ).build()
+    if isinstance(network, str):
+        network = StateDict(folder, network).build()
+    elif network is None:
+        if source is None or source.get("kind") != "transformers":
+            made_by = "" if source is None else f", which {source.get('function')} did when it was written"
+            raise ValueError(
+                f"network must build what {str(folder)!r} holds{made_by}; pass the dense one, or its function"
+            )
+        network = HuggingFace(str(folder)).build()
+    modules = dict(network.named_modules())
     for name in unpadded:
-        network.get_submodule(name).padding_idx = None  # type: ignore[assignment]
-    return (load(network, folder) if spectral else factored.load_factored(network, folder)).eval()
+        embedding = modules.get(name)
+        if not isinstance(embedding, nn.Embedding):
+            raise ValueError(f"network has no embedding {name!r}; pass the one that was compressed")
+        embedding.padding_idx = None
+    return (load(network, folder / SPECTRAL) if spectral else factored.load_factored(network, folder)).eval()
+
+
+def _left_dense(network: nn.Module, skip: Iterable[str], body: str) -> tuple[str, ...]:
+    """Return the names or patterns of what stays dense: what the user says, heads, and matrices that are too small.
+
+    Args:
+        network: the network.
+        skip: of the user.
+        body: how the names of layers begin that are no heads. What is tied to one of them is none either.
+    """
+    left = (skip,) if isinstance(skip, str) else tuple(skip)
+    for candidate in candidates(network, left):
+        is_head = not any(name.startswith(body) for name in candidate.names)
+        if is_head or min(candidate.shape.rows, candidate.shape.columns) < SMALLEST_SIDE:
+            for name, layer in zip(candidate.names, candidate.layers, strict=True):
+                # Projections are in a layer of attention, which alone has a name.
+                owner = name.rpartition(".")[0] if isinstance(layer, nn.MultiheadAttention) else name
+                left += (owner,) if owner else ()
+    return left
 
 
 def _unpad(network: nn.Module) -> tuple[str, ...]:
@@ -283,7 +318,7 @@ def _new_folder(directory: Path) -> Iterator[Path]:
     Raises:
         FileExistsError: there is something of this name, which is not overwritten.
     """
-    if directory.exists():
+    if os.path.lexists(directory):  # a link to nowhere, too
         raise FileExistsError(f"{str(directory)!r} exists and is not overwritten; give another folder, or remove it")
     directory.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))

@@ -13,7 +13,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 from torch import nn
 
-TENSORS = "model.safetensors"
+TENSORS = "factored.safetensors"  # which transformers does not take for its own
 DESCRIPTION = "factored.json"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import importlib
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,6 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ...layers import candidates
 from .._plain import import_object
 
 # What a folder of transformers has beside the weights: tokenizers, image processors, generation.
@@ -47,9 +48,9 @@ class Source(abc.ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for :func:`source_from`."""
 
-    def kept(self, network: nn.Module) -> tuple[str, ...]:
-        """Return the names of the layers that stay as they are: heads."""
-        return ()
+    def body(self, network: nn.Module) -> str:
+        """Return how the names of layers begin that are no heads; the empty text where that is not known."""
+        return ""
 
     def tokenizer(self) -> Any:
         """Return what makes tokens of texts.
@@ -83,18 +84,23 @@ class HuggingFace(Source):
     def read(self) -> nn.Module:
         """Return the network with its weights, in evaluation mode."""
         config = self._config()
-        folder = Path(self.place)
-        if folder.is_dir() and not any(folder.glob("*.safetensors")):
-            raise ValueError(
-                f"model={self.place!r} has no weights in *.safetensors; pickles run code and are not read: convert "
-                f"them with save_pretrained(…)"
-            )
+        self._require_weights()
         try:
-            network = self._class(config).from_pretrained(
-                self.place, local_files_only=not self.download, use_safetensors=True, dtype=torch.float32
+            network, found = self._class(config).from_pretrained(
+                self.place,
+                local_files_only=not self.download,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
             )
         except (OSError, SafetensorError, RuntimeError) as error:
             raise ValueError(f"model={self.place!r} cannot be read: {error}") from None
+        if missing := sorted(found["missing_keys"]):  # which transformers would draw at random
+            raise ValueError(
+                f"model={self.place!r} is incomplete: it has no weights for {', '.join(missing[:3])}; fetch all of it, "
+                f"or name the class whose weights they are under `architectures` in config.json"
+            )
         return cast(nn.Module, network.eval())
 
     def write(self, directory: Path) -> None:
@@ -118,25 +124,27 @@ class HuggingFace(Source):
         """Return plain values."""
         return {"kind": "transformers"}
 
-    def kept(self, network: nn.Module) -> tuple[str, ...]:
-        """Return the names of the layers around the base model."""
-        prefix = getattr(network, "base_model_prefix", "")
-        if not prefix or not hasattr(network, prefix):
-            return ()
-        return tuple(
-            candidate.names[0]
-            for candidate in candidates(network)
-            if not any(name.startswith(f"{prefix}.") for name in candidate.names)
-        )
+    def body(self, network: nn.Module) -> str:
+        """Return the name of the base model, with a point; the empty text where the network is one."""
+        prefix = str(getattr(network, "base_model_prefix", ""))
+        return f"{prefix}." if prefix and hasattr(network, prefix) else ""
 
     def tokenizer(self) -> Any:
         """Return the model's tokenizer."""
-        from transformers import AutoTokenizer
-
         try:
-            return AutoTokenizer.from_pretrained(self.place, local_files_only=not self.download)
+            found = transformers_or_refuse().AutoTokenizer.from_pretrained(
+                self.place, local_files_only=not self.download, trust_remote_code=False
+            )
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(f"model={self.place!r} has no tokenizer: {str(error).splitlines()[0]}") from None
+        # Without its files transformers makes a tokenizer that knows no word. Those of bytes have none.
+        folder, files = Path(self.place), {"tokenizer.json", *found.vocab_files_names.values()}
+        if folder.is_dir() and found.vocab_files_names and not any((folder / file).is_file() for file in files):
+            raise ValueError(
+                f"model={self.place!r} has no vocabulary of a tokenizer, none of {', '.join(sorted(files))}; fetch all "
+                f"of it, or give arrays for calibration"
+            )
+        return found
 
     def image_size(self) -> int:
         """Return height and width of the images that the model takes.
@@ -149,24 +157,46 @@ class HuggingFace(Source):
             raise ValueError(f"model={self.place!r} takes no images; give texts for calibration")
         return size
 
-    def _config(self) -> Any:
-        from transformers import AutoConfig
+    def _require_weights(self) -> None:
+        """Refuse a folder that lacks files of weights."""
+        folder = Path(self.place)
+        if not folder.is_dir():
+            return
+        if not any(folder.glob("*.safetensors")):
+            raise ValueError(
+                f"model={self.place!r} has no weights in *.safetensors; pickles run code and are not read: convert "
+                f"them with save_pretrained(…)"
+            )
+        index = folder / "model.safetensors.index.json"
+        if index.is_file() and not (folder / "model.safetensors").is_file():
+            try:
+                shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise ValueError(f"model={self.place!r} has an index that cannot be read: {error}") from None
+            if missing := sorted(shard for shard in shards if not (folder / shard).is_file()):
+                raise ValueError(f"model={self.place!r} is incomplete: it has no {missing[0]}; fetch all of it")
 
+    def _config(self) -> Any:
+        AutoConfig = transformers_or_refuse().AutoConfig
         if Path(self.place).is_dir() and not (Path(self.place) / "config.json").exists():
             raise ValueError(f"model={self.place!r} has no config.json; give a folder that save_pretrained wrote")
         try:
-            return AutoConfig.from_pretrained(self.place, local_files_only=not self.download)
+            return AutoConfig.from_pretrained(self.place, local_files_only=not self.download, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
             cure = "" if self.download else "; it is no folder here: download=True (--download) fetches an id"
             raise ValueError(f"model={self.place!r} cannot be read: {str(error).splitlines()[0]}{cure}") from None
 
     def _class(self, config: Any) -> Any:
-        import transformers
-
-        names = config.architectures or ()
-        return next(
-            (getattr(transformers, name) for name in names if hasattr(transformers, name)), transformers.AutoModel
-        )
+        transformers = transformers_or_refuse()
+        if not config.architectures:
+            return transformers.AutoModel
+        found = getattr(transformers, config.architectures[0], None)
+        if not (isinstance(found, type) and issubclass(found, transformers.PreTrainedModel)):
+            raise ValueError(
+                f"model={self.place!r} is of {config.architectures[0]!r}, which transformers does not have; code that "
+                f"comes with a model is not run"
+            )
+        return found
 
 
 @final
@@ -193,7 +223,15 @@ class StateDict(Source):
         """Return the network with its weights, in evaluation mode."""
         network = self.build()
         try:
-            network.load_state_dict(load_file(self.file))
+            tensors = load_file(self.file)
+            names = network.state_dict(keep_vars=True)
+            found = network.load_state_dict(tensors, strict=False)
+            read = {id(tensor) for name, tensor in names.items() if name in tensors}
+            missing = [
+                name for name in found.missing_keys if id(names[name]) not in read
+            ]  # under no name of a tied one
+            if missing or found.unexpected_keys:
+                raise RuntimeError(f"missing tensors {missing[:3]}, unexpected tensors {found.unexpected_keys[:3]}")
         except (OSError, SafetensorError, RuntimeError) as error:
             raise ValueError(f"model={str(self.file)!r} does not fit what {self.function} builds: {error}") from None
         return network.eval()
@@ -205,9 +243,9 @@ class StateDict(Source):
         """Write the network with dense weights."""
         from safetensors.torch import save_file
 
-        save_file(
-            {name: tensor.contiguous() for name, tensor in network.state_dict().items()}, directory / self.file.name
-        )
+        # Copies, since the file keeps no two tensors in one memory, as tied ones are.
+        tensors = {name: tensor.clone().contiguous() for name, tensor in network.state_dict().items()}
+        save_file(tensors, directory / self.file.name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
@@ -239,3 +277,17 @@ def source_of(model: str | Path, network: str | None = None, download: bool = Fa
             f"model={str(model)!r} does not exist; give a folder, a safetensors file or an id such as org/name"
         )
     return HuggingFace(str(model), download)
+
+
+def transformers_or_refuse() -> Any:
+    """Return the package transformers.
+
+    Raises:
+        ValueError: it cannot be imported.
+    """
+    try:
+        return importlib.import_module("transformers")
+    except ImportError as error:
+        raise ValueError(
+            f"model needs a package that cannot be imported ({error}): pip install 'sttp-torch[transformers]'"
+        ) from None
