@@ -24,6 +24,7 @@ from ._spectral_weight import SpectralWeight, require_network, spectral_weights
 class LayerReport:
     """One reparameterized weight: its matrix, rank, degrees of freedom and number of entries.
 
+    ``rank`` is that of the matrix, and ``ranks`` has those of all bonds of its train, with the former among them.
     ``fit_error`` is the relative Frobenius error of the weight that it was fitted to, None for a fresh one, and
     ``calibrated_error`` that in the norm of the layer's inputs, None without calibration data.
     """
@@ -36,6 +37,7 @@ class LayerReport:
     dense: int
     fit_error: float | None = None
     calibrated_error: float | None = None
+    ranks: tuple[int, ...] = ()
 
 
 @final
@@ -176,7 +178,8 @@ def _row(
 ) -> LayerReport:
     shape, dof = manifold.shape, manifold.degrees_of_freedom
     dense = shape.rows * shape.columns
-    return LayerReport(name, shape.rows, shape.columns, shape.center_rank, dof, dense, fit_error, calibrated_error)
+    errors, bonds = (fit_error, calibrated_error), tuple(shape.ranks[1:-1])
+    return LayerReport(name, shape.rows, shape.columns, shape.center_rank, dof, dense, *errors, bonds)
 
 
 def _errors(layer: LayerReport) -> tuple[str, str]:

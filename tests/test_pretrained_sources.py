@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sttp.study import compress, load_compressed
+from sttp.study.cli import run
 from sttp.study.pretrained.calibration import read_batches
 from sttp.study.pretrained.source import HuggingFace, StateDict, source_of
 
@@ -91,9 +92,9 @@ def lost_shard(folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lost_shard, ["incomplete", "00001"]),
+        (lost_shard, ["has no model-00001"]),
         (cut, ["cannot be read"]),
-        (configured(num_hidden_layers=3), ["incomplete", "layer.2"]),
+        (configured(num_hidden_layers=3), ["no weights", "layer.2"]),
         (configured(architectures=["Mine"]), ["Mine", "is not run"]),
         (configured(model_type="mine"), ["mine"]),
         (lambda folder: (folder / "config.json").write_text("{"), ["config"]),
@@ -178,6 +179,18 @@ def test_arrays_are_float32_finite_and_of_one_length(tmp_path):
     for name, word in (("nan.npy", "NaN"), ("words.npy", "real numbers"), ("uneven.npz", "row for each")):
         with pytest.raises(ValueError, match=word):
             read_batches(tmp_path / name, source)
+
+
+def test_modes_are_given_by_pattern(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    save_file(Tied().state_dict() | {"head.weight": torch.ones(60, 24)}, "tied.safetensors")
+    command = ["compress", "tied.safetensors", "--network", f"{__name__}:Tied", "--z", "70", "--json"]
+    assert run([*command, "--modes", "layer=4x6,6x4", "--modes", "prime"]) == 0
+    ranks = {layer["name"]: layer["ranks"] for layer in json.loads(capsys.readouterr().out)["layers"]}
+    assert {name: len(found) for name, found in ranks.items()} == {"embedding": 7, "layer": 3}
+    for modes, word in ((["4x,6"], "4x,6"), (["prime", "auto"], "once"), (["nothing=prime"], "nothing")):
+        assert run([*command, *(f"--modes={mode}" for mode in modes)]) == 2
+        assert word in capsys.readouterr().err
 
 
 def write(path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,7 +24,14 @@ def compress(
     method: Annotated[
         str, typer.Option(help="sttp, trains; svdp, U diag(s) V'; or svd, the same in two plain layers.")
     ] = "sttp",
-    modes: Annotated[str, typer.Option(help="Modes of trains: auto, prime or balanced.")] = "auto",
+    modes: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[PATTERN=]MODES",
+            help="Modes of trains: auto, the default, prime, balanced, or those of rows and columns, 4x8,3x4; of all "
+            "layers, or of those that match a pattern; may be repeated.",
+        ),
+    ] = None,
     calibration: Annotated[
         Path | None,
         typer.Option(
@@ -71,16 +78,15 @@ def compress(
     from ..pretrained import compress as compressed
     from ..pretrained.calibration import read_batches
     from ..pretrained.compression import FORMS
-    from ..pretrained.source import source_of
+    from ..pretrained.source import source_of, transformers_or_refuse
     from .printing import compression_bar, print_compression
 
     for form in export or ():
         require_choice("export", form, FORMS)
+    chosen = _modes(modes or ["auto"])
     source = source_of(model, network, download)
     if network is None:
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()  # of reading and writing, which take no time
+        transformers_or_refuse().utils.logging.disable_progress_bar()  # of reading and writing, which take no time
 
     def batches(count: int) -> list[object] | None:
         if calibration is None:
@@ -94,7 +100,7 @@ def compress(
             z,
             tolerance=tolerance,
             method=method,  # type: ignore[arg-type]
-            modes=modes,
+            modes=chosen,
             skip=skip or (),
             joint=joint or (),
             calibration=batches(samples),
@@ -113,10 +119,31 @@ def compress(
         losses = {"losses": list(outcome.losses)} if outcome.losses else {}
         print(json.dumps({**outcome.report.to_dict(), **losses, "output": None if output is None else str(output)}))
         return
-    print_compression(outcome.report, f"{model}, {method}")
+    print_compression(outcome.report, f"{model}, {method}", bonds=True)
     if outcome.losses:
         typer.echo(
             f"Relative squared error of outputs and hidden states: {outcome.losses[0]:.4g} to {outcome.losses[-1]:.4g}"
         )
     if output is not None:
         typer.echo(f"Written: {output}; sttp.study.load_compressed reads it")
+
+
+def _modes(given: list[str]) -> Any:
+    """Return modes as a specification takes them: of all layers, or by patterns, with the rest's or ``auto`` behind."""
+    pairs = [text.rpartition("=") for text in given]
+    rest = [_read_modes(text) for pattern, _, text in pairs if not pattern]
+    if len(rest) > 1:
+        raise ValueError(
+            f"--modes must be given once for all layers, got {' and '.join(given)}; name patterns, P=MODES"
+        )
+    by_layer = {pattern: _read_modes(text) for pattern, _, text in pairs if pattern}
+    return {**by_layer, "*": rest[0] if rest else "auto"} if by_layer else rest[0]
+
+
+def _read_modes(text: str) -> Any:
+    if "," not in text:
+        return text
+    sides = [side.split("x") for side in text.split(",")]
+    if len(sides) != 2 or not all(size.isdecimal() for side in sides for size in side):
+        raise ValueError(f"--modes must be a name, or modes of rows and columns such as 4x8,3x4, got {text!r}")
+    return tuple(tuple(map(int, side)) for side in sides)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import rich.box
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -53,15 +53,21 @@ def print_estimate(study: Study, estimate: Estimate, as_json: bool) -> None:
         console.print(Text(sentence))
 
 
-def print_compression(counted: CompressionReport, title: str) -> None:
-    """Print the degrees of freedom of a network's layers."""
+def print_compression(counted: CompressionReport, title: str, bonds: bool = False) -> None:
+    """Print the degrees of freedom of a network's layers.
+
+    Args:
+        counted: them.
+        title: above the table.
+        bonds: whether the ranks of all bonds of trains are shown, and not that of the matrix alone.
+    """
     named = {"fit error": "fit_error", "calibrated": "calibrated_error"}
     errors = [title for title, name in named.items() if any(getattr(layer, name) for layer in counted.layers)]
     rows = [
         (
             layer.name,
             f"{layer.rows} × {layer.columns}",
-            str(layer.rank),
+            " ".join(map(str, layer.ranks)) if bonds else str(layer.rank),
             f"{layer.dof:,}",
             f"{layer.dense:,}",
             f"{100 * layer.dof / layer.dense:.3f}",
@@ -73,20 +79,27 @@ def print_compression(counted: CompressionReport, title: str) -> None:
     rows.append(("all other parameters", "", "", f"{counted.kept:,}", f"{counted.kept:,}", "", *blank))
     total, dense = counted.dof + counted.kept, counted.dense + counted.kept
     rows.append(("network", "", "", f"{total:,}", f"{dense:,}", f"Z = {counted.z:.3f}", *blank))
-    columns = ("layer", "matrix", "rank", "freedom", "dense", "%", *errors)
+    columns = ("layer", "matrix", "ranks" if bonds else "rank", "freedom", "dense", "%", *errors)
     standard_output().print(filled_table(title, columns, rows))
 
 
 @contextmanager
 def compression_bar(steps: int) -> Iterator[Callable[[int, float], None] | None]:
-    """Show steps of recovery on the standard error, where that is a terminal; give what is called after each."""
+    """Show on the standard error, where that is a terminal, that a network is fitted, and then the steps of recovery.
+
+    Args:
+        steps: of recovery.
+    """
     console = Console(stderr=True)
-    if not steps or not console.is_terminal:
+    if not console.is_terminal:
         yield None
         return
-    with Progress(console=console) as bar:
-        task = bar.add_task("recovery", total=steps)
-        yield lambda number, loss: bar.update(task, completed=number + 1, description=f"recovery, loss {loss:.4f}")
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading, ranks and fits", total=None)
+        yield lambda number, loss: bar.update(
+            task, total=steps, completed=number + 1, description=f"recovery, {number + 1} of {steps}, loss {loss:.4f}"
+        )
 
 
 def standard_output() -> Console:
