@@ -91,7 +91,7 @@ class CompressionReport:
             "dof": self.dof,
             "dense": self.dense,
             "kept": self.kept,
-            "layers": [asdict(layer) for layer in self.layers],
+            "layers": [{**asdict(layer), "ranks": list(layer.ranks)} for layer in self.layers],
             "left_dense": [
                 {"name": tensor.name, "shape": tensor.shape and list(tensor.shape), "numel": tensor.numel}
                 for tensor in self.left_dense
