@@ -32,7 +32,7 @@ from ...layers import (
 )
 from ...manifolds import Riemannian, require_choice, require_instance, require_integer
 from . import factored
-from ._pairs import factored_pairs, joined, options
+from ._pairs import descriptions, factored_pairs, joined
 from .recovery import recover
 from .source import HuggingFace, Source, StateDict, source_of
 
@@ -52,7 +52,6 @@ class Compressed:
         network: with spectral layers; of the method ``svd`` with two plain layers for each.
         report: ranks, errors and counts of the fit, layer by layer.
         losses: of each step of recovery.
-        pairs: names of the layers that are two plain ones, of the method ``svd``.
         unpadded: embeddings whose vector of padding is not zero, and which have it as one row of their weight.
         source: where the network came from, if it was read.
     """
@@ -60,7 +59,6 @@ class Compressed:
     network: nn.Module
     report: CompressionReport
     losses: tuple[float, ...] = ()
-    pairs: tuple[str, ...] = ()
     unpadded: tuple[str, ...] = ()
     source: Source | None = field(default=None, repr=False)
 
@@ -108,7 +106,7 @@ class Compressed:
 
     def dense(self) -> nn.Module:
         """Return a copy of the network with one dense torch.nn layer for each."""
-        return decompress(self.network) if self.is_spectral else joined(self.network, self.pairs)
+        return decompress(self.network) if self.is_spectral else joined(self.network)
 
     def _write(self, folder: Path) -> None:
         if self.is_spectral:
@@ -128,11 +126,10 @@ class Compressed:
         (folder / DESCRIPTION).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def _write_factored(self, folder: Path) -> None:
-        network, pairs = factored_pairs(self.network) if self.is_spectral else (self.network, self.pairs)
-        modules = dict(network.named_modules(remove_duplicate=False))
-        layers = {name: [[type(layer).__name__, options(layer)] for layer in modules[name]] for name in pairs}
+        network = factored_pairs(self.network) if self.is_spectral else self.network
+        network = network if self.source is None else self.source.plain(copy.deepcopy(network))
         shared = _save_tensors(network, folder)
-        content = {"layers": layers, "shared": shared}
+        content = {"layers": descriptions(network), "shared": shared}
         (folder / factored.DESCRIPTION).write_text(json.dumps(content, indent=1), encoding="utf-8")
         (folder / "factored.py").write_text(inspect.getsource(factored), encoding="utf-8")
         if self.source is not None:
@@ -209,11 +206,10 @@ def compress(
         spec = replace(spec, rank=None, tolerance=tolerance)
     student = reparameterize(student, spec, skipped, "weights", calibration=batches, joint=joint)
     counted = report(student)
-    pairs: tuple[str, ...] = ()
     if method == "svd":
-        student, pairs = factored_pairs(student)
+        student = factored_pairs(student)
     losses = recover(student, dense, recovery or batches or (), steps, lr=lr, progress=progress) if steps else []
-    return Compressed(student.train(dense.training), counted, tuple(losses), pairs, unpadded, source)
+    return Compressed(student.train(dense.training), counted, tuple(losses), unpadded, source)
 
 
 def load_compressed(directory: str | Path, network: nn.Module | None = None) -> nn.Module:
@@ -237,15 +233,18 @@ def load_compressed(directory: str | Path, network: nn.Module | None = None) -> 
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"directory={str(folder)!r} is none that compress wrote: {DESCRIPTION} has {error}") from None
+    built = None
     if network is None:
         if source is None:
             raise ValueError(f"directory={str(folder)!r} does not say what builds the network; pass the dense one")
-        network = (
-            HuggingFace(str(folder)) if source["kind"] == "transformers" else StateDict(folder, source["function"])
-        ).build()
+        is_model = source["kind"] == "transformers"
+        built = HuggingFace(str(folder)) if is_model else StateDict(folder, source["function"])
+        network = built.build()
     for name in unpadded:
         network.get_submodule(name).padding_idx = None  # type: ignore[assignment]
-    return (load(network, folder) if spectral else factored.load_factored(network, folder)).eval()
+    if spectral:
+        return load(network, folder).eval()
+    return factored.load_factored(network if built is None else built.plain(network), folder).eval()
 
 
 def _unpad(network: nn.Module) -> tuple[str, ...]:

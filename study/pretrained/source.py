@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import abc
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast, final
+from typing import Any, Final, final
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from ...layers import candidates
+from ...layers import SPECTRAL_LAYERS
 from .._plain import import_object
 
 # What a folder of transformers has beside the weights: tokenizers, image processors, generation.
@@ -51,6 +52,10 @@ class Source(abc.ABC):
         """Return the names of the layers that stay as they are: heads."""
         return ()
 
+    def plain(self, network: nn.Module) -> nn.Module:
+        """Return a network with torch.nn layers as it is where it comes from; its own layers may be changed."""
+        return network
+
     def tokenizer(self) -> Any:
         """Return what makes tokens of texts.
 
@@ -76,9 +81,7 @@ class HuggingFace(Source):
     def build(self) -> nn.Module:
         """Return the network with any weights."""
         config = self._config()
-        with torch.device("cpu"):
-            network: nn.Module = self._class(config)._from_config(config)
-        return network
+        return _with_linear(self._class(config)._from_config(config).float().eval())
 
     def read(self) -> nn.Module:
         """Return the network with its weights, in evaluation mode."""
@@ -90,43 +93,82 @@ class HuggingFace(Source):
                 f"them with save_pretrained(…)"
             )
         try:
-            network = self._class(config).from_pretrained(
-                self.place, local_files_only=not self.download, use_safetensors=True, dtype=torch.float32
+            network, about = self._class(config).from_pretrained(
+                self.place,
+                local_files_only=not self.download,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
             )
         except (OSError, SafetensorError, RuntimeError) as error:
             raise ValueError(f"model={self.place!r} cannot be read: {error}") from None
-        return cast(nn.Module, network.eval())
+        if about["missing_keys"]:
+            missing = sorted(about["missing_keys"])
+            raise ValueError(
+                f"model={self.place!r} is incomplete: it lacks {missing[0]!r}, one of {len(missing)} tensors that "
+                f"{type(network).__name__} has; give a folder that save_pretrained wrote of one"
+            )
+        return _with_linear(network.eval())
 
     def write(self, directory: Path) -> None:
         """Write what builds the network."""
         self._config().save_pretrained(directory)
         folder = Path(self.place)
-        if folder.is_dir():
-            weights = {path for pattern in _WEIGHTS for path in folder.glob(pattern)}
-            for path in folder.iterdir():
-                if path.is_file() and path not in weights and not (directory / path.name).exists():
-                    shutil.copyfile(path, directory / path.name)
-        else:
-            self.tokenizer().save_pretrained(directory)
+        if not folder.is_dir():
+            from transformers.utils import cached_file
+
+            with suppress(ValueError):  # which a model of images has none of
+                self.tokenizer()
+            folder = Path(cached_file(self.place, "config.json", local_files_only=not self.download)).parent
+        weights = {path for pattern in _WEIGHTS for path in folder.glob(pattern)}
+        for path in folder.iterdir():
+            if path.is_file() and path not in weights and not (directory / path.name).exists():
+                shutil.copyfile(path, directory / path.name)
 
     def write_dense(self, network: nn.Module, directory: Path) -> None:
         """Write the network with dense weights."""
         self.write(directory)
-        network.save_pretrained(directory)  # type: ignore[operator]
+        self.plain(network).save_pretrained(directory)  # type: ignore[operator]
+
+    def plain(self, network: nn.Module) -> nn.Module:
+        """Put the layers back that transformers has of its own."""
+        from transformers.pytorch_utils import Conv1D
+
+        config = self._config()
+        with torch.device("meta"):
+            names = [
+                name
+                for name, module in self._class(config)._from_config(config).named_modules()
+                if isinstance(module, Conv1D)
+            ]
+        for name in names:
+            layer = network.get_submodule(name)
+            if isinstance(layer, nn.Linear):
+                put = Conv1D(layer.out_features, layer.in_features)
+                put.weight, put.bias = nn.Parameter(layer.weight.detach().mT.contiguous()), layer.bias
+                parent, _, leaf = name.rpartition(".")
+                setattr(network.get_submodule(parent), leaf, put)
+        return network
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {"kind": "transformers"}
 
     def kept(self, network: nn.Module) -> tuple[str, ...]:
-        """Return the names of the layers around the base model."""
+        """Return the names of the layers around the base model, and of those tied to what cannot be compressed."""
+        owners: dict[int, list[tuple[str, nn.Module]]] = {}
+        for name, module in network.named_modules(remove_duplicate=False):
+            weight = module._parameters.get("weight")
+            if weight is not None and weight.dim() > 1:
+                owners.setdefault(id(weight), []).append((name, module))
         prefix = getattr(network, "base_model_prefix", "")
-        if not prefix or not hasattr(network, prefix):
-            return ()
+        prefix = f"{prefix}." if prefix and hasattr(network, prefix) else ""
         return tuple(
-            candidate.names[0]
-            for candidate in candidates(network)
-            if not any(name.startswith(f"{prefix}.") for name in candidate.names)
+            name
+            for places in owners.values()
+            if not any(name.startswith(prefix) for name, _ in places)
+            or any(type(module) not in SPECTRAL_LAYERS for _, module in places)
+            for name, _ in places
         )
 
     def tokenizer(self) -> Any:
@@ -212,6 +254,19 @@ class StateDict(Source):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {"kind": "function", "function": self.function}
+
+
+def _with_linear(network: nn.Module) -> nn.Module:
+    """Put ``torch.nn.Linear`` in the places of transformers' Conv1D, which is the same with the weight transposed."""
+    from transformers.pytorch_utils import Conv1D
+
+    for name, module in list(network.named_modules()):
+        if isinstance(module, Conv1D):
+            layer = nn.Linear(*module.weight.shape)
+            layer.weight, layer.bias = nn.Parameter(module.weight.detach().mT.contiguous()), module.bias
+            parent, _, leaf = name.rpartition(".")
+            setattr(network.get_submodule(parent), leaf, layer.train(module.training))
+    return network
 
 
 def source_of(model: str | Path, network: str | None = None, download: bool = False) -> Source:
