@@ -57,8 +57,8 @@ class Calibration:
         shared = {id(parameter): parameter for parameter in network.parameters()}
         self._copy: Final = _opened(copy.deepcopy(network, shared)).eval()
 
-    def metrics(self) -> list[InputMetric]:
-        """Return the metric of the inputs of each candidate, in one pass over the data.
+    def metrics(self) -> Iterator[InputMetric]:
+        """Give the metric of the inputs of each candidate, after one pass over the data; none is kept once it is given.
 
         Raises:
             TypeError: a batch is neither a tensor nor arguments.
@@ -66,7 +66,9 @@ class Calibration:
                 not finite.
         """
         moments = self._pass(range(len(self._candidates)))
-        return [self._metric(index, moments.get(index)) for index in range(len(self._candidates))]
+        for index in range(len(self._candidates)):
+            self._require_moment(index, moments.get(index))
+        return (_metric(moments.pop(index)) for index in range(len(self._candidates)))
 
     def order(self) -> list[int]:
         """Return the candidates by when the first batch comes to them, and then those that it does not come to."""
@@ -75,7 +77,7 @@ class Calibration:
 
     def metric(self, index: int) -> InputMetric:
         """Return the metric of the inputs of one candidate, behind the weights that were replaced by now."""
-        return self._metric(index, self._pass([index]).get(index))
+        return _metric(self._require_moment(index, self._pass([index]).get(index)))
 
     def replace(self, index: int, weight: Tensor) -> None:
         """Let the layers of one candidate have another weight from now on."""
@@ -148,7 +150,7 @@ class Calibration:
         if stop:
             raise _Reached
 
-    def _metric(self, index: int, moment: Tensor | None) -> InputMetric:
+    def _require_moment(self, index: int, moment: Tensor | None) -> Tensor:
         candidate = self._candidates[index]
         name = candidate.names[0]
         if moment is None:
@@ -157,11 +159,15 @@ class Calibration:
             raise ValueError(
                 f"calibration gives layer {name!r} inputs that are NaN or infinite; look at the data and the weights"
             )
-        return InputMetric.damped(moment, of_rows=moment.dim() == 1)
+        return moment
 
     def _layers(self, index: int) -> list[nn.Module]:
         names = [part for name in self._candidates[index].names for part in _plain_names(name, self._copy)]
         return [self._copy.get_submodule(name) for name in names]
+
+
+def _metric(moment: Tensor) -> InputMetric:
+    return InputMetric.damped(moment, of_rows=moment.dim() == 1)
 
 
 def _second_moment(layer: nn.Module, given: Tensor) -> Tensor:

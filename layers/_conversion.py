@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from itertools import repeat
 from typing import Any, Literal, get_args
 
 import torch
@@ -18,6 +20,7 @@ from ._evaluation import attach, detach
 from ._feasibility import require_feasible
 from ._joint import chosen_by
 from ._plan import Forward
+from ._progress import followed
 from ._specification import Specification
 from ._spectral_layer import SpectralLayer, require_spec, share_hooks
 from ._spectral_weight import SpectralWeight, require_network, spectral_weights
@@ -37,6 +40,7 @@ def reparameterize(
     calibration: Iterable[Any] | None = None,
     order: Order = "parallel",
     joint: Iterable[str] = (),
+    progress: bool = False,
 ) -> nn.Module:
     """Give the linear, convolution, embedding and attention layers of a network spectral weights, in place.
 
@@ -60,6 +64,7 @@ def reparameterize(
         joint: glob patterns of linear layers that read the same input. Those of a module that match one pattern get one
             weight, of all their rows, of which each has its own: they share V and the spectrum, as queries, keys and
             values do with ``attention="joint"``. As a train the first mode of equal matrices tells which one.
+        progress: show on the standard error how many weights are fitted.
 
     Returns:
         The network, or its copy.
@@ -78,6 +83,7 @@ def reparameterize(
             f"init must be None for fresh frames or 'weights' for the weights there are, got {described(init)}"
         )
     require_flag("inplace", inplace)
+    require_flag("progress", progress)
     if init is None and spec.tolerance is not None:
         raise ValueError(
             f"tolerance={spec.tolerance} is one of fits and init is None; pass init='weights', or leave it out"
@@ -95,7 +101,7 @@ def reparameterize(
     if init is None:
         weights = [_empty(c, c.manifold(spec)).initialize(spec.initialization, generator) for c in chosen]
     else:
-        weights = fitted_weights(network, chosen, spec, calibration, order)
+        weights = fitted_weights(network, chosen, spec, calibration, order, progress)
     for candidate, spectral in zip(chosen, weights, strict=True):
         spectral.requires_grad_(candidate.weight.requires_grad)
         network = replace_layers(network, candidate, spectral, spec.forward)
@@ -109,9 +115,13 @@ def fitted_weights(
     spec: Specification,
     calibration: Iterable[Any] | None,
     order: Order,
+    progress: bool = False,
 ) -> list[SpectralWeight]:
     """Return the fits of the weights of a network, and warn once of scales that the spectrum cannot hold."""
     dropped: dict[int, float] = {}
+
+    def each(indices: Sequence[int]) -> AbstractContextManager[Iterable[int]]:
+        return followed(indices, "fitting", lambda index: chosen[index].names[0], progress)
 
     def fitted(index: int, metric: InputMetric | None) -> SpectralWeight:
         candidate = chosen[index]
@@ -124,18 +134,20 @@ def fitted_weights(
             ) from None
         return spectral
 
-    if calibration is None:
-        weights = [fitted(index, None) for index in range(len(chosen))]
-    elif order == "parallel":
-        metrics = Calibration(network, chosen, calibration).metrics()
-        weights = [fitted(index, metric) for index, metric in enumerate(metrics)]
-    else:
+    if calibration is not None and order == "sequential":
         data = Calibration(network, chosen, list(calibration))
         made: dict[int, SpectralWeight] = {}
-        for index in data.order():
-            made[index] = fitted(index, data.metric(index))
-            data.replace(index, made[index].weight())
+        with each(data.order()) as indices:
+            for index in indices:
+                made[index] = fitted(index, data.metric(index))
+                data.replace(index, made[index].weight())
         weights = [made[index] for index in range(len(chosen))]
+    else:
+        metrics: Iterator[InputMetric | None] = repeat(None)
+        if calibration is not None:
+            metrics = Calibration(network, chosen, calibration).metrics()
+        with each(range(len(chosen))) as indices:
+            weights = [fitted(index, next(metrics)) for index in indices]
     _warn_of_dropped_scales(
         spec, {chosen[index].names[0]: scale for index, scale in sorted(dropped.items()) if scale != 1}
     )

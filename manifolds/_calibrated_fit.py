@@ -34,17 +34,19 @@ _SWEEPS: Final = 6
 Train = tuple[list[Tensor], Tensor]
 
 
-def calibrated_train_svd(matrix: Tensor, shape: TrainShape, metric: InputMetric) -> Train:
+def calibrated_train_svd(matrix: Tensor, shape: TrainShape, metric: InputMetric, enough: float = 0.0) -> Train:
     """Return frames and singular values of a matrix as :func:`tensor_train_svd` does, for the norm of a metric.
 
     Args:
         matrix: ``(padded rows, padded columns)``, in float64.
         shape: the shape of the train.
         metric: of the rows or the columns, those that are padded included.
+        enough: sweeps end at this norm of what is left of the matrix.
     """
     if metric.of_rows:
         mirrored = mirror_shape(shape)
-        frames, values = calibrated_train_svd(mirror_matrix(matrix, shape), mirrored, mirror_metric(metric, shape))
+        arguments = mirror_matrix(matrix, shape), mirrored, mirror_metric(metric, shape), enough
+        frames, values = calibrated_train_svd(*arguments)
         return mirror_frames(frames, mirrored), values
     whitened = metric.whitened(matrix)
     starts = [tensor_train_svd(matrix, shape)]
@@ -55,6 +57,8 @@ def calibrated_train_svd(matrix: Tensor, shape: TrainShape, metric: InputMetric)
     if len(shape.frames) == 2:  # the whitened SVD, which nothing is better than
         return best
     for _ in range(_SWEEPS):
+        if error <= enough:
+            break
         lowered = _sweep(matrix, shape, metric, best)
         before, now = error, norm_of_rest(whitened, shape, metric, lowered)
         if not now < before:

@@ -29,12 +29,12 @@ def minimized_cores(cores: Sequence[Tensor], target: Tensor, metric: InputMetric
         metric: C, of the columns.
     """
     cores = list(cores)
-    # Behind the last core that has any freedom the cores are square: all there is.
+    # Behind the last core that has any freedom the cores are square: all there is, which that core takes in meanwhile.
     last = max([0, *(k for k, core in enumerate(cores) if core.shape[0] < core.shape[1:].numel())])
-    problem = _Problem.of(target, metric)
-    for k in range(len(cores) - 1, last, -1):
-        problem = problem.contracted(cores[k])
-    problems = [problem]
+    behind, cores = cores[last + 1 :], cores[: last + 1]
+    square, shape = _product(behind, target), cores[last].shape
+    cores[last] = (cores[last].flatten(0, 1) @ square).reshape(shape[0], -1, 1)
+    problems = [_Problem.of(target, metric)]
     for k in range(last, 0, -1):
         problems.insert(0, problems[0].contracted(cores[k]))
     heads = [torch.eye(len(target), dtype=target.dtype, device=target.device)]
@@ -52,7 +52,16 @@ def minimized_cores(cores: Sequence[Tensor], target: Tensor, metric: InputMetric
         cores[k - 1] = (cores[k - 1].flatten(0, 1) @ rest.mT).reshape(cores[k - 1].shape)
         problem = problem.contracted(cores[k])
         cores[k - 1] = problem.nearer(cores[k - 1], heads[k - 1])
-    return cores
+    cores[last] = (cores[last].reshape(-1, square.shape[1]) @ square.mT).reshape(shape)
+    return [*cores, *behind]
+
+
+def _product(cores: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Return the matrix ``(R, columns)`` of cores, 1 of none."""
+    product = like.new_ones(1, 1)
+    for core in reversed(cores):
+        product = (core.flatten(0, 1) @ product).reshape(len(core), -1)
+    return product
 
 
 @final
@@ -82,6 +91,8 @@ class _Problem:
             half = inner @ self.form.reshape(-1, inner.shape[1], size)
             half = inner @ half.reshape(-1, size).mT.reshape(-1, inner.shape[1], half.shape[0] * rank)
             return _Problem(linear, half.reshape(1, linear.shape[1], linear.shape[1]))
+        if size == 1:
+            return _Problem(linear, (inner * self.form.reshape(-1, 1, inner.shape[1])) @ inner.mT)
         half = core.transpose(0, 1) @ self.form.reshape(-1, core.shape[1], size, size)
         half = half.transpose(1, 2).flatten(2)  # (before, R, mode · R')
         return _Problem(linear, half @ inner.mT)
@@ -115,4 +126,6 @@ class _Problem:
     def _times(self, matrix: Tensor) -> Tensor:
         """Return NK."""
         blocks, size = self.form.shape[:2]
+        if size == 1:
+            return matrix * self.form.reshape(-1)
         return (matrix.reshape(-1, blocks, size).transpose(0, 1) @ self.form).transpose(0, 1).reshape(matrix.shape)

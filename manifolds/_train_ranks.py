@@ -15,10 +15,12 @@ from ._contraction import contract_left, contract_right, relative_distance, tens
 from ._input_metric import InputMetric
 from ._mirrored_train import mirror_matrix, mirror_metric, mirror_shape
 from ._train_shape import TrainShape
-from ._truncated_svd import gram, leading_basis, singular_values
+from ._truncated_svd import gram, leading_basis, singular_values, squared_values
 
 # By how much the squared error allowed is lowered where bounds that depend on each other took too much of the ranks.
 _LOWERED: Final = 0.5
+# Gram matrices give squared singular values to rounding of the largest, which does for squared errors above this part.
+_BY_GRAM: Final = 1e-10
 
 
 def ranks_within(matrix: Tensor, shape: TrainShape, tolerance: float, metric: InputMetric | None = None) -> TrainShape:
@@ -38,7 +40,7 @@ def ranks_within(matrix: Tensor, shape: TrainShape, tolerance: float, metric: In
         found = _metric_ranks(matrix, shape, allowed, metric) if metric else _ranks(matrix, shape, allowed)
         reduced = replace(shape, rank=found)
         is_exact = metric is None and reduced.ranks[1:-1] == found
-        if is_exact or reduced.ranks == shape.ranks or _error(matrix, reduced, metric) <= tolerance:
+        if is_exact or reduced.ranks == shape.ranks or _is_within(tolerance, matrix, reduced, metric):
             return reduced
         allowed *= _LOWERED
 
@@ -125,16 +127,18 @@ def _ranks(matrix: Tensor, shape: TrainShape, allowed: float) -> tuple[int, ...]
     """Return the rank of each inner bond, cut as :func:`tensor_train_svd` does: both sides, and the centre last."""
     modes, split = shape.row_modes + shape.column_modes, len(shape.row_modes)
     ranks = list(shape.ranks)
-    remainder, left = matrix, float(matrix.square().sum()) * allowed
+    total = float(matrix.square().sum())
+    remainder, left = matrix, total * allowed
     order = [*range(1, split), *range(len(modes) - 1, split, -1), split]
     for cut, bond in enumerate(order):
         is_left = bond <= split
         rows = ranks[bond - 1] * modes[bond - 1] if is_left else modes[bond] * ranks[bond + 1]
         remainder = remainder.reshape(rows, -1) if is_left else remainder.reshape(-1, rows)
         unfolding = remainder if is_left else remainder.mT
-        squares = singular_values(unfolding).square()
+        share = max(left, 0.0) / (len(order) - cut)
+        squares = squared_values(unfolding) if share > _BY_GRAM * total else singular_values(unfolding).square()
         tails = torch.cat([squares.flip(0).cumsum(0).flip(0), squares.new_zeros(1)])  # of keeping 0, 1, … values
-        enough = int((tails > max(left, 0.0) / (len(order) - cut)).sum())
+        enough = int((tails > share).sum())
         ranks[bond] = max(1, min(enough, shape.ranks[bond]))
         left -= float(tails[min(ranks[bond], len(squares))])
         if ranks[bond] < rows and bond != split:
@@ -143,13 +147,16 @@ def _ranks(matrix: Tensor, shape: TrainShape, allowed: float) -> tuple[int, ...]
     return tuple(ranks[1:-1])
 
 
-def _error(matrix: Tensor, shape: TrainShape, metric: InputMetric | None) -> float:
-    """Return the relative error of the fit."""
+def _is_within(tolerance: float, matrix: Tensor, shape: TrainShape, metric: InputMetric | None) -> bool:
+    """Return whether the relative error of the fit is up to a tolerance."""
     split = len(shape.row_modes)
-    train = tensor_train_svd(matrix, shape) if metric is None else calibrated_train_svd(matrix, shape, metric)
+    if metric is None:
+        train = tensor_train_svd(matrix, shape)
+    else:
+        train = calibrated_train_svd(matrix, shape, metric, enough=tolerance * float(metric.norm(matrix)))
     left, right = contract_left(train[0][:split], shape.frames[:split]), contract_right(train[0][split:])
     assert left is not None
     assert right is not None
     if metric is None:
-        return float(relative_distance(matrix, left, train[1], right))
-    return float(metric.norm(matrix - (left * train[1]) @ right.mT) / metric.norm(matrix).clamp(min=1e-300))
+        return bool(relative_distance(matrix, left, train[1], right) <= tolerance)
+    return bool(metric.norm(matrix - (left * train[1]) @ right.mT) <= tolerance * metric.norm(matrix))

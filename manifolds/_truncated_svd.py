@@ -22,6 +22,8 @@ OVERSAMPLING: Final = 10
 
 # Columns of a matrix that are taken together: at least so many times its rows, and so many entries.
 _CHUNK: Final = 64
+# Products AAᵀ with more rows are made of blocks.
+_BLOCK: Final = 256
 _ENTRIES: Final = 2**21
 
 
@@ -73,7 +75,18 @@ def squared_values(matrix: Tensor) -> Tensor:
 
 def gram(matrix: Tensor) -> Tensor:
     """Return AAᵀ or AᵀA, whichever is smaller."""
-    return matrix @ matrix.mT if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT @ matrix
+    return _gram_of_rows(matrix if matrix.shape[-2] <= matrix.shape[-1] else matrix.mT)
+
+
+def _gram_of_rows(matrix: Tensor) -> Tensor:
+    """Return AAᵀ, of whose blocks that lie opposite each other one is computed."""
+    rows = matrix.shape[-2]
+    if rows <= _BLOCK:
+        return matrix @ matrix.mT
+    first, second = matrix[..., : rows // 2, :], matrix[..., rows // 2 :, :]
+    corner = first @ second.mT
+    above = torch.cat([_gram_of_rows(first), corner], dim=-1)
+    return torch.cat([above, torch.cat([corner.mT, _gram_of_rows(second)], dim=-1)], dim=-2)
 
 
 def truncated_svd(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:

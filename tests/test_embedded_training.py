@@ -113,8 +113,9 @@ SHAPE = TrainShape((2, 3, 2), (2, 2, 3), 3)
 # --- networks ---
 
 
-@every_optimizer
-@pytest.mark.parametrize("specification", SPECIFICATIONS.values(), ids=SPECIFICATIONS)
+@pytest.mark.parametrize(
+    ("specification", "optimizer"), [*zip(SPECIFICATIONS.values(), [*OPTIMIZERS.values()] * 2, strict=True)]
+)
 def test_the_loss_falls_and_all_parameters_move(specification, optimizer):
     network = make_network(specification)
     start = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}

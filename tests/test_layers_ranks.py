@@ -152,11 +152,48 @@ def test_svdp_water_is_the_greedy_one_over_all_singular_values():
         assert {name: (1 + sum(n == name for _, n in best),) for name in TRUTH} == dict(found)
 
 
+@pytest.mark.parametrize("kind", [STTP, SVDP])
+def test_several_budgets_at_once_are_those_one_by_one(kind):
+    budgets = (80.0, 60.0, 70.0, 60.0)
+    together = ranks_for(network(noise=0.1), kind(1), z=budgets)
+    assert together == [ranks_for(network(noise=0.1), kind(1), z=z) for z in budgets]
+    assert together[0] != together[1]
+
+
+@pytest.mark.parametrize("order", ["parallel", "sequential"])
+def test_progress_is_shown_on_the_standard_error_and_changes_nothing(order, capsys):
+    data = [torch.randn(8, 24, dtype=torch.float64, generator=torch.Generator().manual_seed(0))]
+    layers = network()
+    quiet = ranks_for(layers, STTP(1), z=60.0, calibration=data)
+    calibrated = {"init": "weights", "calibration": data, "order": order}
+    reparameterize(layers, STTP(quiet), inplace=False, **calibrated)
+    assert capsys.readouterr() == ("", "")
+    assert ranks_for(layers, STTP(1), z=60.0, calibration=data, progress=True) == quiet
+    seen = capsys.readouterr()
+    assert not seen.out
+    assert all(f"{k}/{len(TRUTH)}: {name}" in seen.err for k, name in enumerate(TRUTH, 1))
+    reparameterize(layers, STTP(quiet), progress=True, **calibrated)
+    assert f"{len(TRUTH)}/{len(TRUTH)}" in capsys.readouterr().err
+
+
+def test_a_refusal_ends_the_progress():
+    layers = network()
+    layers[0].weight.data[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="finite"):
+        reparameterize(layers, STTP(2), init="weights", progress=True)
+    reparameterize(network(), STTP(2), init="weights", progress=True)  # of which a terminal has one at a time
+
+
 @pytest.mark.parametrize(
     ("error", "act", "words"),
     [
         (ValueError, lambda: ranks_for(network(), STTP(1), z=1.0), ["z", "at least", "1.0"]),
         (ValueError, lambda: ranks_for(network(), STTP(1), z=float("nan")), ["z", "nan"]),
+        (ValueError, lambda: ranks_for(network(), STTP(1), z=(90.0, 1.0)), ["z", "at least", "1.0"]),
+        (ValueError, lambda: ranks_for(network(), STTP(1), z=()), ["z", "()"]),
+        (TypeError, lambda: ranks_for(network(), STTP(1), z=(60.0, "70")), ["z", "70"]),
+        (TypeError, lambda: ranks_for(network(), STTP(1), z=60.0, progress="yes"), ["progress", "yes"]),
+        (TypeError, lambda: reparameterize(network(), STTP(1), progress="yes"), ["progress", "yes"]),
         (TypeError, lambda: ranks_for(network(), 30.0, z=30.0), ["spec", "rank_for"]),
         (ValueError, lambda: ranks_for(nn.Linear(4, 4, device="meta"), SVDP(1), z=90.0), ["meta", "load"]),
         (ValueError, lambda: ranks_for(nn.ReLU(), SVDP(1), z=90.0), ["nothing to reparameterize"]),

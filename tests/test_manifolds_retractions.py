@@ -62,7 +62,7 @@ def test_retraction_is_of_the_order_it_claims(row: Row, shape: tuple[int, int]) 
         pytest.skip("a manifold of isolated points has no steps")
     point = draw_point(row, shape)
     tangent = draw_tangent(row, point, norm=1.0)
-    steps = torch.logspace(-3, -1.5, 12, dtype=torch.float64)
+    steps = torch.logspace(-3, -1.5, 4, dtype=torch.float64)
     ends = [row.manifold.retr(point, t * tangent) for t in steps]
     linear = torch.stack(
         [torch.linalg.matrix_norm(end - point - t * tangent) for t, end in zip(steps, ends, strict=True)]
@@ -84,7 +84,7 @@ def test_first_order_retractions_are_of_first_order_only() -> None:
             continue
         point = draw_point(row, (9, 4))
         tangent = draw_tangent(row, point, norm=1.0)
-        steps = torch.logspace(-3, -2, 8, dtype=torch.float64)
+        steps = torch.logspace(-3, -2, 4, dtype=torch.float64)
         errors = [
             distance(row, row.manifold.retr(point, t * tangent), row.manifold.expmap(point, t * tangent)) for t in steps
         ]
@@ -128,7 +128,7 @@ PLAIN = [row for row in ROWS if row.manifold.retraction.transport is Transport.P
 
 
 @pytest.mark.parametrize("row", PLAIN, ids=[row.name for row in PLAIN])
-@pytest.mark.parametrize("rank", [1, 20, 256])
+@pytest.mark.parametrize("rank", [1, 256])
 def test_large_float32_frames_stay_feasible(row: Row, rank: int) -> None:
     """A step of low rank leaves X + Ξ with singular values from 1 to ‖Ξ‖₂, the worst there is for rounding."""
     point = draw_point(row, (1024, 256), torch.float32)
@@ -141,7 +141,7 @@ def test_large_float32_frames_stay_feasible(row: Row, rank: int) -> None:
 
 @each_manifold
 def test_small_float32_frames_stay_feasible_on_steps_of_low_rank(row: Row) -> None:
-    for seed in range(20):
+    for seed in range(6):
         point, vector = draw_point(row, (96, 24), torch.float32, seed), draw_ambient((96, 1), torch.float32, seed)
         tangent = row.manifold.proju(point, vector @ draw_ambient((1, 24), torch.float32, 100 + seed))
         tangent = tangent * (1e3 / torch.linalg.matrix_norm(tangent, ord=2))

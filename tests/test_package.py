@@ -51,8 +51,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 
 def test_the_wheel_imports_from_another_folder(wheel, tmp_path):
     installed = tmp_path / "installed"
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", installed, wheel]
-    subprocess.run(command, check=True)
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
     program = "import sttp, sttp.study.cli; print(sttp.__file__, sttp.layers.STTP(rank=2).rank)"
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     done = subprocess.run(

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from sttp.layers import Embedding, Linear
 from sttp.study import compress, load_compressed
 from sttp.study.cli.app import run
 from sttp.study.pretrained.calibration import read_batches
+from sttp.study.pretrained.factored import load_factored
 from sttp.study.pretrained.source import StateDict
 
 transformers = pytest.importorskip("transformers")
@@ -90,6 +91,47 @@ def test_a_model_is_compressed_written_and_read(model, batches, tmp_path, method
     assert isinstance(again.cls.predictions.transform.dense, nn.Linear)  # a head
     if not outcome.losses:
         torch.testing.assert_close(again.bert.embeddings.LayerNorm.weight, source.bert.embeddings.LayerNorm.weight)
+
+
+def foreign_models():
+    """Models with transposed layers, tied layers of their own kinds, code that reads weights, and bfloat16."""
+    sizes = {
+        "vocab_size": 97,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    images = {"image_size": 16, "patch_size": 4, "num_labels": 3} | {
+        k: v for k, v in sizes.items() if k != "vocab_size"
+    }
+    yield transformers.GPT2LMHeadModel, {"vocab_size": 97, "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 64}
+    yield transformers.T5ForConditionalGeneration, {"vocab_size": 97, "d_model": 32, "d_ff": 48, "num_layers": 1}
+    yield transformers.ViTForImageClassification, images
+    yield transformers.LlamaForCausalLM, {**sizes, "num_key_value_heads": 1, "dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize(("kind", "options"), [*foreign_models()], ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize("method", ["sttp", "svd"])
+def test_models_with_something_special(kind, options, tmp_path, method):
+    torch.manual_seed(4)
+    network = kind(kind.config_class(**options)).eval()
+    network.to(network.config.dtype or torch.float32).save_pretrained(tmp_path / "model")
+    given = {"pixel_values": torch.randn(2, 3, 16, 16)} if "image_size" in options else {"input_ids": TOKENS % 97}
+    if kind.__name__.startswith("T5"):
+        given["decoder_input_ids"] = given["input_ids"]
+    outcome = compress(tmp_path / "model", 65, method=method, calibration=[given], steps=1)
+    outcome.save(tmp_path / "small")
+    outcome.export(tmp_path / "dense", "dense")
+    outcome.export(tmp_path / "factored", "factored")
+    networks = (
+        load_compressed(tmp_path / "small"),
+        kind.from_pretrained(tmp_path / "dense").eval(),
+        load_factored(kind(kind.config_class(**options)).float().eval(), tmp_path / "factored"),
+    )
+    with torch.no_grad():
+        for network in networks:
+            torch.testing.assert_close(network(**given).logits, outcome.network(**given).logits, rtol=0, atol=3e-5)
 
 
 def test_another_process_reads_it_and_factors_need_torch_alone(model, batches, tmp_path):
@@ -174,6 +216,11 @@ def test_what_cannot_be_is_refused_before_anything_is_written(model, batches, tm
     empty.mkdir()
     (empty / "config.json").write_text((model / "config.json").read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(ValueError, match=r"no weights in \*\.safetensors"):
+        compress(empty, 50)
+    lacking = load_file(model / "model.safetensors")
+    del lacking["bert.encoder.layer.1.output.dense.bias"]
+    save_file(lacking, empty / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"lacks 'bert\.encoder\.layer\.1\.output\.dense\.bias'"):
         compress(empty, 50)
     with pytest.raises(ValueError, match="--download"):
         compress("nobody/nothing", 50)

@@ -94,7 +94,7 @@ def lost_shard(folder):
     [
         (lost_shard, ["has no model-00001"]),
         (cut, ["cannot be read"]),
-        (configured(num_hidden_layers=3), ["no weights", "layer.2"]),
+        (configured(num_hidden_layers=3), ["lacks", "layer.2"]),
         (configured(architectures=["Mine"]), ["Mine", "is not run"]),
         (configured(model_type="mine"), ["mine"]),
         (lambda folder: (folder / "config.json").write_text("{"), ["config"]),

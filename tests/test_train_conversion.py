@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from trains import GEOMETRIES, SHAPES, SPECTRA, generator, relative_error, train_of
+from trains import GEOMETRIES, SHAPES, SPECTRA, every_train, generator, relative_error, train_of
 
 from sttp.manifolds import Free, Identity, SpectralTensorTrain, TrainPoint, TrainShape, haar_frame, orthogonality_error
 
@@ -32,13 +32,9 @@ def test_conversion_keeps_the_weight(shape, spectrum, dtype):
                 tensor.shape == (2, 3, *chart.shape)
                 for tensor, chart in zip(converted.coordinates, target.charts, strict=True)
             )
-            back = target.convert(converted, source)
-            assert relative_error(source.to_matrix(back), weight) < PRECISION[dtype]
 
 
-@every_spectrum
-@every_geometry
-@every_shape
+@every_train
 def test_converted_frames_are_frames(shape, geometry, spectrum):
     source, target = train_of(shape, "stiefel", spectrum), train_of(shape, geometry, spectrum)
     point = source.convert(source.random(dtype=torch.float64, generator=generator()), target)
@@ -55,9 +51,14 @@ def degenerate_frame(kind, frame):
     return identity * signs
 
 
-@every_spectrum
-@every_shape
-@pytest.mark.parametrize("kind", DEGENERATE)
+@pytest.mark.parametrize(
+    ("kind", "shape", "spectrum"),
+    [
+        (kind, shape, list(SPECTRA)[(row + column) % 3])
+        for row, kind in enumerate(DEGENERATE)
+        for column, shape in enumerate(SHAPES)
+    ],
+)
 def test_conversion_of_degenerate_frames(kind, shape, spectrum):
     source = train_of(shape, "stiefel", spectrum)
     frames = [degenerate_frame(kind, frame) for frame in source.shape.frames]
@@ -118,9 +119,7 @@ def same(first, second, tolerance=1e-11):
     return all(torch.allclose(a, b, rtol=0, atol=tolerance) for a, b in tensors)
 
 
-@every_spectrum
-@every_geometry
-@every_shape
+@every_train
 def test_canonical_form_keeps_the_weight_and_is_idempotent(shape, geometry, spectrum):
     train = train_of(shape, geometry, spectrum)
     point = train.random(3, dtype=torch.float64, generator=generator())
@@ -160,9 +159,7 @@ def gauge_transformed(train, frames, values, seed=3):
     return frames, values
 
 
-@every_spectrum
-@every_geometry
-@every_shape
+@every_train
 def test_canonical_form_is_one_for_all_points_of_a_weight(shape, geometry, spectrum):
     train = train_of(shape, geometry, spectrum)
     point = train.random(dtype=torch.float64, generator=generator())

@@ -8,7 +8,14 @@ from hypothesis import strategies as st
 from trains import generator, relative_error
 
 from sttp.manifolds import SpectralTensorTrain, TrainShape, haar_frame
-from sttp.manifolds._truncated_svd import SMALL, leading_basis, singular_values, truncated_svd
+from sttp.manifolds._truncated_svd import (
+    SMALL,
+    leading_basis,
+    leading_part,
+    singular_values,
+    squared_values,
+    truncated_svd,
+)
 
 
 def matrix_of(values, rows, columns, seed=0):
@@ -37,12 +44,16 @@ def test_basis_and_decomposition_have_the_least_error(sizes, rank, seed):
         assert torch.linalg.matrix_norm(matrix[k] - (left[k] * values[k]) @ right[k].mT) <= least + 1e-12
         np.testing.assert_allclose(values[k], np.linalg.svd(matrix[k].numpy(), compute_uv=False)[:rank], atol=1e-12)
         np.testing.assert_allclose(singular_values(matrix[k])[:rank], values[k], atol=1e-12)
+        np.testing.assert_allclose(squared_values(matrix[k])[:rank], values[k] ** 2, atol=1e-12)
+        part = leading_part(matrix[k], rank)
+        np.testing.assert_allclose(part.mT @ part, (basis[k] @ basis[k].mT @ matrix[k]).mT @ matrix[k], atol=1e-11)
 
 
 @pytest.mark.parametrize("decay", [3.0, 9.0, 15.0])
-def test_small_singular_values_are_kept_apart_by_the_triangular_factor(decay):
+@pytest.mark.parametrize("sizes", [(16, 5000), (5000, 16)])
+def test_small_singular_values_are_kept_apart(sizes, decay):
     values = np.logspace(0, -decay, 16)
-    matrix = matrix_of(values, 16, 5000)
+    matrix = matrix_of(values, *sizes)
     for rank in (4, 8, 12):
         basis = leading_basis(matrix, rank)
         error = float(torch.linalg.matrix_norm(matrix - basis @ (basis.mT @ matrix)))

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from trains import GEOMETRIES, SHAPES, SPECTRA, generator, train_of
+from trains import GEOMETRIES, SHAPES, every_train, generator, train_of
 
 from sttp.manifolds import (
     Cayley,
@@ -17,7 +17,6 @@ from sttp.manifolds import (
 
 every_shape = pytest.mark.parametrize("shape", SHAPES)
 every_geometry = pytest.mark.parametrize("geometry", GEOMETRIES)
-every_spectrum = pytest.mark.parametrize("spectrum", SPECTRA)
 
 
 def ambient(point, seed):
@@ -63,9 +62,7 @@ def test_random_points_are_feasible_and_stay_so_when_projected(shape, geometry):
         assert max(float(orthogonality_error(frame).max()) for frame in frames) < 1e-13
 
 
-@every_spectrum
-@every_geometry
-@every_shape
+@every_train
 def test_projection_is_linear_idempotent_and_tangent(shape, geometry, spectrum):
     train, point = setting(shape, geometry, spectrum)
     first, second = ambient(point, 1), ambient(point, 2)
@@ -132,9 +129,7 @@ def test_gradient_represents_the_differential_in_the_metric(shape, metric, geome
     torch.testing.assert_close(train.inner(point, tangent), train.inner(point, tangent, tangent))
 
 
-@every_spectrum
-@every_geometry
-@every_shape
+@every_train
 def test_transported_vectors_are_tangent_at_the_end(shape, geometry, spectrum):
     train, point = setting(shape, geometry, spectrum)
     tangent = train.proju(point, ambient(point, 1))
@@ -144,9 +139,7 @@ def test_transported_vectors_are_tangent_at_the_end(shape, geometry, spectrum):
     assert distance(train.transp(point, point, tangent), tangent) < 1e-12
 
 
-@every_spectrum
-@every_geometry
-@every_shape
+@every_train
 def test_gradient_step_descends(shape, geometry, spectrum):
     train, point = setting(shape, geometry, spectrum, batch=())
     target = torch.randn(train.shape.rows, train.shape.columns, dtype=torch.float64, generator=generator(9))

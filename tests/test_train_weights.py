@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from trains import GEOMETRIES, SHAPES, SPECTRA, contract, generator, train_of
+from trains import GEOMETRIES, SHAPES, SPECTRA, TRAINS, contract, every_train, generator, train_of
 
 from sttp.manifolds import TrainPoint, orthogonality_error
 
@@ -14,9 +14,7 @@ every_geometry = pytest.mark.parametrize("geometry", GEOMETRIES)
 every_spectrum = pytest.mark.parametrize("spectrum", SPECTRA)
 
 
-@every_spectrum
-@every_geometry
-@every_shape
+@every_train
 def test_weight_is_the_train_of_its_definition(shape, geometry, spectrum):
     train = train_of(shape, geometry, spectrum)
     point = train.random(dtype=torch.float64, generator=generator())
@@ -106,9 +104,7 @@ def generic_point(train):
     return point
 
 
-@every_spectrum
-@every_geometry
-@pytest.mark.parametrize("shape", [name for name in SHAPES if name != "padded"])
+@pytest.mark.parametrize(("shape", "geometry", "spectrum"), [train for train in TRAINS if train[0] != "padded"])
 def test_parameters_reach_the_degrees_of_freedom(shape, geometry, spectrum):
     train = train_of(shape, geometry, spectrum)
     scale_does_nothing = spectrum == "lipschitz"
@@ -147,9 +143,7 @@ def test_householder_parameters_are_as_many_as_dimensions(shape, spectrum):
         assert sum(math.prod(chart.shape) for chart in train.charts) + point.spectrum.numel() == train.dimension
 
 
-@every_spectrum
-@every_geometry
-@every_shape
+@every_train
 def test_tangent_spaces_have_the_dimension(shape, geometry, spectrum):
     train = train_of(shape, geometry, spectrum)
     point = train.random(dtype=torch.float64, generator=generator())

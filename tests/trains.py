@@ -1,6 +1,7 @@
 """What the tests of trains and layers share: shapes, geometries, spectra, and a train by its definition."""
 
 import numpy as np
+import pytest
 import torch
 
 from sttp.manifolds import Free, Householder, Identity, Lipschitz, Riemannian, SpectralTensorTrain, TrainShape
@@ -29,6 +30,13 @@ SHAPES = {
     "square-inside": TrainShape((3, 2), (3, 2), (2, 4, 2)),
     "padded": TrainShape((2, 3), (2, 2, 2), 3, 5, 7, pad=True),
 }
+# Every pair of a shape, a geometry and a spectrum, by a third of all threes.
+TRAINS = [
+    (shape, geometry, list(SPECTRA)[(row + column) % 3])
+    for row, shape in enumerate(SHAPES)
+    for column, geometry in enumerate(GEOMETRIES)
+]
+every_train = pytest.mark.parametrize(("shape", "geometry", "spectrum"), TRAINS)
 
 
 def generator(seed=0):

@@ -34,7 +34,7 @@ from ...layers import (
 )
 from ...manifolds import Riemannian, require_choice, require_instance, require_integer
 from . import factored
-from ._pairs import factored_pairs, joined, options
+from ._pairs import descriptions, factored_pairs, joined
 from .recovery import recover
 from .source import HuggingFace, Source, StateDict, source_of
 
@@ -58,7 +58,6 @@ class Compressed:
         network: with spectral layers; of the method ``svd`` with two plain layers for each.
         report: ranks, errors and counts of the fit, layer by layer.
         losses: of each step of recovery.
-        pairs: names of the layers that are two plain ones, of the method ``svd``.
         unpadded: embeddings whose vector of padding is not zero, and which have it as one row of their weight.
         source: where the network came from, if it was read.
     """
@@ -66,7 +65,6 @@ class Compressed:
     network: nn.Module
     report: CompressionReport
     losses: tuple[float, ...] = ()
-    pairs: tuple[str, ...] = ()
     unpadded: tuple[str, ...] = ()
     source: Source | None = field(default=None, repr=False)
 
@@ -116,7 +114,7 @@ class Compressed:
 
     def dense(self) -> nn.Module:
         """Return a copy of the network with one dense torch.nn layer for each."""
-        return decompress(self.network) if self.is_spectral else joined(self.network, self.pairs)
+        return decompress(self.network) if self.is_spectral else joined(self.network)
 
     def _write(self, folder: Path) -> None:
         if self.is_spectral:
@@ -136,11 +134,10 @@ class Compressed:
         (folder / DESCRIPTION).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
     def _write_factored(self, folder: Path) -> None:
-        network, pairs = factored_pairs(self.network) if self.is_spectral else (self.network, self.pairs)
-        modules = dict(network.named_modules(remove_duplicate=False))
-        layers = {name: [[type(layer).__name__, options(layer)] for layer in modules[name]] for name in pairs}
+        network = factored_pairs(self.network) if self.is_spectral else self.network
+        network = network if self.source is None else self.source.plain(copy.deepcopy(network))
         shared = _save_tensors(network, folder)
-        content = {"layers": layers, "shared": shared}
+        content = {"layers": descriptions(network), "shared": shared}
         (folder / factored.DESCRIPTION).write_text(json.dumps(content, indent=1), encoding="utf-8")
         (folder / "factored.py").write_text(inspect.getsource(factored), encoding="utf-8")
         if self.source is not None:
@@ -206,7 +203,7 @@ def compress(
     batches = None if calibration is None else list(calibration)
     student = copy.deepcopy(dense).eval()
     unpadded = _unpad(student)
-    skipped = _left_dense(student, skip, "" if source is None else source.body(student))
+    skipped = _left_dense(student, skip, () if source is None else source.kept(student))
     frames = Riemannian(redundant=False)
     spec = STTP(rank=1, frames=frames, modes=modes) if method == "sttp" else SVDP(rank=1, frames=frames)
     joint = tuple(joint)
@@ -217,11 +214,10 @@ def compress(
         spec = replace(spec, rank=None, tolerance=tolerance)
     student = reparameterize(student, spec, skipped, "weights", calibration=batches, joint=joint)
     counted = report(student)
-    pairs: tuple[str, ...] = ()
     if method == "svd":
-        student, pairs = factored_pairs(student)
+        student = factored_pairs(student)
     losses = recover(student, dense, recovery or batches or (), steps, lr=lr, progress=progress) if steps else []
-    return Compressed(student.train(dense.training), counted, tuple(losses), pairs, unpadded, source)
+    return Compressed(student.train(dense.training), counted, tuple(losses), unpadded, source)
 
 
 def load_compressed(directory: str | Path, network: nn.Module | str | None = None) -> nn.Module:
@@ -246,6 +242,7 @@ def load_compressed(directory: str | Path, network: nn.Module | str | None = Non
         raise
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"directory={str(folder)!r} is none that compress wrote: {DESCRIPTION} has {error}") from None
+    model = None
     if isinstance(network, str):
         network = StateDict(folder, network).build()
     elif network is None:
@@ -254,28 +251,24 @@ def load_compressed(directory: str | Path, network: nn.Module | str | None = Non
             raise ValueError(
                 f"network must build what {str(folder)!r} holds{made_by}; pass the dense one, or its function"
             )
-        network = HuggingFace(str(folder)).build()
+        model = HuggingFace(str(folder))
+        network = model.build()
     modules = dict(network.named_modules())
     for name in unpadded:
         embedding = modules.get(name)
         if not isinstance(embedding, nn.Embedding):
             raise ValueError(f"network has no embedding {name!r}; pass the one that was compressed")
         embedding.padding_idx = None
-    return (load(network, folder / SPECTRAL) if spectral else factored.load_factored(network, folder)).eval()
+    if spectral:
+        return load(network, folder / SPECTRAL).eval()
+    return factored.load_factored(network if model is None else model.plain(network), folder).eval()
 
 
-def _left_dense(network: nn.Module, skip: Iterable[str], body: str) -> tuple[str, ...]:
-    """Return the names or patterns of what stays dense: what the user says, heads, and matrices that are too small.
-
-    Args:
-        network: the network.
-        skip: of the user.
-        body: how the names of layers begin that are no heads. What is tied to one of them is none either.
-    """
-    left = (skip,) if isinstance(skip, str) else tuple(skip)
+def _left_dense(network: nn.Module, skip: Iterable[str], kept: Iterable[str]) -> tuple[str, ...]:
+    """Return the names or patterns of what stays dense: what the user says, heads, and matrices that are too small."""
+    left = (*((skip,) if isinstance(skip, str) else skip), *kept)
     for candidate in candidates(network, left):
-        is_head = not any(name.startswith(body) for name in candidate.names)
-        if is_head or min(candidate.shape.rows, candidate.shape.columns) < SMALLEST_SIDE:
+        if min(candidate.shape.rows, candidate.shape.columns) < SMALLEST_SIDE:
             for name, layer in zip(candidate.names, candidate.layers, strict=True):
                 # Projections are in a layer of attention, which alone has a name.
                 owner = name.rpartition(".")[0] if isinstance(layer, nn.MultiheadAttention) else name

@@ -6,15 +6,17 @@ import abc
 import importlib
 import json
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast, final
+from typing import Any, Final, final
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from ...layers import SPECTRAL_LAYERS
 from .._plain import import_object
 
 # What a folder of transformers has beside the weights: tokenizers, image processors, generation.
@@ -48,9 +50,13 @@ class Source(abc.ABC):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for :func:`source_from`."""
 
-    def body(self, network: nn.Module) -> str:
-        """Return how the names of layers begin that are no heads; the empty text where that is not known."""
-        return ""
+    def kept(self, network: nn.Module) -> tuple[str, ...]:
+        """Return the names of the layers that stay as they are: heads."""
+        return ()
+
+    def plain(self, network: nn.Module) -> nn.Module:
+        """Return a network with torch.nn layers as it is where it comes from; its own layers may be changed."""
+        return network
 
     def tokenizer(self) -> Any:
         """Return what makes tokens of texts.
@@ -77,16 +83,14 @@ class HuggingFace(Source):
     def build(self) -> nn.Module:
         """Return the network with any weights."""
         config = self._config()
-        with torch.device("cpu"):
-            network: nn.Module = self._class(config)._from_config(config)
-        return network
+        return _with_linear(self._class(config)._from_config(config).float().eval())
 
     def read(self) -> nn.Module:
         """Return the network with its weights, in evaluation mode."""
         config = self._config()
         self._require_weights()
         try:
-            network, found = self._class(config).from_pretrained(
+            network, about = self._class(config).from_pretrained(
                 self.place,
                 local_files_only=not self.download,
                 trust_remote_code=False,
@@ -96,38 +100,73 @@ class HuggingFace(Source):
             )
         except (OSError, SafetensorError, RuntimeError) as error:
             raise ValueError(f"model={self.place!r} cannot be read: {error}") from None
-        if missing := sorted(found["missing_keys"]):  # which transformers would draw at random
+        if missing := sorted(about["missing_keys"]):  # which transformers would draw at random
             raise ValueError(
-                f"model={self.place!r} is incomplete: it has no weights for {', '.join(missing[:3])}; fetch all of it, "
-                f"or name the class whose weights they are under `architectures` in config.json"
+                f"model={self.place!r} is incomplete: it lacks {missing[0]!r}, one of {len(missing)} tensors that "
+                f"{type(network).__name__} has; give a folder that save_pretrained wrote of one"
             )
-        return cast(nn.Module, network.eval())
+        return _with_linear(network.eval())
 
     def write(self, directory: Path) -> None:
         """Write what builds the network."""
         self._config().save_pretrained(directory)
         folder = Path(self.place)
-        if folder.is_dir():
-            weights = {path for pattern in _WEIGHTS for path in folder.glob(pattern)}
-            for path in folder.iterdir():
-                if path.is_file() and path not in weights and not (directory / path.name).exists():
-                    shutil.copyfile(path, directory / path.name)
-        else:
-            self.tokenizer().save_pretrained(directory)
+        if not folder.is_dir():
+            from transformers.utils import cached_file
+
+            with suppress(ValueError):  # which a model of images has none of
+                self.tokenizer()
+            folder = Path(cached_file(self.place, "config.json", local_files_only=not self.download)).parent
+        weights = {path for pattern in _WEIGHTS for path in folder.glob(pattern)}
+        for path in folder.iterdir():
+            if path.is_file() and path not in weights and not (directory / path.name).exists():
+                shutil.copyfile(path, directory / path.name)
 
     def write_dense(self, network: nn.Module, directory: Path) -> None:
         """Write the network with dense weights."""
         self.write(directory)
-        network.save_pretrained(directory)  # type: ignore[operator]
+        self.plain(network).save_pretrained(directory)  # type: ignore[operator]
+
+    def plain(self, network: nn.Module) -> nn.Module:
+        """Put the layers back that transformers has of its own."""
+        from transformers.pytorch_utils import Conv1D
+
+        config = self._config()
+        with torch.device("meta"):
+            names = [
+                name
+                for name, module in self._class(config)._from_config(config).named_modules()
+                if isinstance(module, Conv1D)
+            ]
+        for name in names:
+            layer = network.get_submodule(name)
+            if isinstance(layer, nn.Linear):
+                put = Conv1D(layer.out_features, layer.in_features)
+                put.weight, put.bias = nn.Parameter(layer.weight.detach().mT.contiguous()), layer.bias
+                parent, _, leaf = name.rpartition(".")
+                setattr(network.get_submodule(parent), leaf, put)
+        return network
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {"kind": "transformers"}
 
-    def body(self, network: nn.Module) -> str:
-        """Return the name of the base model, with a point; the empty text where the network is one."""
-        prefix = str(getattr(network, "base_model_prefix", ""))
-        return f"{prefix}." if prefix and hasattr(network, prefix) else ""
+    def kept(self, network: nn.Module) -> tuple[str, ...]:
+        """Return the names of the layers around the base model, and of those tied to what cannot be compressed."""
+        owners: dict[int, list[tuple[str, nn.Module]]] = {}
+        for name, module in network.named_modules(remove_duplicate=False):
+            weight = module._parameters.get("weight")
+            if weight is not None and weight.dim() > 1:
+                owners.setdefault(id(weight), []).append((name, module))
+        prefix = getattr(network, "base_model_prefix", "")
+        prefix = f"{prefix}." if prefix and hasattr(network, prefix) else ""
+        return tuple(
+            name
+            for places in owners.values()
+            if not any(name.startswith(prefix) for name, _ in places)
+            or any(type(module) not in SPECTRAL_LAYERS for _, module in places)
+            for name, _ in places
+        )
 
     def tokenizer(self) -> Any:
         """Return the model's tokenizer."""
@@ -227,9 +266,7 @@ class StateDict(Source):
             names = network.state_dict(keep_vars=True)
             found = network.load_state_dict(tensors, strict=False)
             read = {id(tensor) for name, tensor in names.items() if name in tensors}
-            missing = [
-                name for name in found.missing_keys if id(names[name]) not in read
-            ]  # under no name of a tied one
+            missing = [name for name in found.missing_keys if id(names[name]) not in read]  # nor by a name it shares
             if missing or found.unexpected_keys:
                 raise RuntimeError(f"missing tensors {missing[:3]}, unexpected tensors {found.unexpected_keys[:3]}")
         except (OSError, SafetensorError, RuntimeError) as error:
@@ -250,6 +287,19 @@ class StateDict(Source):
     def to_dict(self) -> dict[str, Any]:
         """Return plain values."""
         return {"kind": "function", "function": self.function}
+
+
+def _with_linear(network: nn.Module) -> nn.Module:
+    """Put ``torch.nn.Linear`` in the places of transformers' Conv1D, which is the same with the weight transposed."""
+    from transformers.pytorch_utils import Conv1D
+
+    for name, module in list(network.named_modules()):
+        if isinstance(module, Conv1D):
+            layer = nn.Linear(*module.weight.shape)
+            layer.weight, layer.bias = nn.Parameter(module.weight.detach().mT.contiguous()), module.bias
+            parent, _, leaf = name.rpartition(".")
+            setattr(network.get_submodule(parent), leaf, layer.train(module.training))
+    return network
 
 
 def source_of(model: str | Path, network: str | None = None, download: bool = False) -> Source:
