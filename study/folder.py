@@ -26,17 +26,16 @@ from typing import Any, Final, Self, final
 from ..layers import write_atomically
 from ._plain import to_json, tupled
 from .case import FORMAT, Run
-from .checkpoint import remove_checkpoint
 from .definition import Study
-from .failures import FolderLostError
+from .executors import RunFailedError
 from .foreign import sources
-from .heartbeat import clear_heartbeats, stop_heartbeat
+from .heartbeat import LOCK, clear_heartbeats, sign_lock, stop_heartbeat
 from .kind import KINDS
 from .machine import command
 from .result import Result
+from .run_files import remove_checkpoint
 from .surroundings import RUNS
 from .turns import Turn
-from .watch import LOCK, sign_lock
 
 DEFINITION: Final = "study.json"
 RESULT: Final = "result.json"
@@ -44,6 +43,10 @@ ERROR: Final = "error.txt"
 TURNS: Final = "turns.json"
 COMMAND: Final = "command.txt"
 LOCK_SECONDS: Final = 1.0  # longer than a worker of a dead study may look at the lock
+
+
+class FolderLostError(RunFailedError):
+    """The folder of results was removed or replaced while its study was under way."""
 
 
 @final

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import platform
 import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -19,18 +15,14 @@ from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
 
 from . import processes
-from .board import Board, open_board
 from .case import Run
-from .checkpoint import read_checkpoint, write_checkpoint
-from .heartbeat import Heartbeat
-from .machine import processor
-from .memory import peak_memory, reset_peak_memory
+from .heartbeat import Heartbeat, require_study
+from .machine import environment, load, peak_memory, processor, reset_peak_memory
 from .random_streams import seed_all, seeded, set_states, states
 from .result import Look, Result, Timing
-from .sample_grid import write_samples
+from .run_files import Board, open_board, read_checkpoint, write_checkpoint, write_samples
 from .surroundings import Surroundings
 from .trial import Trial
-from .watch import require_study
 
 # A GPU is asked for its losses once in so many steps: each question makes it wait.
 STEPS_A_READING: Final = 20
@@ -84,25 +76,6 @@ def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
     device = {} if surroundings.device == "cpu" else {"device": surroundings.device}
     losses, looks = tuple(trace.losses), tuple(trace.looks)
     return Result(run, trace.diverged_at, trial.reason, facts, losses, looks, final, timing, environment() | device)
-
-
-def environment() -> dict[str, str]:
-    """Return the versions of what decides an outcome, and torch's default dtype where it is another one than usual."""
-    dtype = torch.get_default_dtype()
-    return {
-        "sttp-torch": version("sttp-torch"),
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        **({} if dtype == torch.float32 else {"dtype": str(dtype).removeprefix("torch.")}),
-    }
-
-
-def load() -> float | None:
-    """Return how many processes have wanted a core over the last minute; None where the system does not tell."""
-    with contextlib.suppress(OSError, AttributeError):
-        return os.getloadavg()[0]
-    return None
 
 
 def _conditions(run: Run, surroundings: Surroundings) -> dict[str, str]:

@@ -12,7 +12,8 @@ import numpy as np
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
 
 from .case import Run
-from .loop import RateRefusedError, load
+from .loop import RateRefusedError
+from .machine import load
 from .random_streams import seed_all, seeded
 from .surroundings import Surroundings
 

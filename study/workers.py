@@ -13,7 +13,6 @@ import joblib
 import torch
 
 from ..manifolds import require_integer
-from . import cluster as _cluster  # noqa: F401 which registers its executors
 from .executors import EXECUTORS, Executor, Made, Work, executor_of
 from .foreign import foreign_things
 from .parcel import Parcel, find_all, require_sendable

@@ -16,8 +16,8 @@ from toy_kind import KINDS, STEPS, ToyKind, ToyTrial, made_up, toy
 
 from sttp.study import engine, loop
 from sttp.study.engine import redraw, run_study
-from sttp.study.failures import FolderLostError, RunFailedError
-from sttp.study.folder import ResultsFolder, write_content
+from sttp.study.executors import RunFailedError
+from sttp.study.folder import FolderLostError, ResultsFolder, write_content
 from sttp.study.schedule import pending_runs
 from sttp.study.surroundings import Surroundings
 from sttp.study.turns import Turn

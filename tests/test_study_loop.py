@@ -12,12 +12,11 @@ import torch
 import toy_kind
 from toy_kind import STEPS, ToyTrial, toy
 
-from sttp.study import loop, watch
-from sttp.study.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
-from sttp.study.failures import AbandonedError
-from sttp.study.heartbeat import Heartbeat, clear_heartbeats, shares, stop_heartbeat
+from sttp.study import heartbeat, loop
+from sttp.study.heartbeat import AbandonedError, Heartbeat, clear_heartbeats, shares, stop_heartbeat
 from sttp.study.loop import RateRefusedError, perform
 from sttp.study.result import Result
+from sttp.study.run_files import CHECKPOINT, read_checkpoint, write_checkpoint
 from sttp.study.surroundings import RUNS, Surroundings
 from sttp.study.turns import Turn, take_turns
 
@@ -198,7 +197,7 @@ def test_a_run_with_a_damaged_checkpoint_begins_anew_and_says_so(surroundings, t
 def test_a_run_whose_study_has_died_writes_nothing_more(tmp_path, monkeypatch):
     run = run_of()
     surroundings = Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
-    lock = tmp_path / watch.LOCK
+    lock = tmp_path / heartbeat.LOCK
     lock.write_text(socket.gethostname())
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)

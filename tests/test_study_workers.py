@@ -20,11 +20,19 @@ import torch
 from toy_kind import STEPS, toy
 
 from benchmarks.kills import members
-from sttp.study import cluster, foreign, parcel, workers
-from sttp.study.cluster import Dask, Ray
+from sttp.study import executors, foreign, parcel, workers
 from sttp.study.engine import run_study
-from sttp.study.executors import EXECUTORS, Executor, Loky, Sequential, executor_of
-from sttp.study.failures import RunFailedError, WorkersLostError
+from sttp.study.executors import (
+    EXECUTORS,
+    Dask,
+    Executor,
+    Loky,
+    Ray,
+    RunFailedError,
+    Sequential,
+    WorkersLostError,
+    executor_of,
+)
 from sttp.study.parcel import Parcel
 from sttp.study.workers import Failure, perform_all, require_workers
 
@@ -467,7 +475,7 @@ def test_a_dask_client_of_this_process_is_used(scheduler):
 
 @needs_dask
 def test_a_scheduler_that_does_not_answer_is_refused_before_there_is_a_folder(monkeypatch, tmp_path):
-    monkeypatch.setattr(cluster, "SECONDS", 1)
+    monkeypatch.setattr(executors, "ANSWER_SECONDS", 1)
     with pytest.raises(ValueError, match=r"scheduler 'tcp://127\.0\.0\.1:1' does not answer.*dask scheduler"):
         run_study(toy(), tmp_path / "results", Dask("tcp://127.0.0.1:1"))
     assert not (tmp_path / "results").exists()

@@ -11,7 +11,7 @@ import torch
 
 from ..case import Case, Run
 from ..definition import Study
-from ..memory import peak_memory, reset_peak_memory
+from ..machine import peak_memory, reset_peak_memory
 from ..schedule import progress
 from ..surroundings import Surroundings
 from ..tasks.case import TrainingCase
