@@ -16,7 +16,7 @@ from ._plain import Plain, require_distinct, require_folder_name, require_known,
 from .case import Case, Run
 from .design import DESIGNS, Assignment, Design, require_factors
 from .kind import KINDS, Kind
-from .register import Register, imported_entries, one_definition
+from .register import Register, foreign_entries, one_definition
 from .search import STRATEGIES, Strategy
 
 OWN_KEYS: Final = ("name", "title", "kind", "design", "factors", "search", "seeds", "tuning_seed")
@@ -236,7 +236,8 @@ def _key(assignment: Mapping[str, Any]) -> str:
 
 
 def _name_of_design(design: Design, kind: Kind) -> str:
-    for name, entry in {**imported_entries().get(DESIGNS.kind, {}), **DESIGNS.entries()}.items():
+    others = (entry for register, entry in foreign_entries() if register is DESIGNS)
+    for entry in (*others, *DESIGNS.entries().values()):
         if entry.thing == design or (design == kind.design and type(entry.thing) is type(design)):
-            return name
+            return entry.name
     raise ValueError(f"design {design!r} is not registered; add it to DESIGNS under a name")

@@ -202,37 +202,25 @@ def one_definition() -> Iterator[None]:
         _NAMED = before
 
 
-def foreign_entries() -> dict[str, dict[str, Entry[Any]]]:
-    """Return what others have registered, by the kind of the register; :func:`adopt` takes it in another process."""
-    found = {register.kind: register.entries() for register in _REGISTERS}
-    return {
-        kind: foreign
-        for kind, entries in found.items()
-        if (foreign := {name: entry for name, entry in entries.items() if not entry.is_ours})
-    }
-
-
-def imported_entries() -> dict[str, dict[str, Entry[Any]]]:
-    """Return what has been imported by a name such as ``package.module:object``, by the kind of the register."""
-    return {register.kind: dict(register._imported) for register in _REGISTERS if register._imported}
+def foreign_entries() -> Iterator[tuple[Register[Any], Entry[Any]]]:
+    """Yield what others have registered, then what was imported by a name such as ``package.module:object``."""
+    for register in _REGISTERS:
+        yield from ((register, entry) for entry in register._entries.values() if not entry.is_ours)
+    for register in _REGISTERS:
+        yield from ((register, entry) for entry in register._imported.values())
 
 
 def register_of(kind: str) -> Register[Any]:
-    """Return the register of a kind of things.
-
-    Raises:
-        ValueError: there is none.
-    """
-    registers = {register.kind: register for register in _REGISTERS}
-    return registers[require_known("register", kind, registers)]
+    """Return the register of a kind of things, which there is."""
+    return {register.kind: register for register in _REGISTERS}[kind]
 
 
-def adopt(entries: Mapping[str, Mapping[str, Entry[Any]]]) -> None:
+def adopt(kind: str, entry: Entry[Any]) -> None:
     """Register what another process has sent."""
-    for kind, found in entries.items():
-        _SENT.setdefault(kind, {}).update(found)
+    _SENT.setdefault(kind, {})[entry.name] = entry
     for register in _REGISTERS:
-        register._entries.update(entries.get(register.kind, {}))
+        if register.kind == kind:
+            register._entries[entry.name] = entry
 
 
 def default_look(position: int) -> Appearance:

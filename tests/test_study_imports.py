@@ -11,7 +11,7 @@ LAYERS = (
     {"_plain", "heartbeat", "machine", "processes", "random_streams", "surroundings"},
     {"register", "settings"},
     {"design", "executors", "foreign", "parts", "search"},
-    {"case", "optuna_search", "parcel"},
+    {"case", "optuna_search"},
     {"kind", "workers"},
     {"result", "definition"},
     {"trial", "schedule"},

@@ -20,7 +20,7 @@ import torch
 from toy_kind import STEPS, toy
 
 from benchmarks.kills import members
-from sttp.study import executors, foreign, parcel, workers
+from sttp.study import executors, foreign, workers
 from sttp.study.engine import run_study
 from sttp.study.executors import (
     EXECUTORS,
@@ -33,7 +33,7 @@ from sttp.study.executors import (
     WorkersLostError,
     executor_of,
 )
-from sttp.study.parcel import Parcel
+from sttp.study.foreign import Parcel
 from sttp.study.workers import Failure, perform_all, require_workers
 
 TESTS = Path(__file__).parent
@@ -267,7 +267,7 @@ class _Elsewhere(Executor):
             entries = STEPS._entries
             sys.path[:] = [entry for entry in path if "pytest" not in entry]
             STEPS._imported.clear()
-            parcel._ADOPTED.clear()
+            foreign._ADOPTED.clear()
             STEPS._entries = {name: entry for name, entry in STEPS._entries.items() if name != "halves"}
             for name in modules:
                 del sys.modules[name]
@@ -322,8 +322,8 @@ def test_a_thing_that_cannot_be_sent_is_refused_by_name_where_the_study_names_it
 def test_things_are_named_by_words_and_their_sources_are_told_apart():
     STEPS.add("mine", lambda value, rate: value / 2)
     STEPS.add("mi", lambda value, rate: value / 3)
-    found = {name for kind, name, _ in foreign.foreign_things({"a": ["sttp mine", 3, None]}) if kind == "toy step"}
-    assert found == {"mine"}
+    found = foreign.foreign_things({"a": ["sttp mine", 3, None]})
+    assert {entry.name for register, entry in found if register is STEPS} == {"mine"}
     first = foreign.sources(["mine"])
     assert list(first) == ["toy step mine"]
     STEPS.add("mine", lambda value, rate: value / 4)
