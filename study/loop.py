@@ -15,14 +15,13 @@ from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
 
 from . import processes
-from .case import Run
+from .case import Run, Trial
 from .heartbeat import Heartbeat, require_study
 from .machine import environment, load, peak_memory, processor, reset_peak_memory
 from .random_streams import seed_all, seeded, set_states, states
 from .result import Look, Result, Timing
 from .run_files import Board, open_board, read_checkpoint, write_checkpoint, write_samples
 from .surroundings import Surroundings
-from .trial import Trial
 
 # A GPU is asked for its losses once in so many steps: each question makes it wait.
 STEPS_A_READING: Final = 20

@@ -18,10 +18,9 @@ from torch import Tensor
 
 from ..layers import write_atomically
 from . import processes
-from .case import Run
+from .case import Run, Trial
 from .result import Look
 from .surroundings import Surroundings
-from .trial import Trial
 
 CHECKPOINT: Final = "checkpoint.pt"
 SAMPLES: Final = "samples.png"

@@ -14,7 +14,7 @@ LAYERS = (
     {"case", "optuna_search"},
     {"kind", "workers"},
     {"result", "definition"},
-    {"trial", "schedule"},
+    {"schedule"},
     {"run_files"},
     {"loop", "report"},
     {"turns"},

@@ -263,7 +263,7 @@ def test_steps_are_timed_in_turns_and_nothing_is_written(tmp_path, monkeypatch):
         low, high = turn.spread
         assert 0 < low <= turn.median <= high
         assert turn.load is None or turn.load > 0
-        assert Turn.from_dict(turn.to_dict()) == turn
+        assert Turn.from_dict(asdict(turn)) == turn
     assert list(tmp_path.iterdir()) == []
 
 
