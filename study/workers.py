@@ -13,11 +13,9 @@ import joblib
 import torch
 
 from ..manifolds import require_integer
-from .executors import EXECUTORS, Executor, Made, Work, executor_of
+from .executors import Executor, Made, Work, executor_of
 from .foreign import Parcel
 from .surroundings import THREADS
-
-__all__ = ["EXECUTORS", "Executor", "Failure", "executor_of", "perform_all", "require_workers"]
 
 # Runs seed torch's global generator, and set its threads: a process makes one at a time, however many threads it has.
 _ONE_AT_A_TIME: Final = threading.RLock()

@@ -20,7 +20,7 @@ import torch
 from toy_kind import STEPS, toy
 
 from benchmarks.kills import members
-from sttp.study import executors, foreign, workers
+from sttp.study import executors, foreign
 from sttp.study.engine import run_study
 from sttp.study.executors import (
     EXECUTORS,
@@ -503,8 +503,3 @@ def test_a_ray_cluster_makes_whole_studies(tmp_path, monkeypatch):
         assert same_results(tmp_path / "here", tmp_path / "ray")
     finally:
         ray.shutdown()
-
-
-def test_every_executor_is_final_but_the_abstract_one():
-    assert all(getattr(kind, "__final__", False) for kind in (Loky, Sequential, Dask, Ray))
-    assert workers.EXECUTORS is EXECUTORS
