@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, final
 import numpy as np
 import torch
 
-from .register import Entry, Register, adopt, foreign_entries, register_of
+from .register import Entry, Register, foreign_entries, register_of
 
 try:
     import cloudpickle  # which joblib brings
@@ -116,10 +116,10 @@ class Parcel:
             if _ADOPTED.get((kind, name)) == digest:
                 continue
             try:
+                importlib.import_module(module)
                 if len(data):
-                    adopt(kind, cloudpickle.loads(data.tobytes()))
+                    register_of(kind).adopt(cloudpickle.loads(data.tobytes()))
                 else:
-                    importlib.import_module(module)
                     register_of(kind).entry(name)
                 _ADOPTED[kind, name] = digest
             except Exception as error:  # whatever its code raises

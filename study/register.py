@@ -23,8 +23,6 @@ LINES: Final[tuple[Line, ...]] = ("-", "--", ":", "-.")
 _REGISTERS: Final[list[Register[Any]]] = []
 # What one study has named by objects so far, by kind and name; None where no study is being defined.
 _NAMED: dict[tuple[str, str], object] | None = None
-# What another process has sent, by kind: the register may be made later, when its module is imported.
-_SENT: Final[dict[str, dict[str, Any]]] = {}
 
 
 @final
@@ -69,7 +67,7 @@ class Register(Generic[Thing]):
         self._check = check
         # Where the register is made, which a worker imports before it looks a name up.
         self.module = str(sys._getframe(1).f_globals.get("__name__", ""))
-        self._entries: dict[str, Entry[Thing]] = dict(_SENT.get(kind, {}))
+        self._entries: dict[str, Entry[Thing]] = {}
         self._imported: dict[str, Entry[Thing]] = {}
         _REGISTERS.append(self)
 
@@ -148,6 +146,10 @@ class Register(Generic[Thing]):
         self._add(Entry(name, cast(Thing, thing)))
         return name
 
+    def adopt(self, entry: Entry[Thing]) -> None:
+        """Register what another process has sent."""
+        self._entries[entry.name] = entry
+
     def __getitem__(self, name: object) -> Thing:
         """Return the thing of a name; see :meth:`entry`."""
         return self.entry(name).thing
@@ -213,14 +215,6 @@ def foreign_entries() -> Iterator[tuple[Register[Any], Entry[Any]]]:
 def register_of(kind: str) -> Register[Any]:
     """Return the register of a kind of things, which there is."""
     return {register.kind: register for register in _REGISTERS}[kind]
-
-
-def adopt(kind: str, entry: Entry[Any]) -> None:
-    """Register what another process has sent."""
-    _SENT.setdefault(kind, {})[entry.name] = entry
-    for register in _REGISTERS:
-        if register.kind == kind:
-            register._entries[entry.name] = entry
 
 
 def default_look(position: int) -> Appearance:

@@ -11,7 +11,6 @@ from sttp.study.register import (
     COLOURS,
     Appearance,
     Register,
-    adopt,
     callable_thing,
     default_look,
     foreign_entries,
@@ -145,11 +144,9 @@ def test_what_others_register_travels_and_what_is_ours_does_not(things, monkeypa
     assert not foreign_names(OPTIMIZERS)
     sent = things.entry("by a call")
     monkeypatch.setattr(things, "_entries", {})
-    adopt("test thing", sent)
+    things.adopt(sent)
     assert things["by a call"] is half
     assert foreign_names(things) == ["by a call"]
-    adopt("of a later register", sent)
-    assert Register("of a later register")["by a call"] is half
 
 
 def test_looks_by_position_differ_for_long():
