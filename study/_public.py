@@ -1,7 +1,7 @@
 """The public names of ``sttp.study``, which it loads on first use: help of the command line need not wait for torch."""
 
 from ._compare import compare
-from .case import Case, Run
+from .case import Case, Run, Trial
 from .definition import STUDIES, Study, read_study
 from .design import DESIGNS, Design, Grid, OneAtATime
 from .kind import KINDS, Kind
@@ -15,7 +15,6 @@ from .search import STRATEGIES, Bisection, GridSearch, Progress, Strategy
 from .settings import Settings
 from .surroundings import Surroundings
 from .tasks import METHODS, TASKS, Evaluation, Method, SupervisedTask, Task, Training, TrainingCase
-from .trial import Trial
 
 __all__ = [
     "DESIGNS",

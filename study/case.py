@@ -1,9 +1,9 @@
-"""What a study compares, and one run of it."""
+"""What a study compares, one run of it, and that run under way."""
 
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
@@ -12,8 +12,10 @@ from ..manifolds import require_integer, require_number
 from ._plain import Plain, digest
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .result import Look
     from .surroundings import Surroundings
-    from .trial import Trial
 
 # Raised when the meaning of a field or a run itself changes: results of another format are other runs.
 FORMAT: Final = 3
@@ -115,3 +117,60 @@ class Run:
         """Return plain values for JSON."""
         own = {"learning_rate": self.learning_rate, "seed": self.seed}
         return {"kind": self.case.kind, "case": self.case.to_dict(), **own}
+
+
+class Trial(abc.ABC):
+    """A run under way: steps, and looks on the way.
+
+    :func:`~sttp.study.loop.perform` makes them; it alone counts, times and saves.
+
+    Attributes:
+        reason: why the trial has ended by itself, set when :meth:`step` returns None.
+    """
+
+    reason: str | None = None
+
+    @property
+    @abc.abstractmethod
+    def look_steps(self) -> Sequence[int] | None:
+        """Numbers of steps after which the trial is looked at, 0 and the last among them; None for every step."""
+
+    @abc.abstractmethod
+    def step(self, step: int) -> Tensor | float | None:
+        """Make the step of this number, counted from 0; return its loss without gradient.
+
+        None says that the trial has ended by itself, and that no step was made. A loss that is not finite, or a
+        ``torch.linalg.LinAlgError``, ends the run as one that diverged.
+        """
+
+    @abc.abstractmethod
+    def look(self, step: int) -> Look:
+        """Return what is seen after a number of steps; one that is not finite ends the run as one that diverged."""
+
+    def facts(self) -> dict[str, float | None]:
+        """Return what is known from the start."""
+        return {}
+
+    def finish(self) -> dict[str, float | None]:
+        """Return what is measured but once, at the end."""
+        return {}
+
+    def step_seconds(self, step: int) -> float | None:
+        """Return the time of a step where the trial measures it itself; None leaves that to the loop."""
+        return None
+
+    def state(self) -> dict[str, Any] | None:
+        """Return tensors and plain values from which :meth:`restore` goes on; None for a trial that makes anew."""
+        return None
+
+    def restore(self, state: dict[str, Any], step: int) -> None:
+        """Go on from a state after a number of steps, to the last bit on a CPU."""
+        raise NotImplementedError(f"{type(self).__name__} has no state to go on from")
+
+    def samples(self) -> Tensor | None:
+        """Return images ``(n, C, H, W)`` in [0, 1] that show where the trial is; None where it makes none."""
+        return None
+
+    def scalars(self) -> dict[str, Tensor]:
+        """Return losses of the last step by name, for logs."""
+        return {}

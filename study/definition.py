@@ -16,9 +16,10 @@ from ._plain import Plain, require_distinct, require_folder_name, require_known,
 from .case import Case, Run
 from .design import DESIGNS, Assignment, Design, require_factors
 from .kind import KINDS, Kind
-from .register import Register, imported_entries, one_definition
+from .register import Register, foreign_entries, one_definition
 from .search import STRATEGIES, Strategy
 
+SEEDS: Final = (0, 1, 2, 3, 4)
 OWN_KEYS: Final = ("name", "title", "kind", "design", "factors", "search", "seeds", "tuning_seed")
 
 
@@ -27,6 +28,8 @@ OWN_KEYS: Final = ("name", "title", "kind", "design", "factors", "search", "seed
 class Study:
     """A design over named factors: every case is given a learning rate by one search, then runs with all seeds.
 
+    It is made by :meth:`from_dict`, which checks and fills in.
+
     Attributes:
         name: a short word, also of the folder of results.
         kind: name of the kind of study.
@@ -34,47 +37,22 @@ class Study:
         shared: what all cases have in common, and the centre of a design that changes one factor at a time.
         title: a line for the top of the report.
         design: which combinations of the factors are compared.
-        strategy: how learning rates are found.
+        search: how learning rates are found.
         seeds: of the runs that are reported.
         tuning_seed: of the runs that find a learning rate; by default the first of the seeds.
         stored: cases by their assignments as a folder has them, which then need none of the code that they name.
-
-    Raises:
-        TypeError, ValueError: a value is not of its kind, unknown or out of range.
     """
 
     name: str
     kind: str
     factors: Mapping[str, tuple[Plain, ...]]
     shared: Mapping[str, Plain]
-    title: str = ""
-    design: Design | None = None
-    strategy: Strategy | None = None
-    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    tuning_seed: int | None = None
+    title: str
+    design: Design
+    search: Strategy
+    seeds: tuple[int, ...]
+    tuning_seed: int
     stored: Mapping[str, Case] | None = field(default=None, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        require_folder_name("name", self.name)
-        if not isinstance(self.title, str):
-            raise TypeError(f"title must be a string, got {self.title!r}")
-        kind = KINDS[self.kind]
-        factors = require_factors(self.factors)
-        for name, value in (*factors.items(), *self.shared.items()):
-            require_plain(name, value)
-        object.__setattr__(self, "factors", tupled(factors))
-        object.__setattr__(self, "shared", tupled(self.shared))
-        object.__setattr__(self, "design", self.design or kind.design)
-        object.__setattr__(self, "strategy", self.strategy or kind.strategy)
-        object.__setattr__(self, "seeds", tupled(self.seeds))
-        require_distinct("seeds", self.seeds)
-        for seed in self.seeds:
-            require_integer("seeds", seed, least=0)
-        if self.tuning_seed is None:
-            object.__setattr__(self, "tuning_seed", self.seeds[0])
-        require_integer("tuning_seed", self.tuning_seed, least=0)
-        if not self.cases:  # which refuses names and values before the first run starts
-            raise ValueError(f"factors of the study {self.name!r} leave nothing to compare; give other values")
 
     @property
     def of(self) -> Kind:
@@ -92,7 +70,7 @@ class Study:
         if self.stored is not None:
             return self.stored
         found: dict[str, Case] = {}
-        for assignment in self._design.assignments(self.factors, self.centre):
+        for assignment in self.design.assignments(self.factors, self.centre):
             case = self.of.case({**self.shared, **assignment})
             if case is not None:
                 found[_key(assignment)] = case
@@ -110,22 +88,11 @@ class Study:
     @cached_property
     def groups(self) -> dict[str, tuple[Assignment, ...]]:
         """Combinations that differ in one factor alone, by the factor; none for a full grid."""
-        return self._design.groups(self.factors, self.centre)
+        return self.design.groups(self.factors, self.centre)
 
     def run(self, case: Case, learning_rate: float | None, seed: int) -> Run:
         """Return a run of a case."""
         return Run(case, learning_rate, seed)
-
-    @property
-    def _design(self) -> Design:
-        assert self.design is not None
-        return self.design
-
-    @property
-    def search(self) -> Strategy:
-        """How learning rates are found."""
-        assert self.strategy is not None
-        return self.strategy
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as a TOML file has them."""
@@ -133,7 +100,7 @@ class Study:
             "name": self.name,
             "title": self.title,
             "kind": self.kind,
-            "design": _name_of_design(self._design, self.of),
+            "design": _name_of_design(self.design, self.of),
             "factors": {name: list(values) for name, values in self.factors.items()},
             **self.shared,
             "search": STRATEGIES.name_for(type(self.search)),
@@ -167,38 +134,51 @@ class Study:
                     f"{key} must be a name, got a table; write an option of it in quotes, as {option} = ..."
                 )
         given = kind.filled(given)
-        strategy_type = STRATEGIES[given.pop("search")] if "search" in given else type(kind.strategy)
-        options = [f.name for f in fields(strategy_type)]  # type: ignore[arg-type]
-        known = [*OWN_KEYS, *kind.short_forms, *kind.defaults, *options]
+        search = STRATEGIES[given.pop("search")] if "search" in given else type(kind.strategy)
+        options = [f.name for f in fields(search)]  # type: ignore[arg-type]
         for key in given:
             if not _is_option(kind, key):
+                known = [*OWN_KEYS, *kind.short_forms, *kind.defaults, *options]
                 require_known(f"key of a study of the kind {kind.name!r}", key, known)
         if "name" not in given:
             raise ValueError("name is missing; give a short word, which is also the folder's")
-        chosen = {key: tupled(given.pop(key)) for key in options if key in given}
-        inherited = asdict(kind.strategy) if strategy_type is type(kind.strategy) else {}  # type: ignore[call-overload]
-        strategy = strategy_type(**inherited | chosen)
-        factors: dict[str, Any] = dict(require_factors(given.pop("factors", {})))
-        for short, name in kind.short_forms.items():
-            if short in given:
-                factors[name] = given.pop(short)
+        factors = require_factors(given.pop("factors", {}))
+        factors |= require_factors({name: given.pop(key) for key, name in kind.short_forms.items() if key in given})
         for name in factors:
             if not _is_option(kind, name):
                 require_known("factor", name, dict.fromkeys((*kind.short_forms.values(), *kind.defaults)))
         own = [key for key in given if key in kind.defaults or _is_option(kind, key)]
         shared = {**kind.defaults, **{key: given.pop(key) for key in own}}
-        design = DESIGNS[given.pop("design")] if "design" in given else kind.design
-        if type(design) is type(kind.design):  # which knows the factors that this kind crosses
-            design = kind.design
-        return cls(
+        for name, value in (*factors.items(), *shared.items()):
+            require_plain(name, value)
+        seeds = tupled(given.get("seeds", SEEDS))
+        require_distinct("seeds", seeds)
+        tuning_seed = seeds[0] if given.get("tuning_seed") is None else given["tuning_seed"]
+        for argument, seed in (*(("seeds", seed) for seed in seeds), ("tuning_seed", tuning_seed)):
+            require_integer(argument, seed, least=0)
+        require_folder_name("name", given["name"])
+        title = given.get("title", "")
+        if not isinstance(title, str):
+            raise TypeError(f"title must be a string, got {title!r}")
+        chosen = {key: tupled(given[key]) for key in options if key in given}
+        inherited = asdict(kind.strategy) if search is type(kind.strategy) else {}  # type: ignore[call-overload]
+        design = DESIGNS[given["design"]] if "design" in given else kind.design
+        study = cls(
+            name=given["name"],
             kind=kind.name,
-            factors=factors,
-            shared=shared,
-            design=design,
-            strategy=strategy,
+            factors=tupled(factors),
+            shared=tupled(shared),
+            title=title,
+            # The kind's own knows the factors that it crosses.
+            design=kind.design if type(design) is type(kind.design) else design,
+            search=search(**inherited | chosen),
+            seeds=seeds,
+            tuning_seed=tuning_seed,
             stored=stored,
-            **given,
         )
+        if not study.cases:  # which refuses names and values before the first run starts
+            raise ValueError(f"factors of the study {study.name!r} leave nothing to compare; give other values")
+        return study
 
 
 def _require_study(thing: object) -> None:
@@ -236,7 +216,8 @@ def _key(assignment: Mapping[str, Any]) -> str:
 
 
 def _name_of_design(design: Design, kind: Kind) -> str:
-    for name, entry in {**imported_entries().get(DESIGNS.kind, {}), **DESIGNS.entries()}.items():
+    others = (entry for register, entry in foreign_entries() if register is DESIGNS)
+    for entry in (*others, *DESIGNS.entries().values()):
         if entry.thing == design or (design == kind.design and type(entry.thing) is type(design)):
-            return name
+            return entry.name
     raise ValueError(f"design {design!r} is not registered; add it to DESIGNS under a name")

@@ -13,8 +13,7 @@ from typing import Any, Final
 from . import processes
 from .case import Run
 from .definition import Study
-from .executors import Executor, executor_of
-from .failures import RunFailedError
+from .executors import Executor, RunFailedError, executor_of
 from .folder import ResultsFolder
 from .loop import perform
 from .outcome import Outcome, write_all

@@ -19,24 +19,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, Self, final
 
 from ..layers import write_atomically
 from ._plain import to_json, tupled
 from .case import FORMAT, Run
-from .checkpoint import remove_checkpoint
 from .definition import Study
-from .failures import FolderLostError
+from .executors import RunFailedError
 from .foreign import sources
-from .heartbeat import clear_heartbeats, stop_heartbeat
+from .heartbeat import LOCK, clear_heartbeats, sign_lock, stop_heartbeat
 from .kind import KINDS
 from .machine import command
 from .result import Result
+from .run_files import remove_checkpoint
 from .surroundings import RUNS
 from .turns import Turn
-from .watch import LOCK, sign_lock
 
 DEFINITION: Final = "study.json"
 RESULT: Final = "result.json"
@@ -44,6 +44,10 @@ ERROR: Final = "error.txt"
 TURNS: Final = "turns.json"
 COMMAND: Final = "command.txt"
 LOCK_SECONDS: Final = 1.0  # longer than a worker of a dead study may look at the lock
+
+
+class FolderLostError(RunFailedError):
+    """The folder of results was removed or replaced while its study was under way."""
 
 
 @final
@@ -83,18 +87,20 @@ class ResultsFolder:
         """
         import filelock  # of the extra `study`
 
-        with _refusing(path):
-            cls._require_own(path)  # before anything is written
-            path.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as stack:
             try:
-                lock = filelock.FileLock(path / LOCK).acquire(timeout=LOCK_SECONDS)
+                cls._require_own(path)  # before anything is written
+                path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(filelock.FileLock(path / LOCK).acquire(timeout=LOCK_SECONDS))
+                folder = cls._begun(path, study, data, place)
             except filelock.Timeout:
                 raise ValueError(
                     f"output {str(path)!r} is in use by another process; wait for it, or give another folder"
                 ) from None
-        with lock:
-            with _refusing(path):
-                folder = cls._begun(path, study, data, place)
+            except OSError as error:
+                raise ValueError(
+                    f"output {str(path)!r} cannot be a folder of results ({error}); give another"
+                ) from None
             yield folder
 
     @classmethod
@@ -143,7 +149,7 @@ class ResultsFolder:
                     raise ValueError(f"its content belongs to {result.run.identifier}")
             except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
                 raise ValueError(
-                    f"result {str(path)!r} is damaged or of another version ({_in_words(error)}); "
+                    f"result {str(path)!r} is damaged or of another version ({type(error).__name__}: {error}); "
                     f"delete this file to have the run made again"
                 ) from None
             found[result.run] = result
@@ -198,7 +204,7 @@ class ResultsFolder:
 
     def save_turns(self, runs: Sequence[Run], turns: tuple[Turn, ...]) -> None:
         """Write the times that were taken of these runs in turns."""
-        content = {"asked": [run.identifier for run in runs], "turns": [turn.to_dict() for turn in turns]}
+        content = {"asked": [run.identifier for run in runs], "turns": [asdict(turn) for turn in turns]}
         write_content(self.path / TURNS, to_json(content))
 
     def _run_folder(self, run: Run) -> Path:
@@ -302,15 +308,6 @@ def _code_of(study: Study) -> dict[str, str]:
     return sources([study.to_dict(), [case.to_dict() for case in study.cases]])
 
 
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """Say of an error of the system that the path cannot be a folder of results."""
-    try:
-        yield
-    except OSError as error:
-        raise ValueError(f"output {str(path)!r} cannot be a folder of results ({error}); give another") from None
-
-
 def _identity(path: Path) -> tuple[int, int] | None:
     """Return what tells a file from a later one of its name; None where there is none."""
     with suppress(OSError):
@@ -321,12 +318,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _damaged(path: Path, error: Exception) -> ValueError:
     return ValueError(
-        f"folder {str(path)!r}: {DEFINITION} is damaged or of another version ({_in_words(error)}); restore it, or "
-        f"give another folder"
+        f"folder {str(path)!r}: {DEFINITION} is damaged or of another version ({type(error).__name__}: {error}); "
+        f"restore it, or give another folder"
     )
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, json.JSONDecodeError):
-        return f"not JSON from line {error.lineno} column {error.colno} on"
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error)

@@ -1,21 +1,28 @@
-"""What a study names that this package does not have, and the code of it."""
+"""What a study names that this package does not have: found, told apart by its code, and sent to workers."""
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import inspect
 import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import CellType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 import torch
 
-from .register import foreign_entries, imported_entries
+from .register import Entry, Register, foreign_entries, register_of
+
+try:
+    import cloudpickle  # which joblib brings
+except ImportError:
+    from joblib.externals import cloudpickle  # as it did before version 1.6
 
 # Their code changes with their versions, which every result has.
 LIBRARIES: Final = ("builtins", "functools", "geoopt", "numpy", "scipy", "torch")
@@ -23,14 +30,16 @@ LIBRARIES: Final = ("builtins", "functools", "geoopt", "numpy", "scipy", "torch"
 _INSTALLED: Final = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
-def foreign_things(values: Any) -> Iterator[tuple[str, str, Any]]:
-    """Yield kind, name and thing of what is not ours and is named in plain values, as one of several words or alone."""
+# What a worker has adopted already, by kind and name.
+_ADOPTED: Final[dict[tuple[str, str], str]] = {}
+
+
+def foreign_things(values: Any) -> Iterator[tuple[Register[Any], Entry[Any]]]:
+    """Yield what is not ours and is named in plain values, as one of several words or alone."""
     text = "\n".join(_strings(values))
-    for entries in (foreign_entries(), imported_entries()):
-        for kind, found in entries.items():
-            for name, entry in found.items():
-                if re.search(rf"(?<![\w.:-]){re.escape(name)}(?![\w.:-])", text):
-                    yield kind, name, entry.thing
+    for register, entry in foreign_entries():
+        if re.search(rf"(?<![\w.:-]){re.escape(entry.name)}(?![\w.:-])", text):
+            yield register, entry
 
 
 def sources(values: Any) -> dict[str, str]:
@@ -42,11 +51,83 @@ def sources(values: Any) -> dict[str, str]:
     package that is installed, or is named by way of a module, is not looked at.
     """
     found = {}
-    for kind, name, thing in foreign_things(values):
-        texts = list(_code(thing, _package(thing), set()))
+    for register, entry in foreign_things(values):
+        texts = list(_code(entry.thing, _package(entry.thing), set()))
         if texts:
-            found[f"{kind} {name}"] = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
+            found[f"{register.kind} {entry.name}"] = hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
     return found
+
+
+class Packed(NamedTuple):
+    """A thing of a register on its way to a worker, which it imports where it has a colon in its name."""
+
+    register: str  # the module that makes it
+    kind: str
+    name: str
+    is_named: bool  # by the study; what no run needs may be left behind
+    data: np.ndarray  # the entry as bytes, which joblib shares between workers of one machine; empty where it imports
+    digest: str
+
+
+@final
+@dataclass(frozen=True)
+class Parcel:
+    """What others have registered in this process, as it is sent to workers."""
+
+    entries: tuple[Packed, ...] = ()
+
+    @classmethod
+    def packed(cls, values: Any = ()) -> Parcel:
+        """Pack what plain values name, and all else that can be sent: code may look up names of its own.
+
+        Raises:
+            ValueError: something that the values name cannot be sent.
+        """
+        named = {(register.kind, entry.name) for register, entry in foreign_things(values)}
+        found = []
+        for register, entry in foreign_entries():
+            is_named = (register.kind, entry.name) in named
+            data = b""
+            if ":" not in entry.name:
+                try:
+                    data = cloudpickle.dumps(entry)
+                except Exception as error:  # whatever it is
+                    if is_named:
+                        raise ValueError(
+                            f"{register.kind} {entry.name!r} cannot be sent to worker processes "
+                            f"({type(error).__name__}: {error}); define it at the top of a module and name it "
+                            f"package.module:object, or choose the executor 'sequential'"
+                        ) from error
+                    continue
+            elif not is_named:
+                continue
+            digest = hashlib.sha256(data).hexdigest()
+            array = np.frombuffer(data, np.uint8)
+            found.append(Packed(register.module, register.kind, entry.name, is_named, array, digest))
+        return cls(tuple(found))
+
+    def unpack(self) -> None:
+        """Register in this process, once, what can be loaded.
+
+        Raises:
+            ValueError: something that the study names cannot be loaded or imported.
+        """
+        for module, kind, name, is_named, data, digest in self.entries:
+            if _ADOPTED.get((kind, name)) == digest:
+                continue
+            try:
+                importlib.import_module(module)
+                if len(data):
+                    register_of(kind).adopt(cloudpickle.loads(data.tobytes()))
+                else:
+                    register_of(kind).entry(name)
+                _ADOPTED[kind, name] = digest
+            except Exception as error:  # whatever its code raises
+                if is_named:
+                    raise ValueError(
+                        f"workers do not know the {kind} {name!r} ({error}); install the module of its code where "
+                        f"they run, or have its folder on their PYTHONPATH"
+                    ) from None
 
 
 def _package(thing: Any) -> str:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import platform
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any, Final, final
 
 import torch
@@ -19,18 +14,13 @@ from torch import Tensor
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
 
 from . import processes
-from .board import Board, open_board
 from .case import Run
-from .checkpoint import read_checkpoint, write_checkpoint
-from .heartbeat import Heartbeat
-from .machine import processor
-from .memory import peak_memory, reset_peak_memory
+from .heartbeat import Heartbeat, require_study
+from .machine import environment, load, peak_memory, processor, reset_peak_memory
 from .random_streams import seed_all, seeded, set_states, states
 from .result import Look, Result, Timing
-from .sample_grid import write_samples
+from .run_files import Board, open_board, read_checkpoint, write_checkpoint, write_samples
 from .surroundings import Surroundings
-from .trial import Trial
-from .watch import require_study
 
 # A GPU is asked for its losses once in so many steps: each question makes it wait.
 STEPS_A_READING: Final = 20
@@ -48,72 +38,34 @@ def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
     threads; on a CPU to the last digit.
     """
     surroundings = surroundings or Surroundings()
-    cards = _cards(surroundings.device)
+    device = surroundings.device
+    # The GPU whose generator a run draws from, if any.
+    cards = [torch.device(device).index or 0] if device.startswith("cuda") else []
     with seeded(run.seed, cards):
         run.case.warm_up(run, surroundings)
         if run.case.measures_memory:
-            reset_peak_memory(surroundings.device)
-        base_memory = peak_memory(surroundings.device)
-        start = time.perf_counter()
-        seed_all(run.seed)  # a network, an optimizer or a loss may draw from the global generators
-        trace = _Trace()
-        folder = surroundings.run_folder(run.identifier)
-        trial = run.case.begin(run, surroundings)
-        facts = trial.facts()
-        saved = None if folder is None else read_checkpoint(folder, _conditions(run, surroundings))
-        if saved is not None:
-            trial.restore(saved["trial"], saved["step"])
-            trace = _Trace.restored(saved["trace"])
-            set_states(saved["random"], cards)
-        with open_board(run, surroundings, folder) as board:
-            _Loop(run, trial, trace, surroundings, folder, board, start).run()
-        final = {} if trace.diverged_at is not None else _finite(run, trial.finish())
-        if folder is not None and processes.rank() == 0:
-            require_study(folder.parent.parent)
-            write_samples(folder, trial)
+            reset_peak_memory(device)
+        base_memory = peak_memory(device)
+        loop = _Loop(run, surroundings, cards)
+        with open_board(run, surroundings, loop.folder) as loop.board:
+            loop.run()
+        final = {} if loop.diverged_at is not None else _finite(run, loop.trial.finish())
+        if loop.folder is not None and processes.rank() == 0:
+            require_study(loop.folder.parent.parent)
+            write_samples(loop.folder, loop.trial)
     timing = Timing(
-        tuple(trace.step_seconds),
-        trace.earlier_seconds + time.perf_counter() - start,
-        peak_memory(surroundings.device),
+        tuple(loop.step_seconds),
+        loop.seconds,
+        peak_memory(device),
         base_memory,
         torch.get_num_threads(),
         load(),
         processor(),
         time.time(),
     )
-    device = {} if surroundings.device == "cpu" else {"device": surroundings.device}
-    losses, looks = tuple(trace.losses), tuple(trace.looks)
-    return Result(run, trace.diverged_at, trial.reason, facts, losses, looks, final, timing, environment() | device)
-
-
-def environment() -> dict[str, str]:
-    """Return the versions of what decides an outcome, and torch's default dtype where it is another one than usual."""
-    dtype = torch.get_default_dtype()
-    return {
-        "sttp-torch": version("sttp-torch"),
-        "torch": str(torch.__version__),
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        **({} if dtype == torch.float32 else {"dtype": str(dtype).removeprefix("torch.")}),
-    }
-
-
-def load() -> float | None:
-    """Return how many processes have wanted a core over the last minute; None where the system does not tell."""
-    with contextlib.suppress(OSError, AttributeError):
-        return os.getloadavg()[0]
-    return None
-
-
-def _conditions(run: Run, surroundings: Surroundings) -> dict[str, str]:
-    """Return what must be the same for a run to go on where it was."""
-    own = {"run": run.identifier, "device": surroundings.device, "threads": str(torch.get_num_threads())}
-    return environment() | own
-
-
-def _cards(device: str) -> list[int]:
-    """Return the GPU whose generator a run draws from, if any."""
-    return [torch.device(device).index or 0] if device.startswith("cuda") else []
+    versions = environment() | ({} if device == "cpu" else {"device": device})
+    found = loop.diverged_at, loop.trial.reason, loop.facts, tuple(loop.losses), tuple(loop.looks)
+    return Result(run, *found, final, timing, versions)
 
 
 def _finite(run: Run, measures: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -125,52 +77,42 @@ def _finite(run: Run, measures: Mapping[str, float | None]) -> dict[str, float |
 
 
 @final
-@dataclass
-class _Trace:
-    """What is written down while a run is made."""
-
-    losses: list[float] = field(default_factory=list)
-    step_seconds: list[float] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
-    diverged_at: int | None = None
-    earlier_seconds: float = 0.0
-
-    def saved(self, seconds: float) -> dict[str, Any]:
-        """Return plain values for a checkpoint, of a run that has gone on for so long since it was last begun."""
-        return asdict(self) | {"earlier_seconds": self.earlier_seconds + seconds}
-
-    @classmethod
-    def restored(cls, data: Mapping[str, Any]) -> _Trace:
-        """Read what :meth:`saved` returned."""
-        return cls(**{**data, "looks": [Look.from_dict(look) for look in data["looks"]]})
-
-
-@final
 class _Loop:
-    """Makes the steps that the trace does not have yet, with looks and checkpoints on the way."""
+    """A run at its start, or where its checkpoint is: makes all steps from there, with looks and checkpoints."""
 
-    def __init__(
-        self,
-        run: Run,
-        trial: Trial,
-        trace: _Trace,
-        surroundings: Surroundings,
-        folder: Path | None,
-        board: Board,
-        begun: float,
-    ) -> None:
-        self._run, self._trial, self._trace = run, trial, trace
-        self._surroundings, self._folder, self._board, self._begun = surroundings, folder, board, begun
-        steps = trial.look_steps
-        self._looks = None if steps is None else frozenset(steps)
+    def __init__(self, run: Run, surroundings: Surroundings, cards: list[int]) -> None:
+        self._begun, self._earlier_seconds = time.perf_counter(), 0.0
+        seed_all(run.seed)  # a network, an optimizer or a loss may draw from the global generators
+        self._run, self._surroundings, self._cards = run, surroundings, cards
+        self.losses: list[float] = []
+        self.step_seconds: list[float] = []
+        self.looks: list[Look] = []
+        self.diverged_at: int | None = None
+        self.board = Board()
+        self.folder = surroundings.run_folder(run.identifier)
+        self.trial = run.case.begin(run, surroundings)
+        self.facts = self.trial.facts()
+        # What must be the same for a run to go on where it was.
+        own = {"run": run.identifier, "device": surroundings.device, "threads": str(torch.get_num_threads())}
+        self._conditions = environment() | own
+        saved = None if self.folder is None else read_checkpoint(self.folder, self._conditions)
+        if saved is not None:
+            self._restore(saved)
+        steps = self.trial.look_steps
+        self._look_steps = None if steps is None else frozenset(steps)
         self._reading = 1 if surroundings.device == "cpu" else STEPS_A_READING
         self._unread: list[Tensor | float] = []
         self._started = 0.0
 
+    @property
+    def seconds(self) -> float:
+        """How long the run has gone on, before it was last begun and since."""
+        return self._earlier_seconds + time.perf_counter() - self._begun
+
     def run(self) -> None:
         """Make all steps, or those up to the one at which the run diverges or the trial ends."""
-        first, last = len(self._trace.step_seconds), self._run.case.steps
-        heartbeat = Heartbeat(self._folder if processes.rank() == 0 else None, first, last)
+        first, last = len(self.step_seconds), self._run.case.steps
+        heartbeat = Heartbeat(self.folder if processes.rank() == 0 else None, first, last)
         checkpointed = time.monotonic()
         if first == 0 and not self._look(0):
             return
@@ -178,13 +120,13 @@ class _Loop:
             if not self._unread:
                 self._started = time.perf_counter()
             try:
-                loss = self._trial.step(step)
+                loss = self.trial.step(step)
             except RateRefusedError as error:
-                self._trace.diverged_at, self._trial.reason = step, f"refused: {error}"
+                self.diverged_at, self.trial.reason = step, f"refused: {error}"
                 return
             except (LinAlgError, FloatingPointError):  # a finite loss with a gradient that is not
                 if self._read():
-                    self._trace.diverged_at = step
+                    self.diverged_at = step
                 return
             if loss is None:
                 if self._read() and self._seen != step:
@@ -192,13 +134,13 @@ class _Loop:
                 return
             self._unread.append(loss)
             done = step + 1
-            looks = done == last or self._looks is None or done in self._looks
+            looks = done == last or self._look_steps is None or done in self._look_steps
             if (looks or len(self._unread) >= self._reading) and not self._read():
                 return
             if looks and not self._look(done):
                 return
             heartbeat.beat(done)
-            self._board.scalars(done, self._trial.scalars)
+            self.board.scalars(done, self.trial.scalars)
             if self._due(checkpointed) and self._read():
                 self._write(done)
                 checkpointed = time.monotonic()
@@ -206,16 +148,16 @@ class _Loop:
     @property
     def _seen(self) -> int:
         """Number of steps at the last look, -1 before the first."""
-        return self._trace.looks[-1].step if self._trace.looks else -1
+        return self.looks[-1].step if self.looks else -1
 
     def _look(self, step: int) -> bool:
         """Add a look to the trace, or that the run has diverged; return whether it is well."""
-        look = self._trial.look(step)
+        look = self.trial.look(step)
         if not all(value is None or math.isfinite(value) for value in look.measures.values()):
-            self._trace.diverged_at = step
+            self.diverged_at = step
             return False
-        self._trace.looks.append(look)
-        self._board.look(look, self._trial.samples)
+        self.looks.append(look)
+        self.board.look(look, self.trial.samples)
         return True
 
     def _read(self) -> bool:
@@ -230,26 +172,34 @@ class _Loop:
         self._unread = []
         for value in values:
             if not math.isfinite(value):
-                self._trace.diverged_at = len(self._trace.losses)
+                self.diverged_at = len(self.losses)
                 return False
-            own = self._trial.step_seconds(len(self._trace.losses))
-            self._trace.losses.append(value)
-            self._trace.step_seconds.append(seconds if own is None else own)
+            own = self.trial.step_seconds(len(self.losses))
+            self.losses.append(value)
+            self.step_seconds.append(seconds if own is None else own)
         return True
 
     def _due(self, checkpointed: float) -> bool:
-        wait = self._surroundings.checkpoint_seconds
-        return self._folder is not None and time.monotonic() - checkpointed > wait
+        return self.folder is not None and time.monotonic() - checkpointed > self._surroundings.checkpoint_seconds
 
     def _write(self, done: int) -> None:
-        state = self._trial.state()
-        if state is None or self._folder is None or processes.rank() != 0:
+        state = self.trial.state()
+        if state is None or self.folder is None or processes.rank() != 0:
             return
-        require_study(self._folder.parent.parent)
-        content = {
-            "step": done,
-            "trial": state,
-            "trace": self._trace.saved(time.perf_counter() - self._begun),
-            "random": states(_cards(self._surroundings.device)),
+        require_study(self.folder.parent.parent)
+        trace = {
+            "losses": self.losses,
+            "step_seconds": self.step_seconds,
+            "looks": [asdict(look) for look in self.looks],
+            "earlier_seconds": self.seconds,
         }
-        write_checkpoint(self._folder, _conditions(self._run, self._surroundings), content)
+        content = {"step": done, "trial": state, "trace": trace, "random": states(self._cards)}
+        write_checkpoint(self.folder, self._conditions, content)
+
+    def _restore(self, saved: dict[str, Any]) -> None:
+        self.trial.restore(saved["trial"], saved["step"])
+        trace = saved["trace"]
+        self.losses, self.step_seconds = trace["losses"], trace["step_seconds"]
+        self.looks = [Look.from_dict(look) for look in trace["looks"]]
+        self._earlier_seconds = trace["earlier_seconds"]
+        set_states(saved["random"], self._cards)

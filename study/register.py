@@ -23,8 +23,6 @@ LINES: Final[tuple[Line, ...]] = ("-", "--", ":", "-.")
 _REGISTERS: Final[list[Register[Any]]] = []
 # What one study has named by objects so far, by kind and name; None where no study is being defined.
 _NAMED: dict[tuple[str, str], object] | None = None
-# What another process has sent, by kind: the register may be made later, when its module is imported.
-_SENT: Final[dict[str, dict[str, Any]]] = {}
 
 
 @final
@@ -69,7 +67,7 @@ class Register(Generic[Thing]):
         self._check = check
         # Where the register is made, which a worker imports before it looks a name up.
         self.module = str(sys._getframe(1).f_globals.get("__name__", ""))
-        self._entries: dict[str, Entry[Thing]] = dict(_SENT.get(kind, {}))
+        self._entries: dict[str, Entry[Thing]] = {}
         self._imported: dict[str, Entry[Thing]] = {}
         _REGISTERS.append(self)
 
@@ -148,6 +146,10 @@ class Register(Generic[Thing]):
         self._add(Entry(name, cast(Thing, thing)))
         return name
 
+    def adopt(self, entry: Entry[Thing]) -> None:
+        """Register what another process has sent."""
+        self._entries[entry.name] = entry
+
     def __getitem__(self, name: object) -> Thing:
         """Return the thing of a name; see :meth:`entry`."""
         return self.entry(name).thing
@@ -202,37 +204,17 @@ def one_definition() -> Iterator[None]:
         _NAMED = before
 
 
-def foreign_entries() -> dict[str, dict[str, Entry[Any]]]:
-    """Return what others have registered, by the kind of the register; :func:`adopt` takes it in another process."""
-    found = {register.kind: register.entries() for register in _REGISTERS}
-    return {
-        kind: foreign
-        for kind, entries in found.items()
-        if (foreign := {name: entry for name, entry in entries.items() if not entry.is_ours})
-    }
-
-
-def imported_entries() -> dict[str, dict[str, Entry[Any]]]:
-    """Return what has been imported by a name such as ``package.module:object``, by the kind of the register."""
-    return {register.kind: dict(register._imported) for register in _REGISTERS if register._imported}
+def foreign_entries() -> Iterator[tuple[Register[Any], Entry[Any]]]:
+    """Yield what others have registered, then what was imported by a name such as ``package.module:object``."""
+    for register in _REGISTERS:
+        yield from ((register, entry) for entry in register._entries.values() if not entry.is_ours)
+    for register in _REGISTERS:
+        yield from ((register, entry) for entry in register._imported.values())
 
 
 def register_of(kind: str) -> Register[Any]:
-    """Return the register of a kind of things.
-
-    Raises:
-        ValueError: there is none.
-    """
-    registers = {register.kind: register for register in _REGISTERS}
-    return registers[require_known("register", kind, registers)]
-
-
-def adopt(entries: Mapping[str, Mapping[str, Entry[Any]]]) -> None:
-    """Register what another process has sent."""
-    for kind, found in entries.items():
-        _SENT.setdefault(kind, {}).update(found)
-    for register in _REGISTERS:
-        register._entries.update(entries.get(register.kind, {}))
+    """Return the register of a kind of things, which there is."""
+    return {register.kind: register for register in _REGISTERS}[kind]
 
 
 def default_look(position: int) -> Appearance:

@@ -71,7 +71,6 @@ class _Tried(Mapping[float, Order]):
         self._study, self._case, self._results = study, case, results
 
     def __getitem__(self, rate: float) -> Order:
-        assert self._study.tuning_seed is not None
         return self._study.of.order(self._results[self._study.run(self._case, rate, self._study.tuning_seed)])
 
     def __iter__(self) -> Iterator[float]:
@@ -84,6 +83,5 @@ class _Tried(Mapping[float, Order]):
 
 def _of_case(study: Study, case: Case, results: Results) -> list[Run]:
     found = progress(study, case, results)
-    assert study.tuning_seed is not None
     tuning = [] if found is None else [study.run(case, rate, study.tuning_seed) for rate in found.rates]
     return tuning + [run for run in chosen_runs(study, case, results) if run not in tuning]

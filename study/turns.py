@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self, final
 
@@ -12,7 +12,8 @@ import numpy as np
 from torch.linalg import LinAlgError  # type: ignore[attr-defined]  # it is there, and documented
 
 from .case import Run
-from .loop import RateRefusedError, load
+from .loop import RateRefusedError
+from .machine import load
 from .random_streams import seed_all, seeded
 from .surroundings import Surroundings
 
@@ -52,13 +53,9 @@ class Turn:
         """Return how many times as long as another case's a step took, round by round: what slowed one slowed both."""
         return [ours / theirs for ours, theirs in zip(self.seconds, other.seconds, strict=False) if theirs > 0]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_dict` wrote."""
+        """Read plain values, as ``dataclasses.asdict`` makes them."""
         return cls(**{**values, "seconds": tuple(values["seconds"])})
 
 

@@ -13,14 +13,9 @@ import joblib
 import torch
 
 from ..manifolds import require_integer
-from . import cluster as _cluster  # noqa: F401 which registers its executors
-from .executors import EXECUTORS, Executor, Made, Work, executor_of
-from .foreign import foreign_things
-from .parcel import Parcel, find_all, require_sendable
-from .register import register_of
+from .executors import Executor, Made, Work, executor_of
+from .foreign import Parcel
 from .surroundings import THREADS
-
-__all__ = ["EXECUTORS", "Executor", "Failure", "executor_of", "perform_all", "require_workers"]
 
 # Runs seed torch's global generator, and set its threads: a process makes one at a time, however many threads it has.
 _ONE_AT_A_TIME: Final = threading.RLock()
@@ -63,7 +58,7 @@ def perform_all(
     """
     chosen, count = executor_of(executor), _number(workers)
     if parcel is None:
-        parcel = _packed(chosen, count)
+        parcel = _packed(chosen, count, ())
     seen: dict[Any, Any] = {}  # so that each warning is shown once, unless filters say otherwise
     for answer in chosen.made(_Guarded(function, threads, torch.get_default_dtype(), parcel), list(jobs), count):
         for warning in answer.warnings:
@@ -80,22 +75,20 @@ def require_workers(executor: str | Executor, workers: int | None, values: Any) 
     """
     chosen, count = executor_of(executor), _number(workers)
     chosen.require()
-    parcel, named = _packed(chosen, count), list(foreign_things(values))
-    if chosen.is_here(count) or not named:
-        return parcel
-    require_sendable(values)
-    names: dict[tuple[str, str], tuple[str, ...]] = {}
-    for kind, name, _ in named:
-        key = (register_of(kind).module, kind)
-        names[key] = (*names.get(key, ()), name)
-    for answer in perform_all(find_all, [names], chosen, count, parcel=parcel):
-        if isinstance(answer, Failure):
-            raise ValueError(answer.summary.removeprefix("ValueError: "))
+    parcel = _packed(chosen, count, values)
+    if any(entry.is_named for entry in parcel.entries):
+        for answer in perform_all(_nothing, [None], chosen, count, parcel=parcel):
+            if isinstance(answer, Failure):
+                raise ValueError(answer.summary.removeprefix("ValueError: "))
     return parcel
 
 
-def _packed(executor: Executor, workers: int) -> Parcel:
-    return Parcel(()) if executor.is_here(workers) else Parcel.packed()
+def _nothing(job: None) -> None:
+    """Let a worker unpack what it is sent."""
+
+
+def _packed(executor: Executor, workers: int, values: Any) -> Parcel:
+    return Parcel() if executor.is_here(workers) else Parcel.packed(values)
 
 
 def _number(workers: int | None) -> int:

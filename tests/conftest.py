@@ -9,8 +9,9 @@ torch.set_num_threads(1)
 
 @pytest.fixture(scope="module")
 def coarse_pictures():
-    """Figures of few dots, which are drawn sooner."""
+    """Figures of few dots, which are drawn sooner, and few steps taken in turns."""
     with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sttp.study.turns.STEPS", 1)
         patched.setattr("sttp.study.report.pictures.RESOLUTION", 30)
         yield
 

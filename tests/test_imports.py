@@ -11,8 +11,8 @@ from sttp.study import SPECIFICATIONS, SPECTRA, STUDIES
 from sttp.study.cli import app, choices
 from sttp.study.cli.loading import load_wings
 from sttp.study.data import DATA
+from sttp.study.executors import EXECUTORS
 from sttp.study.networks import NETWORKS
-from sttp.study.workers import EXECUTORS
 
 load_wings()
 

@@ -9,7 +9,7 @@ from studies import TINY, changed, run_of, study_of
 
 from sttp.layers import STTP, SVDP, Free, Householder, Lipschitz, Riemannian
 from sttp.manifolds import Polar
-from sttp.study import NETWORKS, STUDIES, Method, Settings, Study, Surroundings, TrainingCase, paper, read_study
+from sttp.study import NETWORKS, STUDIES, Method, Settings, Study, Surroundings, TrainingCase, paper
 from sttp.study.kind import read_run
 from sttp.study.tasks.method import read_method
 
@@ -42,9 +42,6 @@ BAD = {
     "optimizer": ("adam", ValueError, "optimizer has no choice 'adam'"),
     "retraction": ("qrr", ValueError, "retraction has no choice 'qrr'; did you mean 'qr'"),
     "metric": ("canonic", ValueError, "metric has no choice 'canonic'; did you mean 'canonical'"),
-    "learning_rates": ([float("nan")], ValueError, "learning_rates must be"),
-    "seeds": ([-1], ValueError, "seeds must be at least 0"),
-    "learning_rate": ([0.1], ValueError, "'learning_rate'; did you mean 'learning_rates'"),
     "steps": (1.5, TypeError, "steps must be an integer"),
     "batch_size": (961, ValueError, "batch_size must be at most 960"),
     "evaluations": (True, TypeError, "evaluations must be an integer"),
@@ -214,41 +211,6 @@ def test_a_study_survives_its_plain_values(study):
     assert (again, again.cases) == (study, study.cases)
 
 
-TOML = """
-title = "Two methods"
-methods = ["dense", "sttp grassmann"]
-ranks = [3]
-learning_rates = [1, 3.0]
-"""
-
-
-def test_a_study_is_read_from_toml(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(TOML)
-    study = read_study(path)
-    assert study == study_of(
-        "dense", "sttp grassmann", name="mine", title="Two methods", ranks=[3], learning_rates=[1.0, 3.0]
-    )
-    # 1 and 1.0 are one learning rate, also in identifiers.
-    assert isinstance(study.search.learning_rates[0], float)
-
-
-@pytest.mark.parametrize(
-    ("line", "kind", "message"),
-    [
-        ('ranks = ["3"]', TypeError, "rank must be an integer"),
-        ("seeds = [1, 1]", ValueError, "seeds must have no entry twice, got 1 again"),
-        ("title = 3", TypeError, "title must be a string"),
-        ("ranks = [", ValueError, "is not TOML"),
-    ],
-)
-def test_a_wrong_line_of_toml_is_refused_by_name(tmp_path, line, kind, message):
-    path = tmp_path / "study.toml"
-    path.write_text(f'methods = ["dense", "sttp stiefel"]\n{line}\n')
-    with pytest.raises(kind, match=message):
-        read_study(path)
-
-
 @pytest.mark.parametrize(
     ("values", "kind", "message"),
     [
@@ -257,8 +219,6 @@ def test_a_wrong_line_of_toml_is_refused_by_name(tmp_path, line, kind, message):
         ({"methods": "dense"}, TypeError, "'method' must be a list of values, got 'dense'"),
         ({"methods": ["sttp"]}, ValueError, "method 'sttp' needs a geometry, such as one of stiefel"),
         ({"methods": ["dense"], "spectrum": "bogus"}, ValueError, "^spectrum "),  # which no run of it has
-        ({"methods": ["dense"], "name": "a/b"}, ValueError, "^name "),
-        ({"methods": ["dense"], "name": ".."}, ValueError, "^name "),
     ],
 )
 def test_what_is_no_study_is_refused(values, kind, message):

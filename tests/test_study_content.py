@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from sttp.study import STUDIES, Study
 from sttp.study.paper import paper_study
 from sttp.study.report.intervals import Interval
-from sttp.study.sample_grid import SAMPLES
+from sttp.study.run_files import SAMPLES
 from sttp.study.surroundings import RUNS
 from sttp.study.tasks.images import KNOWN_SHAPES
 

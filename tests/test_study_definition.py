@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -235,7 +236,7 @@ def test_a_design_of_one_s_own_has_a_name_in_definitions(monkeypatch):
 
     own = First()
     with pytest.raises(ValueError, match="is not registered; add it to DESIGNS"):
-        Study("a", "toy", {"size": (1, 2)}, ToyKind.defaults, design=own).to_dict()
+        replace(toy(), design=own).to_dict()
     monkeypatch.setattr(DESIGNS, "_entries", dict(DESIGNS._entries))
     DESIGNS.add("first", own)
     study = toy(design="first", sizes=[1, 2])

@@ -8,14 +8,14 @@ STUDY = Path(__file__).parent.parent / "study"
 
 # From the ground up. Parts of one line do not import each other.
 LAYERS = (
-    {"_plain", "checkpoint", "failures", "machine", "memory", "random_streams", "surroundings", "synchronized_norm"},
-    {"processes", "register", "settings", "watch"},
-    {"design", "executors", "foreign", "heartbeat", "parts", "search"},
-    {"case", "cluster", "optuna_search", "parcel"},
+    {"_plain", "heartbeat", "machine", "processes", "random_streams", "surroundings"},
+    {"register", "settings"},
+    {"design", "executors", "foreign", "parts", "search"},
+    {"case", "optuna_search"},
     {"kind", "workers"},
     {"result", "definition"},
-    {"trial", "board", "schedule"},
-    {"sample_grid"},
+    {"schedule"},
+    {"run_files"},
     {"loop", "report"},
     {"turns"},
     {"folder", "progress"},

@@ -12,12 +12,11 @@ import torch
 import toy_kind
 from toy_kind import STEPS, ToyTrial, toy
 
-from sttp.study import loop, watch
-from sttp.study.checkpoint import CHECKPOINT, read_checkpoint, write_checkpoint
-from sttp.study.failures import AbandonedError
-from sttp.study.heartbeat import Heartbeat, clear_heartbeats, shares, stop_heartbeat
+from sttp.study import heartbeat, loop
+from sttp.study.heartbeat import AbandonedError, Heartbeat, clear_heartbeats, shares, stop_heartbeat
 from sttp.study.loop import RateRefusedError, perform
 from sttp.study.result import Result
+from sttp.study.run_files import CHECKPOINT, read_checkpoint, write_checkpoint
 from sttp.study.surroundings import RUNS, Surroundings
 from sttp.study.turns import Turn, take_turns
 
@@ -198,7 +197,7 @@ def test_a_run_with_a_damaged_checkpoint_begins_anew_and_says_so(surroundings, t
 def test_a_run_whose_study_has_died_writes_nothing_more(tmp_path, monkeypatch):
     run = run_of()
     surroundings = Surroundings(folder=str(tmp_path), checkpoint_seconds=1e-9)
-    lock = tmp_path / watch.LOCK
+    lock = tmp_path / heartbeat.LOCK
     lock.write_text(socket.gethostname())
     with lock.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -264,7 +263,7 @@ def test_steps_are_timed_in_turns_and_nothing_is_written(tmp_path, monkeypatch):
         low, high = turn.spread
         assert 0 < low <= turn.median <= high
         assert turn.load is None or turn.load > 0
-        assert Turn.from_dict(turn.to_dict()) == turn
+        assert Turn.from_dict(asdict(turn)) == turn
     assert list(tmp_path.iterdir()) == []
 
 
@@ -277,10 +276,14 @@ def test_a_run_that_can_make_no_step_has_no_turn(monkeypatch):
     assert take_turns([], Surroundings()) == ()
 
 
-def test_a_slow_case_does_not_hold_up_the_turns():
-    study = toy(takes=["plain"], pause=0.3)
+def test_a_slow_case_does_not_hold_up_the_turns(monkeypatch):
+    monkeypatch.setattr("sttp.study.turns.SECONDS", 0.1)
+    calls, study = [], toy(takes=["plain"], pause=0.06)
+    step = ToyTrial.step
+    monkeypatch.setattr(ToyTrial, "step", lambda self, number: (calls.append(number), step(self, number))[1])
     (turn,) = take_turns([study.run(study.cases[0], 0.1, 0)], Surroundings(), rounds=1)
-    assert turn.median >= 0.3
+    assert turn.median >= 0.06
+    assert len(calls) == 4  # two in the first round, which warms up
 
 
 def test_results_tell_their_ends():

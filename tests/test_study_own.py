@@ -2,7 +2,6 @@
 
 import math
 import random
-import subprocess
 import sys
 
 import numpy as np
@@ -24,8 +23,10 @@ from sttp.study import (
     compare,
     read_study,
 )
-from sttp.study.engine import run_study
+from sttp.study.engine import redraw, run_study
 from sttp.study.loop import perform
+
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
 
 FEW = {"ranks": [2], "steps": 4, "batch_size": 8, "evaluations": 2, "learning_rates": [0.03], "seeds": [0]}
 
@@ -488,10 +489,13 @@ def test_a_users_module_runs_in_worker_processes_and_its_folder_is_drawn_without
     outcome = run_study(study, tmp_path / "out", workers=2)
     assert len(outcome.results) == 2
     csv = (tmp_path / "out" / "results.csv").read_bytes()
-    program = "import sys; from sttp.study import tasks; from sttp.study.engine import redraw; "
-    program += "redraw(sys.argv[1]); assert 'my_study_parts' not in sys.modules"
     (tmp_path / "out" / "results.csv").unlink()
-    subprocess.run([sys.executable, "-c", program, str(tmp_path / "out")], check=True, cwd="/")
+    monkeypatch.setattr(sys, "path", sys.path[1:])
+    monkeypatch.delitem(sys.modules, "my_study_parts")
+    for register in (METHODS, TASKS):
+        monkeypatch.setattr(register, "_imported", {})
+    assert redraw(tmp_path / "out").finished
+    assert "my_study_parts" not in sys.modules
     assert (tmp_path / "out" / "results.csv").read_bytes() == csv
 
 

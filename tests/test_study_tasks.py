@@ -13,11 +13,10 @@ from sttp.layers import STTP, Free, Identity, reparameterize, spectral_weights
 from sttp.optim import d_optimal
 from sttp.study import TASKS, Evaluation
 from sttp.study import loop as loop_module
-from sttp.study.board import Board
 from sttp.study.loop import perform
 from sttp.study.networks.digits import digits
 from sttp.study.random_streams import generator_of
-from sttp.study.sample_grid import SAMPLES, grid
+from sttp.study.run_files import SAMPLES, Board, grid
 from sttp.study.surroundings import Surroundings
 from sttp.study.tasks.adversarial import CRITIC
 from sttp.study.tasks.averaging import MovingAverage
@@ -237,7 +236,7 @@ class Writer:
 def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores):
     writer = Writer()
     monkeypatch.setattr(loop_module, "open_board", lambda *_: Board(writer))
-    monkeypatch.setattr("sttp.study.board.STEPS_A_POINT", 2)
+    monkeypatch.setattr("sttp.study.run_files.STEPS_A_POINT", 2)
     perform(RUNS["gan-sr"])
     assert ("training/discriminator", 2) in writer.scalars
     assert ("training/generator", 6) in writer.scalars

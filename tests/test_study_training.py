@@ -11,7 +11,7 @@ from sttp.layers import candidates, spectral_weights
 from sttp.study import TASKS, Result
 from sttp.study.kind import read_run
 from sttp.study.loop import perform
-from sttp.study.memory import peak_memory, reset_peak_memory
+from sttp.study.machine import peak_memory, reset_peak_memory
 from sttp.study.tasks.construction import first_network
 from sttp.study.tasks.task import ImageShape
 

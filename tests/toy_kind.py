@@ -7,7 +7,7 @@ from typing import ClassVar
 import pandas as pd
 import torch
 
-from sttp.study.case import Case
+from sttp.study.case import Case, Trial
 from sttp.study.definition import Study
 from sttp.study.kind import KINDS, Kind
 from sttp.study.register import Register, callable_thing
@@ -15,7 +15,6 @@ from sttp.study.report.content import Content, Section, Table
 from sttp.study.result import Look, Result, Timing
 from sttp.study.schedule import chosen_runs
 from sttp.study.search import GridSearch
-from sttp.study.trial import Trial
 
 STEPS = Register("toy step", callable_thing)
 

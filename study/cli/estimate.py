@@ -11,11 +11,12 @@ import torch
 
 from ..case import Case, Run
 from ..definition import Study
-from ..memory import peak_memory, reset_peak_memory
+from ..executors import Executor, executor_of
+from ..machine import peak_memory, reset_peak_memory
 from ..schedule import progress
 from ..surroundings import Surroundings
 from ..tasks.case import TrainingCase
-from ..workers import Executor, Failure, executor_of, perform_all
+from ..workers import Failure, perform_all
 
 # Batches that are measured where a whole one would take longer than a few seconds: a step is affine in its batch.
 SMALL_BATCHES: Final = (4, 8)

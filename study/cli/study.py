@@ -71,9 +71,9 @@ def study(
     """Run a comparison study, or go on with one that was interrupted, and write its tables, plots and report."""
     from .. import processes
     from ..engine import run_study  # needs the extra `study`
+    from ..executors import executor_of
     from ..progress import ProgressDisplay
     from ..surroundings import Surroundings
-    from ..workers import executor_of
     from .estimate import estimate_study
     from .loading import import_modules, load_wings
     from .printing import print_estimate, print_outcome

@@ -10,10 +10,9 @@ from typing import Any, ClassVar, Final, Self, final
 
 from ...manifolds import Embedded, Geometry
 from .._plain import Plain, require_known, to_json, tupled
-from ..case import Case, Run
+from ..case import Case, Run, Trial
 from ..parts import EMBEDDED, GEOMETRIES, METRICS, RETRACTIONS, made
 from ..surroundings import Surroundings
-from ..trial import Trial
 from .problem import PROBLEMS, Problem, problem_of
 
 Options = tuple[tuple[str, Plain], ...]

@@ -17,11 +17,10 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...optim import MinimizeResult, minimize
-from ..case import Run
+from ..case import Run, Trial
 from ..loop import RateRefusedError
 from ..parts import MINIMIZERS, build_optimizer, made
 from ..result import Look
-from ..trial import Trial
 from .case import ProblemCase, options_of
 from .instance import Instance
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from ..synchronized_norm import separate_norms
+from ..processes import separate_norms
 
 # Training batches that running statistics are measured on: with batches of 64 a mean is then wrong by less than three
 # hundredths of a deviation, and a look costs as much as a few steps more.

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
 from ...layers import Specification
 from ...manifolds import Riemannian
 from .._plain import Plain, tupled
-from ..case import Case, Run
+from ..case import Case, Run, Trial
 from ..parts import GEOMETRIES, PENALTIES, RETRACTIONS, SPECIFICATIONS, SPECTRA, made
 from ..settings import SETTINGS, Settings
 from ..surroundings import Surroundings
-from ..trial import Trial
 from .task import TASKS
 
 if TYPE_CHECKING:

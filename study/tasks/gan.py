@@ -9,13 +9,12 @@ from torch import nn
 
 from .. import processes
 from ..baselines import spectral_normalization
-from ..case import Run
+from ..case import Run, Trial
 from ..metrics import CLASSIFIER_FRECHET_DISTANCE, CLASSIFIER_KERNEL_DISTANCE, CLASSIFIER_SCORE
 from ..metrics.inception import require_inception
 from ..networks import network_entry
 from ..random_streams import seeded
 from ..surroundings import Surroundings
-from ..trial import Trial
 from .adversarial import AdversarialTrial
 from .case import TrainingCase
 from .construction import built, require_role

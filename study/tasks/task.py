@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, final
 from torch import Tensor, nn
 
 from ...manifolds import described
-from ..case import Run
+from ..case import Run, Trial
 from ..networks import network_entry
 from ..register import Register
 from ..surroundings import Surroundings
-from ..trial import Trial
 
 if TYPE_CHECKING:
     from .case import TrainingCase

@@ -6,10 +6,9 @@ import abc
 from collections.abc import Sequence
 
 from ...layers import spectral_weights
-from ..case import Run
+from ..case import Run, Trial
 from ..metrics.spectra import network_spectra
 from ..result import Look
-from ..trial import Trial
 from .case import TrainingCase
 from .construction import Start, first_network
 from .task import Evaluation, ImageShape, Split

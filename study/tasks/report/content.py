@@ -9,7 +9,7 @@ from typing import Any, Final
 from ...definition import Study
 from ...report.content import Content, Picture, Section
 from ...result import LAST_STEPS
-from ...sample_grid import SAMPLES
+from ...run_files import SAMPLES
 from ...schedule import Results
 from ...surroundings import RUNS
 from ...turns import Turn
