@@ -16,7 +16,7 @@ from ..case import Case
 from ..register import Appearance, default_look
 from ..result import LAST_STEPS, Result
 from ..schedule import chosen_runs
-from .axes import dress, legend_columns, logarithmic
+from .axes import add_legend, dress, logarithmic
 from .intervals import half_widths
 from .pictures import to_file
 from .text import label
@@ -31,7 +31,6 @@ WIDE: Final = 10.0  # the ratio of the largest to small values from which an axi
 EQUAL: Final = (
     1e-12  # values below this share of the largest count as equal on a logarithmic axis: gaps end in rounding
 )
-LONGEST: Final = 70  # letters of a line's name
 Line = dict[str, Any]
 
 
@@ -55,10 +54,7 @@ def plot(outcome: Outcome, measure: str, against: str = "step") -> Plot:
     axes.set_xlabel(label(against))
     axes.set_ylabel(label(measure))
     dress(axes)
-    handles, labels = axes.get_legend_handles_labels()
-    columns = legend_columns(8, labels)
-    figure.set_figheight(5 + 0.22 * math.ceil(len(handles) / columns))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    add_legend(figure, axes.get_legend_handles_labels()[0], size=9)
     return figure
 
 
@@ -104,7 +100,7 @@ def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], 
     for title, look, line, x, y in curves:
         thin = slice(None, None, max(1, len(x) // POINTS))
         middle, low, high = (values[thin] for values in _band(y, floor))
-        axes.plot(x[thin], middle, color=look.color, linestyle=line, linewidth=1.6, label=_shortened(title))
+        axes.plot(x[thin], middle, color=look.color, linestyle=line, linewidth=1.6, label=label(title))
         least = y.min() if floor is None else max(y.min(), floor)
         axes.update_datalim([(x[0], least), (x[0], y.max())])
         bands.append((x[thin], low, high, look.color))
@@ -128,7 +124,7 @@ def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]],
     for position, (shared, cases) in enumerate(_groups(samples, against).items()):
         look = outcome.content.looks.get(shared, default_look(position))
         bands = {case: [float(value[0]) for value in _band(samples[case][:, None], floor)] for case in cases}
-        style: Line = {"color": look.color, "label": _shortened(outcome.content.names.get(shared, shared))}
+        style: Line = {"color": look.color, "label": label(outcome.content.names.get(shared, shared))}
         for level in (band[0] for case, band in bands.items() if places[case] is None):
             axes.axhline(level, linestyle=look.line, linewidth=1, **style)
         placed = sorted((case for case in cases if places[case] is not None), key=lambda case: _order(places[case]))
@@ -270,10 +266,6 @@ def _floor(samples: Iterable[np.ndarray]) -> float | None:
 def _dashes(look: Appearance, count: int) -> list[Any]:
     """Return the look's own line where one case has it, and several kinds of lines where several do."""
     return [look.line] if count == 1 else [("-", "--", ":", "-.")[index % 4] for index in range(count)]
-
-
-def _shortened(title: str) -> str:
-    return label(title if len(title) <= LONGEST else title[: LONGEST - 1] + "…")
 
 
 def _is_number(value: object) -> bool:
