@@ -91,7 +91,7 @@ def orthogonality_figure(comparisons: Sequence[Comparison]) -> Figure:
     for position, (comparison, choice) in enumerate(rows):
         entries = comparison.entries_of(choice)
         for is_deterministic, (color, marker, _) in styles.items():
-            errors = [e.orthogonality_error for e in entries if e.problem.is_deterministic == is_deterministic]
+            errors = [e.orthogonality_error or 0.0 for e in entries if e.problem.is_deterministic == is_deterministic]
             if errors:
                 used.add(is_deterministic)
                 places = [max(error, LEAST) for error in errors]

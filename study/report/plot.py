@@ -15,10 +15,10 @@ from .._plain import require_known
 from ..case import Case
 from ..register import Appearance, default_look
 from ..result import LAST_STEPS, Result
-from ..schedule import chosen_runs
 from .axes import add_legend, dress, logarithmic
 from .intervals import half_widths
 from .pictures import to_file
+from .reached import chosen_results
 from .text import label
 
 if TYPE_CHECKING:
@@ -58,21 +58,21 @@ def plot(outcome: Outcome, measure: str, against: str = "step") -> Plot:
     return figure
 
 
-def _reported(outcome: Outcome) -> dict[Case, list[Result]]:
+def _reported(outcome: Outcome) -> dict[Case, tuple[Result, ...]]:
     """Return the results of the chosen runs of each case that has any.
 
     Raises:
         ValueError: none has.
     """
     study, results = outcome.study, outcome.results
-    found = {case: [results[r] for r in chosen_runs(study, case, results) if r in results] for case in study.cases}
+    found = {case: chosen_results(study, case, results) for case in study.cases}
     found = {case: runs for case, runs in found.items() if runs}
     if not found:
         raise ValueError("no case has a result at a chosen learning rate yet; let the study go on")
     return found
 
 
-def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], measure: str, against: str) -> None:
+def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, Sequence[Result]], measure: str, against: str) -> None:
     """Draw a line a case over its training, with a band over seeds."""
     names = outcome.content.measures.get(measure, (measure,))
     known = _seen(reported) | {LOSS for runs in reported.values() for run in runs if run.losses}
@@ -111,7 +111,9 @@ def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], 
         axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
 
 
-def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], measure: str, against: str) -> None:
+def _points(
+    axes: Axes, outcome: Outcome, reported: Mapping[Case, Sequence[Result]], measure: str, against: str
+) -> None:
     """Draw a point a case with a bar over seeds; a line through those that differ in numbers alone."""
     columns = _columns(outcome, reported)
     require_known("against", against, [*ABSCISSAS, *columns])
@@ -148,13 +150,13 @@ def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]],
         axes.set_ylim(max(seen.min(), floor) / 3, 3 * seen.max())
 
 
-def _seen(reported: Mapping[Case, list[Result]]) -> set[str]:
+def _seen(reported: Mapping[Case, Sequence[Result]]) -> set[str]:
     """Return the names of all measures of looks."""
     return {name for runs in reported.values() for run in runs for look in run.looks for name in look.measures}
 
 
 def _samples(
-    outcome: Outcome, reported: Mapping[Case, list[Result]], columns: Mapping[str, Mapping[Case, Any]], measure: str
+    outcome: Outcome, reported: Mapping[Case, Sequence[Result]], columns: Mapping[str, Mapping[Case, Any]], measure: str
 ) -> dict[Case, np.ndarray]:
     """Return a measure at the end, one value a seed; of what only the table has, one value."""
     names = outcome.content.measures.get(measure, (measure,))
@@ -171,7 +173,7 @@ def _samples(
     return {case: np.array(values) for case, values in found.items() if values}
 
 
-def _columns(outcome: Outcome, reported: Mapping[Case, list[Result]]) -> dict[str, dict[Case, Any]]:
+def _columns(outcome: Outcome, reported: Mapping[Case, Sequence[Result]]) -> dict[str, dict[Case, Any]]:
     """Return what cases can be set apart by: their own values, facts of their runs, and columns of the table."""
     found: dict[str, dict[Case, Any]] = {}
     for case, runs in reported.items():
