@@ -16,7 +16,7 @@ from ...report.axes import add_legend, dress, handle, logarithmic
 from ...report.text import label
 from ...result import LAST_STEPS
 from .curve import Curve, by_line, ranks_of
-from .score import Score
+from .table import Score
 
 Curves = Sequence[Curve]
 

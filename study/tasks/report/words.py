@@ -9,7 +9,7 @@ from ...definition import Study
 from ...report.content import listed
 from ...search import GridSearch
 from .curve import OURS, Curve, short
-from .score import Score
+from .table import Score
 
 if TYPE_CHECKING:
     from ..case import TrainingCase
