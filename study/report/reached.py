@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,6 +13,7 @@ from ..register import Appearance
 from ..result import Result
 from ..schedule import Results, chosen_runs, progress
 from ..turns import Turn
+from .content import listed
 
 if TYPE_CHECKING:
     from ..definition import Study
@@ -75,6 +76,28 @@ class Reached(abc.ABC):
 def chosen_results(study: Study, case: Case, results: Results) -> tuple[Result, ...]:
     """Return the results that there are of a case at its chosen learning rate, in the order of the study's seeds."""
     return tuple(results[run] for run in chosen_runs(study, case, results) if run in results)
+
+
+def on_searches(diverged: Mapping[str, int], at_edge: Mapping[str, int], each: str = "") -> Iterator[str]:
+    """Say which chosen learning rates diverged, and which lie at an edge, by what they belong to.
+
+    Args:
+        diverged: numbers of runs that diverged.
+        at_edge: numbers of learning rates at an edge.
+        each: what the numbers of the latter are, where one is of several.
+    """
+    failed = [f"{name} ({count})" for name, count in diverged.items() if count]
+    if failed:
+        yield f"Runs whose loss ceased to be finite, at a chosen learning rate: {listed(failed)}."
+    elif diverged:
+        yield "No run at a chosen learning rate diverged."
+    edges = [f"{name} ({count})" if each else name for name, count in at_edge.items() if count]
+    if edges:
+        numbers = f"; {each}" if each else ""
+        yield (
+            "Learning rates marked * were the best at the edge of what was tried, and might gain from a wider "
+            f"search{numbers}: {listed(edges)}."
+        )
 
 
 def look_of(values: Mapping[str, Any]) -> Appearance | None:
