@@ -21,7 +21,7 @@ from sttp.study.cli import run
 from sttp.study.cli.request import changed, requested_study
 from sttp.study.data import DATA, fetch_missing, load
 from sttp.study.surroundings import Surroundings
-from sttp.study.tasks import gan_scores, images
+from sttp.study.tasks import gan, images
 from sttp.study.tasks.images import data_fingerprint, open_images
 
 # A study of a run that takes no time.
@@ -186,8 +186,8 @@ def test_images_without_classes_are_scored_by_the_classifier_of_those_with_class
     assert torch.equal(own.test.images, labelled.test.images)
     assert labelled.labelled.images is labelled.training
     asked = []
-    monkeypatch.setattr(gan_scores, "feature_classifier", lambda *arguments, **_: asked.append(arguments))
-    gan_scores._classifier(own, None, "cpu")
+    monkeypatch.setattr(gan, "feature_classifier", lambda *arguments, **_: asked.append(arguments))
+    gan._classifier(own, None, "cpu")
     assert asked == [(own.labelled.images, 10)]
     whole = load(UNLABELLED, "data", size=8).training.images
     assert len(own.training) + len(own.validation) == len(whole) == 20

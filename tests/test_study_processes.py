@@ -22,7 +22,7 @@ from sttp.study.cli import run
 from sttp.study.kind import read_run
 from sttp.study.loop import perform
 from sttp.study.tasks.digits import Digits
-from sttp.study.tasks.gan_scores import GeneratedScores
+from sttp.study.tasks.gan import GeneratedScores
 
 folder = Path(sys.argv[1])
 loss, calls = Digits.loss, []
@@ -116,7 +116,7 @@ def test_two_processes_have_the_losses_of_one(together, monkeypatch):
     def score(self, images, split):
         return Evaluation(images.mean().item(), images.std().item())
 
-    monkeypatch.setattr("sttp.study.tasks.gan_scores.GeneratedScores.__call__", score)
+    monkeypatch.setattr("sttp.study.tasks.gan.GeneratedScores.__call__", score)
     ((_, made), _, _) = together[1][0]
     for run, (losses, looks) in zip(RUNS, made, strict=True):
         alone = perform(run)

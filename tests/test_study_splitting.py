@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sttp.study.data import Images
-from sttp.study.tasks.splitting import hold_out, thin_out
+from sttp.study.tasks.images import hold_out, thin_out
 
 NAMES = ("cat", "dog", "eel", "fox", "gnu")
 

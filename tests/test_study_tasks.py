@@ -21,9 +21,8 @@ from sttp.study.surroundings import Surroundings
 from sttp.study.tasks.adversarial import CRITIC
 from sttp.study.tasks.averaging import MovingAverage
 from sttp.study.tasks.construction import first_network
-from sttp.study.tasks.decay import decay_groups
 from sttp.study.tasks.images import KNOWN_SHAPES, open_images
-from sttp.study.tasks.optimized import accumulate
+from sttp.study.tasks.optimized import accumulate, decay_groups
 
 HERE = Surroundings()
 
@@ -45,7 +44,7 @@ def quick_scores(monkeypatch):
     def score(self, images, split):
         return Evaluation(images.mean().item(), images.std().item(), {"classifier kernel distance": 0.0})
 
-    monkeypatch.setattr("sttp.study.tasks.gan_scores.GeneratedScores.__call__", score)
+    monkeypatch.setattr("sttp.study.tasks.gan.GeneratedScores.__call__", score)
 
 
 RUNS = {

@@ -12,10 +12,10 @@ from typing import Any, Final, Self, final
 
 from ..definition import Study
 from ..design import Assignment
-from ..register import Appearance
 from ..report.intervals import median_interval
+from ..report.reached import look_of
 from ..result import Result
-from ..schedule import Results, chosen_runs, progress
+from ..schedule import Results
 from ..turns import Turn
 from .case import ProblemCase
 from .entry import Choice, Entry, Words
@@ -68,7 +68,7 @@ class Comparison:
                 case = study.case_of({PROBLEM: problem, **given})
                 if isinstance(case, ProblemCase) and case not in [entry.case for entry in found]:
                     entry = _entry(study, choice, case, results, presentation, turns)
-                    found += [entry] if entry.results else []
+                    found += [] if entry is None else [entry]
             entries += found if len(found) > 1 or len(choices) == 1 else []
         plural = next((short for short, name in study.of.short_forms.items() if name == factor), factor)
         return cls(factor, plural, choices, tuple(entries), max(tolerances(study)[-1], SOLVED))
@@ -125,7 +125,7 @@ class Comparison:
 
     def orthogonality_error(self, choice: Choice) -> float:
         """Return the largest over problems with a known answer, which are in float64, or over all if there is none."""
-        return max(entry.orthogonality_error for entry in self._known(choice))
+        return max(entry.orthogonality_error or 0.0 for entry in self._known(choice))
 
     @cached_property
     def is_timed_in_turns(self) -> bool:
@@ -206,7 +206,7 @@ def entries_of(study: Study, results: Results, presentation: Mapping[str, Any], 
     by_run = {turn.run: turn for turn in turns}
     cases = (case for case in study.cases if isinstance(case, ProblemCase))
     found = (_entry(study, Choice(0, case.setting), case, results, presentation, by_run) for case in cases)
-    return [entry for entry in found if entry.results]
+    return [entry for entry in found if entry is not None]
 
 
 def _choice(study: Study, factor: str, index: int, given: Assignment, presentation: Mapping[str, Any]) -> Choice:
@@ -221,13 +221,7 @@ def _choice(study: Study, factor: str, index: int, given: Assignment, presentati
         value = values[name]
         words.append(f"{name.partition('.')[2]} {value}" if "." in name else titles.get(value, str(value)))
     found = [looks[value] for name in names if isinstance(value := values[name], str) and value in looks]
-    look = Appearance(**{**found[0], "line": _line(found[0]["line"])}) if found else None
-    return Choice(index, ", ".join(words), look)
-
-
-def _line(line: Any) -> Any:
-    """Return a line style as it was before it was JSON."""
-    return (line[0], tuple(line[1])) if isinstance(line, list | tuple) else line
+    return Choice(index, ", ".join(words), look_of(found[0]) if found else None)
 
 
 def _entry(
@@ -237,16 +231,7 @@ def _entry(
     results: Results,
     presentation: Mapping[str, Any],
     turns: Mapping[str, Turn],
-) -> Entry:
-    found = progress(study, case, results)
-    runs = chosen_runs(study, case, results)
-    turn = None if case.minimizes or not runs else turns.get(runs[0].identifier)
-    return Entry(
-        choice,
-        Words(text=case.problem_json, **presentation["problems"][case.problem_json]),
-        case,
-        tuple(results[run] for run in runs if run in results),
-        None if found is None else found.chosen,
-        found is not None and found.at_edge,
-        turn,
-    )
+) -> Entry | None:
+    """Return what a choice has led to on the problem of a case; None where no run is finished."""
+    problem = Words(text=case.problem_json, **presentation["problems"][case.problem_json])
+    return Entry.of(study, case, results, {} if case.minimizes else turns, choice=choice, problem=problem)

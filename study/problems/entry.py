@@ -8,11 +8,8 @@ import statistics
 from dataclasses import dataclass
 from typing import Final, final
 
-import numpy as np
-
 from ..register import Appearance, Line
-from ..result import Result
-from ..turns import Turn
+from ..report.reached import Reached
 from .case import ProblemCase
 from .measures import final_gap
 
@@ -72,30 +69,21 @@ class Choice:
 
 
 @final
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, kw_only=True)
+class Entry(Reached):
     """A choice on a problem, at its chosen learning rate, over the starts.
 
-    Attributes:
-        results: of the seeds that are finished, in the study's order.
-        learning_rate: the chosen one; None for methods of ``minimize``.
-        at_edge: whether it is the smallest or the largest that was tried.
-        turn: times of steps that were taken in turns with all others; None for methods of ``minimize``, which make all
-            their iterations at once.
+    Methods of ``minimize`` have neither a learning rate nor times in turns: they make all their iterations at once.
     """
 
+    case: ProblemCase
     choice: Choice
     problem: Words
-    case: ProblemCase
-    results: tuple[Result, ...]
-    learning_rate: float | None
-    at_edge: bool
-    turn: Turn | None
 
     @property
     def gap(self) -> float:
         """Geometric mean over the starts of the gap at the end, none below 1e-12; infinite if a run diverged."""
-        if any(result.diverged for result in self.results):
+        if self.diverged:
             return math.inf
         return math.exp(statistics.fmean(math.log(final_gap(result)) for result in self.results))
 
@@ -107,11 +95,8 @@ class Entry:
 
     @property
     def step_microseconds(self) -> float:
-        """Median time of a step or iteration: over turns, or over starts and steps where there are none."""
-        if self.turn is not None:
-            return 1e6 * self.turn.median
-        times = [seconds for result in self.results for seconds in result.timing.step_seconds]
-        return 1e6 * float(np.median(times)) if times else math.nan
+        """Median time of a step or iteration; NaN where none was made."""
+        return math.nan if self.step_seconds is None else 1e6 * self.step_seconds
 
     @property
     def products(self) -> float | None:
@@ -121,10 +106,3 @@ class Entry:
             return None
         totals = [(result.series("operations"), result.steps) for result in self.results]
         return statistics.fmean(found[-1] / max(steps, 1) / unit for found, steps in totals if found)
-
-    @property
-    def orthogonality_error(self) -> float:
-        """The largest ‖XᵀX − I‖_F over frames, looks and starts."""
-        return max(
-            (error for r in self.results if (error := r.largest("orthogonality_error")) is not None), default=0.0
-        )

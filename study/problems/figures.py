@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullLocator
 
-from ..report.axes import dress, legend_columns, logarithmic
+from ..report.axes import add_legend, dress, handle, logarithmic
 from ..report.text import label
 from ..result import Result
 from .comparison import Comparison
@@ -36,7 +35,7 @@ LEAST: Final = 1e-17
 def profile_figure(comparison: Comparison, tolerances: Sequence[float]) -> Figure:
     """Plot performance profiles: a row a tolerance, a column a measure of cost."""
     rows, columns = len(tolerances), len(MEASURES)
-    figure = Figure(figsize=(WIDTH, 2.5 * rows + 0.9 + _legend_height(comparison)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.5 * rows + 0.9), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
     abscissa = np.geomspace(1, MOST, 400)
     for row, tolerance in enumerate(tolerances):
@@ -62,7 +61,7 @@ def profile_figure(comparison: Comparison, tolerances: Sequence[float]) -> Figur
 def convergence_figure(comparison: Comparison) -> Figure:
     """Plot the gap against steps, operations and seconds, a row of panels a problem, with bands over starts."""
     problems = comparison.problems
-    figure = Figure(figsize=(WIDTH, 2.3 * len(problems) + 0.5 + _legend_height(comparison)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 2.3 * len(problems) + 0.5), layout="constrained")
     grid = figure.subplots(len(problems), len(MEASURES), squeeze=False, sharey="row")
     for row, problem in enumerate(problems):
         for column, measure in enumerate(MEASURES):
@@ -92,7 +91,7 @@ def orthogonality_figure(comparisons: Sequence[Comparison]) -> Figure:
     for position, (comparison, choice) in enumerate(rows):
         entries = comparison.entries_of(choice)
         for is_deterministic, (color, marker, _) in styles.items():
-            errors = [e.orthogonality_error for e in entries if e.problem.is_deterministic == is_deterministic]
+            errors = [e.orthogonality_error or 0.0 for e in entries if e.problem.is_deterministic == is_deterministic]
             if errors:
                 used.add(is_deterministic)
                 places = [max(error, LEAST) for error in errors]
@@ -153,19 +152,6 @@ def _dress_small(axes: Axes) -> None:
     axes.tick_params(which="both", labelsize=8)
 
 
-def _columns(comparison: Comparison) -> int:
-    return legend_columns(WIDTH, [choice.label for choice in comparison.ordered])
-
-
-def _legend_height(comparison: Comparison) -> float:
-    return 0.22 * math.ceil(len(comparison.ordered) / _columns(comparison))
-
-
 def _legend(figure: Figure, comparison: Comparison) -> None:
-    handles = []
-    for choice in comparison.choices:
-        if choice in comparison.ranks:
-            look = choice.look
-            words = label(choice.label)
-            handles.append(Line2D([], [], color=look.color, linestyle=look.line, linewidth=1.8, label=words))
-    figure.legend(handles=handles, loc="outside upper left", ncols=_columns(comparison), frameon=False, fontsize=9)
+    shown = [choice for choice in comparison.choices if choice in comparison.ranks]
+    add_legend(figure, [handle(choice.label, choice.look, marker=False) for choice in shown], "upper left", size=9)

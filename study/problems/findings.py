@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from ..report.content import listed
 from ..report.intervals import is_clear_of_one
+from ..report.reached import on_searches
 from .comparison import Comparison
-from .entry import Choice, Entry
+from .entry import Choice
 
 # Mean ranks closer than this are called equal.
 CLOSE: Final = 0.5
@@ -22,7 +23,7 @@ def findings(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
     for comparison in comparisons:
         if len(comparison.ordered) > 1:
             sentences += [*_ranking(comparison), *_solving(comparison), *_time(comparison)]
-    return (*sentences, *_feasibility(comparisons), *_divergence(comparisons), *_edges(comparisons))
+    return (*sentences, *_feasibility(comparisons), *_searches(comparisons))
 
 
 def _ranking(comparison: Comparison) -> Iterator[str]:
@@ -92,27 +93,12 @@ def _feasibility(comparisons: Sequence[Comparison]) -> Iterator[str]:
         yield f"No frame was ever further from orthogonality than ‖XᵀX − I‖ = {max(errors.values()):.0e}, in float64."
 
 
-def _divergence(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    diverged = _counted(comparisons, lambda entry: sum(result.diverged for result in entry.results))
-    if diverged:
-        yield f"Runs whose loss ceased to be finite, at a chosen learning rate: {listed(diverged)}."
-    elif any(comparison.entries for comparison in comparisons):
-        yield "No run at a chosen learning rate diverged."
-
-
-def _edges(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    edges = _counted(comparisons, lambda entry: int(entry.at_edge))
-    if edges:
-        yield (
-            "Learning rates that were the best at the edge of what was tried, marked * in the tables, might gain from "
-            f"a wider search; number of problems: {listed(edges)}."
-        )
-
-
-def _counted(comparisons: Sequence[Comparison], count: Callable[[Entry], int]) -> list[str]:
-    """Return what is counted of each setting over its problems, none twice."""
-    entries = {entry.case: entry for comparison in comparisons for entry in comparison.entries}
-    totals: dict[str, int] = {}
-    for case, entry in entries.items():
-        totals[case.setting] = totals.get(case.setting, 0) + count(entry)
-    return [f"{setting} ({total})" for setting, total in totals.items() if total]
+def _searches(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    """Say what is to be said of searches for learning rates, by settings over their problems, none twice."""
+    diverged: dict[str, int] = {}
+    at_edge: dict[str, int] = {}
+    for entry in {entry.case: entry for comparison in comparisons for entry in comparison.entries}.values():
+        setting = entry.case.setting
+        diverged[setting] = diverged.get(setting, 0) + entry.diverged
+        at_edge[setting] = at_edge.get(setting, 0) + entry.at_edge
+    yield from on_searches(diverged, at_edge, each="numbers of problems")

@@ -87,7 +87,12 @@ def frame_of(entries: Sequence[Entry]) -> pd.DataFrame:
         ends = [result.looks[-1].measures for result in entry.results if result.looks]
         low, high = entry.extremes
         row |= {"learning_rate": entry.learning_rate, "seeds": len(entry.results)}
-        row |= {"gap": entry.gap, "gap_low": low, "gap_high": high, "orthogonality_error": entry.orthogonality_error}
+        row |= {
+            "gap": entry.gap,
+            "gap_low": low,
+            "gap_high": high,
+            "orthogonality_error": entry.orthogonality_error or 0.0,
+        }
         row |= {"evaluations": fmean(end["evaluations"] or 0 for end in ends) if ends else None}
         rows.append({**row, "step_microseconds": entry.step_microseconds})
     return pd.DataFrame(rows)

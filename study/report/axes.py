@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Final, Literal
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
+
+from ..register import Appearance
+from .text import label
+
+LETTER: Final = 0.0075  # inches, of a legend's words, by the points of their size
+HANDLE: Final = 0.6  # inches, of what stands before and between them
+LONGEST: Final = 42  # letters of a name on one line of a legend
+LINE: Final = 0.021  # inches of height, of a line of a legend, by the points of its size
 
 
 def dress(axes: Axes) -> None:
@@ -16,11 +28,23 @@ def dress(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def legend_columns(width: float, labels: Iterable[str]) -> int:
-    """Return how many columns of a legend a figure of a width in inches has room for, four at the most."""
-    longest = max(map(len, labels), default=0)
-    # Inches of a letter, and of what stands before the words and between them.
-    return max(1, min(4, int(width / (0.072 * longest + 0.65))))
+def handle(title: str, look: Appearance, *, marker: bool = True) -> Line2D:
+    """Return what a legend shows of a line."""
+    style: dict[str, Any] = {"marker": look.marker, "markersize": 6} if marker else {}
+    return Line2D([], [], color=look.color, linestyle=look.line, label=label(title), **style)
+
+
+def add_legend(figure: Figure, handles: Sequence[Any], place: str = "lower center", size: float = 10) -> None:
+    """Put a legend outside the panels of a figure, which gets as much higher; long names are broken into lines."""
+    if not handles:
+        return
+    labels = [textwrap.fill(str(shown.get_label()), LONGEST) for shown in handles]
+    longest = max(len(line) for text in labels for line in text.split("\n"))
+    columns = max(1, min(4, int(figure.get_figwidth() / (LETTER * size * longest + HANDLE))))
+    lines = math.ceil(sum(text.count("\n") + 1 for text in labels) / columns)
+    figure.set_figheight(figure.get_figheight() + LINE * size * lines)
+    style: dict[str, Any] = {"loc": f"outside {place}", "ncols": columns, "frameon": False, "fontsize": size}
+    figure.legend(handles, labels, **style)
 
 
 def logarithmic(axes: Axes, axis: Literal["x", "y"]) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ..schedule import Results, chosen_runs
+from ..schedule import Results
+from .reached import chosen_results
 
 if TYPE_CHECKING:
     from ..definition import Study
@@ -32,8 +33,8 @@ def still_falling(study: Study, results: Results, names: Mapping[str, str] | Non
     """
     falls = {}
     for case in study.cases:
-        runs = [results[run] for run in chosen_runs(study, case, results) if run in results]
-        losses = [result.losses for result in runs if not result.diverged and result.losses]
+        reached = chosen_results(study, case, results)
+        losses = [result.losses for result in reached if not result.diverged and result.losses]
         fall = _fall(losses)
         if fall is not None:
             falls[(names or {}).get(case.title, case.title)] = fall

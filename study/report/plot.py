@@ -15,10 +15,10 @@ from .._plain import require_known
 from ..case import Case
 from ..register import Appearance, default_look
 from ..result import LAST_STEPS, Result
-from ..schedule import chosen_runs
-from .axes import dress, legend_columns, logarithmic
+from .axes import add_legend, dress, logarithmic
 from .intervals import half_widths
 from .pictures import to_file
+from .reached import chosen_results
 from .text import label
 
 if TYPE_CHECKING:
@@ -31,7 +31,6 @@ WIDE: Final = 10.0  # the ratio of the largest to small values from which an axi
 EQUAL: Final = (
     1e-12  # values below this share of the largest count as equal on a logarithmic axis: gaps end in rounding
 )
-LONGEST: Final = 70  # letters of a line's name
 Line = dict[str, Any]
 
 
@@ -55,28 +54,25 @@ def plot(outcome: Outcome, measure: str, against: str = "step") -> Plot:
     axes.set_xlabel(label(against))
     axes.set_ylabel(label(measure))
     dress(axes)
-    handles, labels = axes.get_legend_handles_labels()
-    columns = legend_columns(8, labels)
-    figure.set_figheight(5 + 0.22 * math.ceil(len(handles) / columns))
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
+    add_legend(figure, axes.get_legend_handles_labels()[0], size=9)
     return figure
 
 
-def _reported(outcome: Outcome) -> dict[Case, list[Result]]:
+def _reported(outcome: Outcome) -> dict[Case, tuple[Result, ...]]:
     """Return the results of the chosen runs of each case that has any.
 
     Raises:
         ValueError: none has.
     """
     study, results = outcome.study, outcome.results
-    found = {case: [results[r] for r in chosen_runs(study, case, results) if r in results] for case in study.cases}
+    found = {case: chosen_results(study, case, results) for case in study.cases}
     found = {case: runs for case, runs in found.items() if runs}
     if not found:
         raise ValueError("no case has a result at a chosen learning rate yet; let the study go on")
     return found
 
 
-def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], measure: str, against: str) -> None:
+def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, Sequence[Result]], measure: str, against: str) -> None:
     """Draw a line a case over its training, with a band over seeds."""
     names = outcome.content.measures.get(measure, (measure,))
     known = _seen(reported) | {LOSS for runs in reported.values() for run in runs if run.losses}
@@ -104,7 +100,7 @@ def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], 
     for title, look, line, x, y in curves:
         thin = slice(None, None, max(1, len(x) // POINTS))
         middle, low, high = (values[thin] for values in _band(y, floor))
-        axes.plot(x[thin], middle, color=look.color, linestyle=line, linewidth=1.6, label=_shortened(title))
+        axes.plot(x[thin], middle, color=look.color, linestyle=line, linewidth=1.6, label=label(title))
         least = y.min() if floor is None else max(y.min(), floor)
         axes.update_datalim([(x[0], least), (x[0], y.max())])
         bands.append((x[thin], low, high, look.color))
@@ -115,7 +111,9 @@ def _lines(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], 
         axes.fill_between(x, low, high, color=color, alpha=0.15, linewidth=0)
 
 
-def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]], measure: str, against: str) -> None:
+def _points(
+    axes: Axes, outcome: Outcome, reported: Mapping[Case, Sequence[Result]], measure: str, against: str
+) -> None:
     """Draw a point a case with a bar over seeds; a line through those that differ in numbers alone."""
     columns = _columns(outcome, reported)
     require_known("against", against, [*ABSCISSAS, *columns])
@@ -128,7 +126,7 @@ def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]],
     for position, (shared, cases) in enumerate(_groups(samples, against).items()):
         look = outcome.content.looks.get(shared, default_look(position))
         bands = {case: [float(value[0]) for value in _band(samples[case][:, None], floor)] for case in cases}
-        style: Line = {"color": look.color, "label": _shortened(outcome.content.names.get(shared, shared))}
+        style: Line = {"color": look.color, "label": label(outcome.content.names.get(shared, shared))}
         for level in (band[0] for case, band in bands.items() if places[case] is None):
             axes.axhline(level, linestyle=look.line, linewidth=1, **style)
         placed = sorted((case for case in cases if places[case] is not None), key=lambda case: _order(places[case]))
@@ -152,13 +150,13 @@ def _points(axes: Axes, outcome: Outcome, reported: Mapping[Case, list[Result]],
         axes.set_ylim(max(seen.min(), floor) / 3, 3 * seen.max())
 
 
-def _seen(reported: Mapping[Case, list[Result]]) -> set[str]:
+def _seen(reported: Mapping[Case, Sequence[Result]]) -> set[str]:
     """Return the names of all measures of looks."""
     return {name for runs in reported.values() for run in runs for look in run.looks for name in look.measures}
 
 
 def _samples(
-    outcome: Outcome, reported: Mapping[Case, list[Result]], columns: Mapping[str, Mapping[Case, Any]], measure: str
+    outcome: Outcome, reported: Mapping[Case, Sequence[Result]], columns: Mapping[str, Mapping[Case, Any]], measure: str
 ) -> dict[Case, np.ndarray]:
     """Return a measure at the end, one value a seed; of what only the table has, one value."""
     names = outcome.content.measures.get(measure, (measure,))
@@ -175,7 +173,7 @@ def _samples(
     return {case: np.array(values) for case, values in found.items() if values}
 
 
-def _columns(outcome: Outcome, reported: Mapping[Case, list[Result]]) -> dict[str, dict[Case, Any]]:
+def _columns(outcome: Outcome, reported: Mapping[Case, Sequence[Result]]) -> dict[str, dict[Case, Any]]:
     """Return what cases can be set apart by: their own values, facts of their runs, and columns of the table."""
     found: dict[str, dict[Case, Any]] = {}
     for case, runs in reported.items():
@@ -270,10 +268,6 @@ def _floor(samples: Iterable[np.ndarray]) -> float | None:
 def _dashes(look: Appearance, count: int) -> list[Any]:
     """Return the look's own line where one case has it, and several kinds of lines where several do."""
     return [look.line] if count == 1 else [("-", "--", ":", "-.")[index % 4] for index in range(count)]
-
-
-def _shortened(title: str) -> str:
-    return label(title if len(title) <= LONGEST else title[: LONGEST - 1] + "…")
 
 
 def _is_number(value: object) -> bool:

@@ -16,9 +16,8 @@ from ...turns import Turn
 from .curve import Curve, curves_of
 from .figures import accuracy_figure, has_accuracy, loss_figure, orthogonality_figure
 from .findings import findings
-from .score import Score, column
 from .spectra import has_spectra, heat_map_figure, sample_figure, spectra_table, spectrum_figure
-from .table import frame, table
+from .table import Score, column, frame, table
 from .words import LOW_RANK, ON_FINDINGS, procedure, subtitle, terms
 
 # Where a presentation says the folder of the results, which has the images that runs generate.

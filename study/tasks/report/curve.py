@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
-from ..._plain import Plain
+from ..._plain import Plain, tupled
 from ...definition import Study
-from ...register import Appearance
+from ...register import Appearance, default_look
 from ...report.intervals import Interval
-from ...result import Result
-from ...schedule import Results, chosen_runs, progress
+from ...report.reached import Reached, look_of
+from ...schedule import Results
 from ...turns import Turn
-from .lines import factors_of, lines_of, looks_of, titles_of
 
 if TYPE_CHECKING:
     from ..case import TrainingCase
 
+# What a method with its rank is; of all else that differs among cases readers are told by name.
+_OF_METHODS: Final = ("parameterization", "geometry", "spectrum", "rank")
+_OF_FRAMES: Final = ("retraction", "metric")  # which plain weights do not have
 MEBIBYTE: Final = 2**20
 DENSE: Final = "dense"
 NORMALIZED: Final = ("sn", "sr")
@@ -28,31 +29,23 @@ OURS: Final = {"svdp": GEOMETRIES, "sttp": GEOMETRIES, DENSE: (None,)} | dict.fr
 
 
 @final
-@dataclass(frozen=True)
-class Curve:
+@dataclass(frozen=True, kw_only=True)
+class Curve(Reached):
     """A case at its chosen learning rate, over seeds.
 
     Attributes:
-        case: the method at its rank.
         title: the method as readers see it.
         line: what curves that differ in their rank alone are called together.
         look: of the line in plots.
-        results: of the seeds that are finished, in the study's order.
-        learning_rate: the chosen one.
-        at_edge: whether it is the smallest or the largest that was tried.
         factors: what else differs among the study's cases, by name; None for what this case does not have.
-        turn: times of its steps that were taken in turns with the others'; None where there are none.
     """
 
     case: TrainingCase
     title: str
     line: str
     look: Appearance
-    results: tuple[Result, ...]
     learning_rate: float
-    at_edge: bool = False
     factors: Mapping[str, Plain] = field(default_factory=dict)
-    turn: Turn | None = None
 
     @property
     def name(self) -> str:
@@ -89,11 +82,6 @@ class Curve:
         return sum(other.conditions.get(name) == value for name, value in self.conditions.items())
 
     @property
-    def finished(self) -> list[Result]:
-        """Results that did not diverge."""
-        return [result for result in self.results if not result.diverged]
-
-    @property
     def z(self) -> float | None:
         """Compression in percent; None where it is not known."""
         return self.results[0].facts.get("z")
@@ -120,17 +108,9 @@ class Curve:
         return Interval.of(value for value in values if value is not None)
 
     @property
-    def diverged(self) -> int:
-        """Number of seeds that diverged."""
-        return sum(result.diverged for result in self.results)
-
-    @property
     def step_milliseconds(self) -> float | None:
         """Median time of a step, in turns with the other curves if that was measured; None where no step was made."""
-        if self.turn is not None:
-            return 1e3 * self.turn.median
-        seconds = [second for result in self.results for second in result.timing.step_seconds]
-        return 1e3 * statistics.median(seconds) if seconds else None
+        return None if self.step_seconds is None else 1e3 * self.step_seconds
 
     @property
     def step_quartiles(self) -> tuple[float, float] | None:
@@ -144,12 +124,6 @@ class Curve:
     def peak_memory(self) -> float:
         """Largest peak memory of a run, in MiB."""
         return max(result.timing.peak_memory for result in self.results) / MEBIBYTE
-
-    @property
-    def orthogonality_error(self) -> float | None:
-        """Largest ‖XᵀX − I‖_F over frames, looks and seeds; None for weights without frames."""
-        errors = (result.largest("orthogonality_error") for result in self.results)
-        return max((error for error in errors if error is not None), default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -187,14 +161,10 @@ def curves_of(
     by_run = {turn.run: turn for turn in turns}
     curves = []
     for case in cases:
-        state = progress(study, case, results)
-        found = tuple(results[run] for run in chosen_runs(study, case, results) if run in results)
-        if not found or state is None or state.chosen is None:
-            continue
-        turn = next((by_run[r.run.identifier] for r in found if r.run.identifier in by_run), None)
         others = {name: values[case] for name, values in factors.items()}
-        line = lines[case]
-        curves.append(Curve(case, titles[case], line, looks[line], found, state.chosen, state.at_edge, others, turn))
+        own = {"title": titles[case], "line": lines[case], "look": looks[lines[case]], "factors": others}
+        curve = Curve.of(study, case, results, by_run, **own)
+        curves += [] if curve is None else [curve]
     return tuple(curves)
 
 
@@ -215,3 +185,66 @@ def ranks_of(curves: Sequence[Curve]) -> list[int | None]:
 def size(z: float | None) -> str:
     """Return a compression as readers see it."""
     return "unknown" if z is None else f"{z:.1f} %"
+
+
+def titles_of(cases: Sequence[TrainingCase], methods: Mapping[str, Any]) -> dict[TrainingCase, str]:
+    """Return the title of each case's method; several methods may have one title."""
+    return {case: str(methods.get(case.method, {}).get("title") or case.method) for case in cases}
+
+
+def factors_of(cases: Sequence[TrainingCase]) -> dict[str, dict[TrainingCase, Plain]]:
+    """Return what differs among cases beside their methods and ranks, by name."""
+    values = {case: _flat(case.to_dict()) for case in cases}
+    names = dict.fromkeys(name for found in values.values() for name in found if name not in _OF_METHODS)
+    # Settings at their defaults are not among a case's values.
+    columns = {
+        name: {case: values[case].get(name, getattr(case.settings, name, None)) for case in cases} for name in names
+    }
+    return {name: column for name, column in columns.items() if _differ(column.values(), name in _OF_FRAMES)}
+
+
+def lines_of(
+    cases: Sequence[TrainingCase],
+    titles: Mapping[TrainingCase, str],
+    factors: Mapping[str, Mapping[TrainingCase, Plain]],
+) -> dict[TrainingCase, str]:
+    """Return the name of each case's line: its method's title, and what differs among the cases of that title."""
+    own = {name: {case: getattr(case, name) for case in cases} for name in _OF_METHODS if name != "rank"}
+    columns = own | dict(factors)
+    found = {}
+    for case in cases:
+        rivals = [other for other in cases if titles[other] == titles[case]]
+        differing = [name for name, column in columns.items() if _differ(column[other] for other in rivals)]
+        words = [f"{name} {short(value)}" for name in differing if (value := columns[name][case]) is not None]
+        found[case] = ", ".join([titles[case], *words])
+    return found
+
+
+def looks_of(
+    cases: Sequence[TrainingCase], lines: Mapping[TrainingCase, str], methods: Mapping[str, Any]
+) -> dict[str, Appearance]:
+    """Return the look of each line: that of its method, or one by its position where it is presented without one."""
+    first = {lines[case]: case for case in reversed(cases)}
+    return {
+        line: look_of(methods.get(first[line].method, {})) or default_look(position)
+        for position, line in enumerate(dict.fromkeys(lines[case] for case in cases))
+    }
+
+
+def short(value: Plain) -> str:
+    """Return a plain value as readers see it."""
+    if isinstance(value, list | tuple):
+        return "×".join(map(short, value))
+    return f"{value:g}" if isinstance(value, float) else str(value).rpartition(":")[2]
+
+
+def _flat(values: Mapping[str, Any]) -> dict[str, Plain]:
+    """Return settings and options side by side with the other values."""
+    found: dict[str, Plain] = {}
+    for name, value in values.items():
+        found |= _flat(value) if isinstance(value, Mapping) else {name: tupled(value)}
+    return found
+
+
+def _differ(values: Iterable[object], but_for_none: bool = False) -> bool:
+    return len({repr(value) for value in values if value is not None or not but_for_none}) > 1

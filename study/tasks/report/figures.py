@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,14 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from ...report.axes import logarithmic
+from ...report.axes import add_legend, dress, handle, logarithmic
+from ...report.text import label
 from ...result import LAST_STEPS
 from .curve import Curve, by_line, ranks_of
-from .panels import handles_of, heading, paneled, rank_words
-from .score import Score
+from .table import Score
 
 Curves = Sequence[Curve]
 
+WIDTH: Final = 5.5  # inches: narrow enough that letters can be read on a phone
+COLUMNS: Final = 2  # panels side by side
+PANEL: Final = 2.1  # inches of height, of a panel in two columns
 # Lines of one compression are set apart by this factor of Z, so that their points do not hide one another.
 SPREAD: Final = 1.03
 FEASIBLE: Final = 1e-5
@@ -34,7 +38,7 @@ def has_accuracy(curve: Curve) -> bool:
 
 def accuracy_figure(curves: Curves, score: Score) -> Figure:
     """Plot the test score against compression: means with their intervals over seeds, a line through them."""
-    figure, (axes,) = paneled(1, handles_of(curves), height=2.3)
+    figure, (axes,) = paneled(1, curves, height=2.3)
     lines = by_line(curves)
     for line, group in lines.items():
         look = group[0].look
@@ -74,7 +78,7 @@ def accuracy_figure(curves: Curves, score: Score) -> Figure:
 def loss_figure(curves: Curves) -> Figure:
     """Plot the training loss against steps and against seconds, a row of panels a rank, with bands over seeds."""
     ranks = ranks_of(curves)
-    figure, panels = paneled(2 * len(ranks), handles_of(curves, markers=False))
+    figure, panels = paneled(2 * len(ranks), curves, markers=False)
     for row, rank in enumerate(ranks):
         pair = panels[2 * row : 2 * row + 2]
         pair[1].sharey(pair[0])
@@ -95,7 +99,7 @@ def loss_figure(curves: Curves) -> Figure:
 def orthogonality_figure(curves: Curves) -> Figure:
     """Plot the largest distance of a frame from orthogonality over training, a panel a rank."""
     ranks = sorted({curve.case.rank for curve in curves}, key=lambda rank: rank or 0)
-    figure, panels = paneled(len(ranks), handles_of(curves))
+    figure, panels = paneled(len(ranks), curves)
     for column, (axes, rank) in enumerate(zip(panels, ranks, strict=True)):
         for curve in curves:
             if curve.case.rank == rank:
@@ -117,6 +121,34 @@ def orthogonality_figure(curves: Curves) -> Figure:
         "tolerance", (0.02, FEASIBLE), xycoords=("axes fraction", "data"), color="#666666", fontsize=9, va="top"
     )
     return figure
+
+
+def paneled(
+    count: int, lines: Curves = (), height: float = PANEL, *, markers: bool = True
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with a number of panels, two side by side, and below them a legend of the lines of curves."""
+    columns = min(count, COLUMNS)
+    rows = math.ceil(count / columns)
+    scaled = height if columns > 1 else 1.7 * height
+    figure = Figure(figsize=(WIDTH, rows * scaled + 0.3), layout="constrained")
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    for axes in panels[:count]:
+        dress(axes)
+    add_legend(figure, [handle(line, group[0].look, marker=markers) for line, group in by_line(lines).items()])
+    return figure, panels[:count]
+
+
+def heading(axes: Axes, *words: str) -> None:
+    """Put a title above a panel."""
+    title = textwrap.shorten(label(", ".join(word for word in words if word)), 34, placeholder="…")
+    axes.set_title(title, fontsize=10, loc="left")
+
+
+def rank_words(rank: int | None) -> str:
+    """Return a rank as titles have it; nothing for none."""
+    return "" if rank is None else f"rank {rank}"
 
 
 def smoothed(losses: np.ndarray) -> np.ndarray:

@@ -8,10 +8,9 @@ from typing import Final
 
 from ..._plain import Plain
 from ...report.intervals import Interval
-from .curve import Curve, by_line, size
-from .lines import short
+from .curve import Curve, by_line, short, size
 from .remarks import remarks
-from .score import Score
+from .table import Score
 
 Curves = Sequence[Curve]
 

@@ -9,6 +9,7 @@ from typing import Final
 from ...metrics.spectra import LayerSpectrum
 from ...report.content import listed
 from ...report.intervals import is_clear_of_one, median_interval
+from ...report.reached import on_searches
 from ...result import Look
 from .curve import Curve
 
@@ -23,8 +24,7 @@ def remarks(curves: Curves) -> Iterator[str]:
     yield from _speed(curves)
     yield from _collapse(curves)
     yield from _feasibility(curves)
-    yield from _divergence(curves)
-    yield from _edges(curves)
+    yield from on_searches({curve.name: curve.diverged for curve in curves}, {c.name: c.at_edge for c in curves})
 
 
 def _speed(curves: Curves) -> Iterator[str]:
@@ -113,20 +113,3 @@ def _feasibility(curves: Curves) -> Iterator[str]:
     errors = [error for curve in curves if (error := curve.orthogonality_error) is not None]
     if errors:
         yield f"No frame in the table was ever further from orthogonality than ‖XᵀX − I‖ = {max(errors):.1e}."
-
-
-def _divergence(curves: Curves) -> Iterator[str]:
-    diverged = [f"{curve.name} ({curve.diverged})" for curve in curves if curve.diverged]
-    if diverged:
-        yield f"Runs whose loss ceased to be finite, left out of the means: {', '.join(diverged)}."
-    elif curves:
-        yield "No run at a chosen learning rate diverged."
-
-
-def _edges(curves: Curves) -> Iterator[str]:
-    edges = [curve.name for curve in curves if curve.at_edge]
-    if edges:
-        yield (
-            "Learning rates marked * are the best of their curve at the edge of what was tried, no further extension "
-            f"being allowed; these curves might gain from a wider search: {', '.join(edges)}."
-        )

@@ -19,7 +19,7 @@ from ...report.text import label
 from ...result import Result
 from ...schedule import Results, planned_runs
 from .curve import Curve, by_line, ranks_of
-from .panels import COLUMNS, WIDTH, handles_of, heading, paneled, rank_words
+from .figures import COLUMNS, WIDTH, heading, paneled, rank_words
 
 if TYPE_CHECKING:
     from ..case import TrainingCase
@@ -66,7 +66,7 @@ def spectrum_figure(curves: Curves) -> Figure:
     wanted = [
         (rank, layer) for rank in ranks for layer in layers if any(_at_end(curve, layer) for curve in of_rank[rank])
     ]
-    figure, panels = paneled(len(wanted), handles_of(curves))
+    figure, panels = paneled(len(wanted), curves)
     for index, (axes, (rank, layer)) in enumerate(zip(panels, wanted, strict=True)):
         for curve in of_rank[rank]:
             ends = _at_end(curve, layer)
@@ -95,7 +95,7 @@ def heat_map_figure(curves: Curves) -> Figure:
     chosen = [group[-1] for group in by_line(curves).values()]
     found = [(curve, _stable_ranks(next(r for r in curve.finished if r.looks[-1].spectra))) for curve in chosen]
     layers = max(len(shares) for _, (_, shares) in found)
-    figure, panels = paneled(len(found), [], height=max(1.7, ROW * layers + 0.9))
+    figure, panels = paneled(len(found), height=max(1.7, ROW * layers + 0.9))
     mesh = None
     for index, (axes, (curve, (steps, shares))) in enumerate(zip(panels, found, strict=True)):
         axes.grid(False)
@@ -118,7 +118,7 @@ def heat_map_figure(curves: Curves) -> Figure:
 
 def sample_figure(grids: Mapping[str, Path]) -> Figure:
     """Draw the grids of generated images, a panel a line."""
-    figure, panels = paneled(len(grids), [], height=WIDTH / COLUMNS)
+    figure, panels = paneled(len(grids), height=WIDTH / COLUMNS)
     for axes, (title, path) in zip(panels, grids.items(), strict=True):
         axes.set_axis_off()
         axes.imshow(matplotlib.image.imread(path), interpolation="nearest")

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from ...definition import Study
 from ...report.content import listed
 from ...search import GridSearch
-from .curve import OURS, Curve
-from .lines import short
-from .score import Score
+from .curve import OURS, Curve, short
+from .table import Score
 
 if TYPE_CHECKING:
     from ..case import TrainingCase
