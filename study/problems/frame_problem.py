@@ -9,10 +9,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from ...manifolds import Geometry, haar_frame, require_integer
+from ...manifolds import Geometry, haar_frame, require_integer, require_number
 from ..random_streams import Stream, generator_of_stream
-from .problem import KnownProblem, refuse_embedded, require_condition
-from .variable import FrameVariable, Variable
+from .problem import KnownProblem
+from .variable import FrameVariable, Variable, tells_frames_apart
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class FrameProblem(KnownProblem):
         require_integer("n", self.n, least=1)
         if self.n < self.p:
             raise ValueError(f"n must be at least p, got n = {self.n} and p = {self.p}; a frame is no wider than tall")
-        require_condition(self.condition)
+        require_number("condition", self.condition, least=1)
 
     @property
     def label(self) -> str:
@@ -56,7 +56,6 @@ class FrameProblem(KnownProblem):
         Raises:
             ValueError: the metric is that of whole weights.
         """
-        refuse_embedded(geometry, self.kind)
         source = generator_of_stream(seed, Stream.START)
         frame = self.admissible(haar_frame(self.n, self.p, dtype=torch.float64, generator=source))
         return FrameVariable(frame.to(dtype), geometry, self.only_span)
@@ -67,12 +66,7 @@ class FrameProblem(KnownProblem):
 
     def distinguishes(self, geometry: Geometry) -> bool:
         """Return whether the geometry is open to the problem, and no other one in disguise."""
-        if getattr(geometry, "embedded", None) is not None:
-            return False
-        if self.only_span:
-            return True
-        # Nothing is gauge: `grassmann` is `stiefel`, and `householder-reduced` is `householder`.
-        return geometry.redundant
+        return tells_frames_apart(geometry, self.only_span)
 
     @property
     @abc.abstractmethod

@@ -1,4 +1,4 @@
-"""What recovery and completion share: a train that is known by some numbers alone."""
+"""A train that is known by some numbers alone: recovery from linear measurements, completion from entries."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import abc
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from ...manifolds import SpectralTensorTrain, TrainPoint
+from ...manifolds import SpectralTensorTrain, TrainPoint, require_number
 from ..random_streams import Stream, generator_of_stream
 from .train_least_squares import least_residual
 from .train_problem import TrainProblem
@@ -33,17 +34,14 @@ class MeasuredTrain(TrainProblem):
 
     Raises:
         TypeError: the oversampling is no number.
-        ValueError: the oversampling is below 1, or asks for more than there is.
+        ValueError: the oversampling is below 1, or asks for more entries than there are.
     """
 
     oversampling: float = 3.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.oversampling, bool) or not isinstance(self.oversampling, int | float):
-            raise TypeError(f"oversampling must be a number of at least 1, got {self.oversampling!r}")
-        if not 1 <= self.oversampling < math.inf:
-            raise ValueError(f"oversampling must be at least 1 and finite, got {self.oversampling}")
+        require_number("oversampling", self.oversampling, least=1)
 
     @property
     def measurements(self) -> int:
@@ -90,3 +88,64 @@ class MeasuredTrain(TrainProblem):
         source = generator_of_stream(self.seed, Stream.NOISE)
         noise = torch.randn(clean.shape, dtype=clean.dtype, generator=source)
         return clean + self.noise * clean.norm() / noise.norm() * noise
+
+
+@final
+@dataclass(frozen=True)
+class Recovery(MeasuredTrain):
+    """Find a train from the inner products ⟨A_k, W⟩ with m Gaussian matrices A_k of variance 1/m."""
+
+    kind: ClassVar[str] = "recovery"
+    summary: ClassVar[str] = "minimize ½‖𝒜(W) − b‖² over trains W, b being random linear measurements of one"
+
+    def measure(self, value: Tensor) -> Tensor:
+        """Return ⟨A_k, W⟩ of matrices ``(..., rows, columns)``."""
+        return (value.flatten(-2).unsqueeze(-2) @ self._operator.to(value).mT).squeeze(-2)
+
+    def adjoint(self, measured: Tensor) -> Tensor:
+        """Return Σ b_k A_k."""
+        return (measured @ self._operator).reshape(self.shape.rows, self.shape.columns)
+
+    @cached_property
+    def _operator(self) -> Tensor:
+        size = self.shape.rows * self.shape.columns
+        source = generator_of_stream(self.seed, Stream.MEASUREMENT)
+        operator = torch.randn(self.measurements, size, dtype=torch.float64, generator=source)
+        return operator / math.sqrt(self.measurements)
+
+
+@final
+@dataclass(frozen=True)
+class Completion(MeasuredTrain):
+    """Find a train from entries of W at random places, none of them twice.
+
+    Raises:
+        ValueError: there are fewer entries than asked for.
+    """
+
+    kind: ClassVar[str] = "completion"
+    summary: ClassVar[str] = "minimize ½‖𝒜(W) − b‖² over trains W, b being some entries of one"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        entries = self.shape.rows * self.shape.columns
+        if self.measurements > entries:
+            raise ValueError(
+                f"oversampling must leave at most the {entries} entries of the matrix, got {self.oversampling}, which "
+                f"asks for {self.measurements}; give less, or a larger matrix"
+            )
+
+    def measure(self, value: Tensor) -> Tensor:
+        """Return the entries of matrices ``(..., rows, columns)`` that are known."""
+        return value.flatten(-2).index_select(-1, self._places)
+
+    def adjoint(self, measured: Tensor) -> Tensor:
+        """Return the known entries over their share of all, and zeros elsewhere."""
+        rows, columns = self.shape.rows, self.shape.columns
+        filled = measured.new_zeros(rows * columns).index_copy(0, self._places, measured)
+        return filled.reshape(rows, columns) * (rows * columns / self.measurements)
+
+    @cached_property
+    def _places(self) -> Tensor:
+        source = generator_of_stream(self.seed, Stream.MEASUREMENT)
+        return torch.randperm(self.shape.rows * self.shape.columns, generator=source)[: self.measurements]

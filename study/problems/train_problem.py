@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...manifolds import Geometry, SpectralTensorTrain, TrainPoint, TrainShape, haar_frame
+from ...manifolds import Geometry, SpectralTensorTrain, TrainPoint, TrainShape, haar_frame, require_number
 from ..random_streams import Stream, generator_of_stream
-from .problem import KnownProblem, require_condition
-from .variable import TrainVariable, Variable
+from .problem import KnownProblem
+from .variable import TrainVariable, Variable, is_embedded
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,8 @@ class TrainProblem(KnownProblem):
         for name in ("row_modes", "column_modes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         _ = self.shape  # checks modes and rank
-        require_condition(self.condition)
-        if isinstance(self.noise, bool) or not isinstance(self.noise, int | float):
-            raise TypeError(f"noise must be a number of at least 0 and below 1, got {self.noise!r}")
-        if not 0 <= self.noise < 1:
-            raise ValueError(f"noise must be at least 0 and below 1, got {self.noise}")
+        require_number("condition", self.condition, least=1)
+        require_number("noise", self.noise, least=0, below=1)
 
     @cached_property
     def shape(self) -> TrainShape:
@@ -68,7 +65,7 @@ class TrainProblem(KnownProblem):
 
     def distinguishes(self, geometry: Geometry) -> bool:
         """Return whether the geometry is open to the problem, and no other one in disguise."""
-        if geometry.redundant or getattr(geometry, "embedded", None) is not None:
+        if geometry.redundant or is_embedded(geometry):
             return True
         return any(self.shape.is_gauge_fixed(frame, identity_spectrum=False) for frame in self.shape.frames)
 

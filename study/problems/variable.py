@@ -14,6 +14,7 @@ from ...layers import manifold_parameter
 from ...manifolds import (
     FrameShape,
     Geometry,
+    Riemannian,
     SpectralTensorTrain,
     TrainPoint,
     orthogonality_error,
@@ -74,9 +75,14 @@ class FrameVariable(Variable):
         geometry: how it is stored.
         only_span: whether the problem looks at the span of the frame alone. Then a geometry that is not redundant
             stores a subspace, and the start is another frame with this span.
+
+    Raises:
+        ValueError: the metric is that of whole weights.
     """
 
     def __init__(self, frame: Tensor, geometry: Geometry, only_span: bool) -> None:
+        if is_embedded(geometry):
+            raise ValueError("metric='embedded' is one of weights, and here is one frame; give metric='euclidean'")
         rows, columns = frame.shape
         gauge_fixed = only_span and not geometry.redundant
         self._chart = geometry.chart(FrameShape(True, 1, rows, columns, at_center=True), gauge_fixed)
@@ -92,10 +98,6 @@ class FrameVariable(Variable):
     def value(self) -> Tensor:
         """Return the frame ``(n, p)``."""
         return self._chart.frame(self.parameters[0], self._signs)
-
-    def frames(self) -> list[Tensor]:
-        """Return the frame."""
-        return [self.value()]
 
     def orthogonality_error(self) -> float:
         """Return ‖XᵀX − I‖_F."""
@@ -122,10 +124,17 @@ class TrainVariable(Variable):
         """Return W ``(rows, columns)``."""
         return self._train.to_matrix(self._point)
 
-    def frames(self) -> list[Tensor]:
-        """Return all frames of the train."""
-        return self._train.to_frames(self._point)
-
     def orthogonality_error(self) -> float:
         """Return the largest ‖XᵀX − I‖_F of any frame."""
-        return max(float(orthogonality_error(frame)) for frame in self.frames())
+        return max(float(orthogonality_error(frame)) for frame in self._train.to_frames(self._point))
+
+
+def tells_frames_apart(geometry: Geometry, only_span: bool) -> bool:
+    """Return whether a geometry is open to a cost over one frame, and no other one in disguise."""
+    # Where more than the span counts nothing is gauge: `grassmann` is `stiefel`, `householder-reduced` `householder`.
+    return not is_embedded(geometry) and (only_span or geometry.redundant)
+
+
+def is_embedded(geometry: Geometry) -> bool:
+    """Return whether the metric is that of whole weights."""
+    return isinstance(geometry, Riemannian) and geometry.embedded is not None
