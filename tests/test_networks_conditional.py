@@ -7,8 +7,7 @@ from torch import nn
 
 from sttp.layers import STTP, reparameterize, report
 from sttp.study import NETWORKS
-from sttp.study.networks.conditional_norm import ConditionalBatchNorm2d
-from sttp.study.networks.sngan import discriminator, generator
+from sttp.study.networks.sngan import ConditionalBatchNorm2d, discriminator, generator
 
 CLASSES = 3
 LABELS = torch.tensor([0, 2, 1, 2, 0])
