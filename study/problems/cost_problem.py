@@ -12,9 +12,8 @@ from torch import Tensor
 from ...manifolds import Geometry, described, haar_frame, require_instance, require_number, require_shape
 from .._plain import Plain
 from ..random_streams import Stream, generator_of_stream
-from .instance import CostInstance, Instance
+from .instance import CostInstance, FrameVariable, Instance, PointVariable, Variable, tells_frames_apart
 from .problem import PROBLEMS, Problem
-from .variable import FrameVariable, PointVariable, Variable, tells_frames_apart
 
 
 @final

@@ -13,8 +13,7 @@ from torch import Tensor
 from ...manifolds import Geometry, require_integer
 from .._plain import Plain, require_known
 from ..register import Register
-from .instance import CostInstance, Instance
-from .variable import Variable
+from .instance import CostInstance, Instance, Variable
 
 
 class Problem(abc.ABC):

@@ -9,11 +9,11 @@ from ..kind import KINDS
 from ..parts import MINIMIZERS
 from .digits import DigitsTraining
 from .eigenvectors import Brockett, LeadingEigenspace
+from .frame_problem import Procrustes
 from .kind import OptimizersKind
-from .low_rank_approximation import LowRankApproximation
 from .measured_train import Completion, Recovery
 from .problem import PROBLEMS
-from .procrustes import Procrustes
+from .train_problem import LowRankApproximation
 
 for _problem in (
     Procrustes,
