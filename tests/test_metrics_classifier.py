@@ -17,7 +17,11 @@ from sttp.study.metrics import (
     features,
 )
 
-SHORT = ClassifierOptions(epochs=1, steps=12)
+SHORT = ClassifierOptions(epochs=1, steps=3)
+FEW = Images(
+    torch.randint(256, (7, 3, 13, 13), generator=torch.Generator().manual_seed(0), dtype=torch.uint8),
+    torch.tensor([0, 1, 0, 1, 0, 1, 2]),
+)
 
 
 @pytest.fixture(scope="module")
@@ -71,86 +75,78 @@ def test_scores_depend_on_the_seed_alone_and_take_what_was_seen(classifier, digi
 # --- training and cache ---------------------------------------------------------------------------------------------
 
 
-def test_equal_seeds_make_equal_classifiers_and_torchs_generator_is_left_alone(digits):
-    torch.manual_seed(0)
-    first = feature_classifier(digits.training, options=SHORT).see(digits.test.images[:20])
-    torch.manual_seed(1)
-    state = torch.get_rng_state()
-    second = feature_classifier(digits.training, options=SHORT).see(digits.test.images[:20])
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(first.features, second.features)
-    other = feature_classifier(digits.training, options=ClassifierOptions(seed=1, epochs=1, steps=12))
-    assert not torch.equal(other.see(digits.test.images[:20]).features, first.features)
+def made(images, options=SHORT, classes=None, cache=None):
+    """What a classifier of images sees in them."""
+    return feature_classifier(images, classes, options, cache=cache).see(images.images)
 
 
-def test_a_cached_classifier_is_not_trained_again_and_is_the_same(digits, tmp_path, monkeypatch):
-    trained = []
-    train = features._train
+@pytest.fixture
+def trained(monkeypatch):
+    """A list that grows by one whenever a classifier is trained."""
+    calls, train = [], features._train
 
     def counted(*arguments):
-        trained.append(arguments)
+        calls.append(arguments)
         train(*arguments)
 
     monkeypatch.setattr(features, "_train", counted)
-    looked_at = digits.test.images[:20]
+    return calls
 
-    def made(training=digits.training, options=SHORT, classes=None):
-        return feature_classifier(training, classes, options, cache=tmp_path / "new").see(looked_at)
 
-    first, second = made(), made()
+def test_equal_seeds_make_equal_classifiers_and_torchs_generator_is_left_alone():
+    torch.manual_seed(0)
+    first = made(FEW)
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    assert torch.equal(made(FEW).features, first.features)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not torch.equal(made(FEW, ClassifierOptions(seed=1, epochs=1, steps=3)).features, first.features)
+    assert first.probabilities.shape == (7, 3)  # of colour images of an odd size, fewer than a batch has
+
+
+def test_a_cached_classifier_is_not_trained_again_and_is_the_same(trained, tmp_path):
+    cache = tmp_path / "new"
+    first, second = made(FEW, cache=cache), made(FEW, cache=cache)
     assert len(trained) == 1
     assert torch.equal(first.features, second.features)
-    (path,) = (tmp_path / "new").glob("*.safetensors")
+    (path,) = cache.glob("*.safetensors")
     # Whatever decides a classifier makes another one.
-    changed = digits.training.images.clone()
+    changed = FEW.images.clone()
     changed[0, 0, 0, 0] += 1
-    made(Images(changed, digits.training.labels))
-    made(Images(digits.training.images, digits.training.labels.flip(0)))
-    made(options=ClassifierOptions(seed=1, epochs=1, steps=12))
-    made(classes=11)
-    assert len(trained) == len(list((tmp_path / "new").glob("*.safetensors"))) == 5
+    made(Images(changed, FEW.labels), cache=cache)
+    made(Images(FEW.images, FEW.labels.flip(0)), cache=cache)
+    made(FEW, ClassifierOptions(seed=1, epochs=1, steps=3), cache=cache)
+    made(FEW, classes=11, cache=cache)
+    assert len(trained) == len(list(cache.glob("*.safetensors"))) == 5
     # A damaged file is made anew.
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    assert torch.equal(made().features, first.features)
+    assert torch.equal(made(FEW, cache=cache).features, first.features)
     assert len(trained) == 6
     assert path.read_bytes() == whole
 
 
-def test_of_several_that_want_one_classifier_one_trains_and_the_others_wait(digits, tmp_path, monkeypatch):
-    train, trained, waiting = features._train, [], threading.Barrier(3)
-
-    def counted(*arguments):
-        trained.append(arguments)
-        train(*arguments)
+def test_of_several_that_want_one_classifier_one_trains_and_the_others_wait(trained, tmp_path):
+    waiting = threading.Barrier(3)
 
     def wanted(_):
         waiting.wait()
-        return feature_classifier(digits.training, options=SHORT, cache=tmp_path).see(digits.test.images[:20])
+        return made(FEW, cache=tmp_path)
 
-    monkeypatch.setattr(features, "_train", counted)
     with ThreadPoolExecutor(3) as pool:
         first, *others = pool.map(wanted, range(3))
     assert len(trained) == 1
     assert all(torch.equal(first.features, other.features) for other in others)
 
 
-def test_nothing_is_left_behind_where_training_fails(digits, tmp_path, monkeypatch):
+def test_nothing_is_left_behind_where_training_fails(tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(features, "_train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        feature_classifier(digits.training, options=SHORT, cache=tmp_path)
+        made(FEW, cache=tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} <= {".lock"}
-
-
-def test_small_data_sets_and_colour_images_of_any_size():
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (7, 3, 13, 13), generator=generator, dtype=torch.uint8)
-    labels = torch.tensor([0, 1, 0, 1, 0, 1, 2])
-    classifier = feature_classifier(Images(images, labels), options=SHORT)
-    assert classifier.see(images).probabilities.shape == (7, 3)
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------

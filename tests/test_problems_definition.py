@@ -16,11 +16,11 @@ from sttp.optim import RiemannianSGD, SteepestDescent
 from sttp.study.definition import STUDIES, Study, read_study
 from sttp.study.kind import read_run
 from sttp.study.parts import MINIMIZERS, OPTIMIZERS, build_optimizer
-from sttp.study.problems import DigitsTraining, Procrustes, Recovery
+from sttp.study.problems import PROBLEMS, DigitsTraining, Procrustes, Recovery
 from sttp.study.problems.measures import cost_to, diverged_in, final_gap, spent
 from sttp.study.problems.profiles import mean_ranks, performance_ratios, profile
 from sttp.study.result import Look, Result, Timing
-from sttp.study.schedule import chosen_runs, expected_total, pending_runs, planned_runs
+from sttp.study.schedule import chosen_runs, expected_total, pending_runs
 from sttp.study.surroundings import Surroundings
 
 
@@ -94,9 +94,7 @@ def test_the_names_of_a_case_are_a_geometry():
 def test_the_runs_of_a_study_are_as_many_as_foretold():
     results = {}
     while runs := pending_runs(STUDY, results):
-        assert len(set(runs)) == len(runs)
         results |= {run: made_up(run, 1e-3) for run in runs}
-    assert set(planned_runs(STUDY, results)) == set(results)
     # On Procrustes three settings, one of them without a rate; on digits the two with one.
     assert len(results) == expected_total(STUDY, {}) == 4 * (6 + 2) + 2
     for case in STUDY.cases:
@@ -121,12 +119,6 @@ def test_equal_runs_have_equal_names_and_others_do_not():
 def test_problems_in_short_and_in_full_are_equal():
     defaults = [{"kind": "procrustes"}, "procrustes", Procrustes(), {"kind": "procrustes", "n": Procrustes().n}]
     assert len({study_of(problems=[problem]).cases[0] for problem in defaults}) == 1
-
-
-def test_a_grid_crosses_all_factors():
-    study = study_of(design="grid", optimizers=["riemannian-sgd", "landing"], retractions=["qr", "polar", "cayley"])
-    assert len(study.cases) == 6
-    assert not study.groups
 
 
 # --- options of parts ---
@@ -192,14 +184,19 @@ def test_diverged_runs_are_never_chosen_and_equal_gaps_go_to_the_faster():
     assert order(bad) < order(slow) < order(fast)
 
 
-def test_the_step_that_diverged_is_counted_from_one():
-    case = replace(STUDY.cases[0], steps=20, looks=2)
-    result = replace(made_up(STUDY.run(case, 0.1, 0), 0.5), run=STUDY.run(case, 0.1, 0))
-    assert diverged_in(result) is None
-    assert diverged_in(replace(result, diverged_at=13)) == 14  # the loss of the fourteenth step
-    assert diverged_in(replace(result, diverged_at=10)) == 11  # which was looked at before, and well
-    assert diverged_in(replace(result, diverged_at=20)) == 20  # a look after the last
-    assert diverged_in(replace(result, diverged_at=0, reason="refused: too long")) == 0
+@pytest.mark.parametrize(
+    ("at", "reason", "counted"),
+    [
+        (None, None, None),
+        (13, None, 14),  # the loss of the fourteenth step
+        (10, None, 11),  # which was looked at before, and well
+        (20, None, 20),  # a look after the last
+        (0, "refused: too long", 0),
+    ],
+)
+def test_the_step_that_diverged_is_counted_from_one(at, reason, counted):
+    run = STUDY.run(replace(STUDY.cases[0], steps=20, looks=2), 0.1, 0)
+    assert diverged_in(replace(made_up(run, 0.5), diverged_at=at, reason=reason)) == counted
 
 
 # --- profiles and ranks ---
@@ -251,22 +248,15 @@ def test_studies_are_read_from_toml(tmp_path):
     [
         ('["polar"]', '["pola"]', "retraction has no choice 'pola'; did you mean 'polar'"),
         ('["riemannian-sgd"]', '["riemanian-sgd"]', "optimizer has no choice.*did you mean 'riemannian-sgd'"),
-        ('["riemannian-sgd"]', '["nowhere:Mine"]', "optimizer 'nowhere:Mine': the module 'nowhere' cannot be imported"),
         ('["riemannian-sgd"]', '["lbfgs"]', "optimizers must have a learning rate, got 'lbfgs'; list it under methods"),
-        ('["riemannian-sgd"]', "[]\nmethods = ['riemannian-sgd']", "method has no choice 'riemannian-sgd'"),
-        ("seeds", "sedes", "has no choice 'sedes'; did you mean 'seeds'"),
         ("seeds = [0]", "seeds = [100]", "tuning_seed must not be among the seeds"),
         ("seeds = [0]", "steps = 0", "steps must be at least 1"),
         ("seeds = [0]", "tolerances = [0]", "tolerances must be finite and above 0"),
-        ("seeds = [0]", "tolerances = 1e-3", "tolerances must be a list of numbers"),
-        ('"procrustes"', '"procrustean"', "kind of problem has no choice.*did you mean 'procrustes'"),
         ("n = 6", "m = 6", "key of the problem 'procrustes' has no choice 'm'"),
-        ("n = 6", "n = 1", "n must be at least p"),
         ("{kind", "3, {kind", "problems must be tables"),
         ('metric = "canonical"', 'metric = "canonicle"', "metric has no choice.*did you mean 'canonical'"),
         ('metric = "canonical"', 'metrics = "canonical"', "key of the centre has no choice"),
         ('metric = "canonical"', 'metric = "canonical"\ngeometry = "householder"', "metric must be 'euclidean'"),
-        ('metric = "canonical"', 'optimizer = "lbfgs"', "optimizers must have a learning rate, got 'lbfgs'"),
     ],
 )
 def test_what_a_study_cannot_be_is_refused_by_name(tmp_path, old, new, words):
@@ -277,25 +267,21 @@ def test_what_a_study_cannot_be_is_refused_by_name(tmp_path, old, new, words):
         read_study(path)
 
 
-def test_what_makes_no_problem_is_refused(monkeypatch):
+def test_what_makes_no_problem_is_refused():
     @dataclass(frozen=True)
     class Other:
         n: int = 3
 
-    from sttp.study.problems import PROBLEMS
-
     with pytest.raises(TypeError, match="problem 'three': it must be a Problem"):
         PROBLEMS.add("three", 3)
-    monkeypatch.setattr(PROBLEMS, "_entries", dict(PROBLEMS._entries))
     PROBLEMS.add("other", Other)
     with pytest.raises(TypeError, match="problem 'other' must make an object of a subclass of Problem"):
         study_of(problems=["other"])
 
 
-def test_a_registered_optimizer_is_one_that_studies_know(monkeypatch):
+def test_a_registered_optimizer_is_one_that_studies_know():
     with pytest.raises(ValueError, match="no choice 'mine'"):
         study_of(optimizers=["mine"])
-    monkeypatch.setattr(OPTIMIZERS, "_entries", dict(OPTIMIZERS._entries))
     OPTIMIZERS.add("mine", lambda parameters, rate: RiemannianSGD(parameters, lr=rate), title="My own")
     study = study_of(optimizers=["mine"])
     assert [case.optimizer for case in study.cases] == ["riemannian-adam", "mine"]

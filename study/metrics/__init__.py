@@ -3,13 +3,16 @@
 Scores on the features of Inception are in ``sttp.study.metrics.inception``, which needs the extra `gan`.
 """
 
-from .classifier_scores import (
+from .features import (
     CLASSIFIER_FRECHET_DISTANCE,
     CLASSIFIER_KERNEL_DISTANCE,
     CLASSIFIER_SCORE,
+    ClassifierOptions,
+    FeatureClassifier,
+    Seen,
     classifier_scores,
+    feature_classifier,
 )
-from .features import ClassifierOptions, FeatureClassifier, Seen, feature_classifier
 from .scores import GaussianStatistics, Score, frechet_distance, inception_score, kernel_distance
 from .spectra import LayerSpectrum, layer_spectra
 

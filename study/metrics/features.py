@@ -13,17 +13,22 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...layers import write_atomically
 from ...manifolds import require_integer, require_number
 from ..data import Images, Normalization, batches
 from ..random_streams import seeded
-from .feature_network import FeatureNetwork
+from .scores import GaussianStatistics, frechet_distance, inception_score, kernel_distance
 
 # Raised when equal images and options give another classifier than before.
 FORMAT: Final = 1
 PIECE: Final = 500  # images that are looked at together
+FEATURES: Final = 128
+# Their names say what they are: numbers on the features of Inception are others, and the two do not compare.
+CLASSIFIER_SCORE: Final = "classifier score"
+CLASSIFIER_FRECHET_DISTANCE: Final = "classifier Fréchet distance"
+CLASSIFIER_KERNEL_DISTANCE: Final = "classifier kernel distance"
 
 
 @final
@@ -54,6 +59,38 @@ class ClassifierOptions:
         for name in ("epochs", "steps", "batch_size"):
             require_integer(name, getattr(self, name), least=1)
         require_number("learning_rate", self.learning_rate, above=0)
+
+
+@final
+class FeatureNetwork(nn.Module):
+    """Four 3×3 convolutions, each with batch norm and ReLU, a mean over space, and a linear layer.
+
+    Shapes: normalized images ``(batch, channels, height, width)`` of any size to logits ``(batch, classes)``; the
+    features are ``(batch, 128)``.
+
+    Args:
+        channels: of the images.
+        classes: number of logits.
+    """
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential()
+        widths = (channels, FEATURES // 4, FEATURES // 2, FEATURES, FEATURES)
+        for index, stride in enumerate((1, 2, 2, 1)):
+            convolution = nn.Conv2d(widths[index], widths[index + 1], 3, stride=stride, padding=1, bias=False)
+            self.layers.extend((convolution, nn.BatchNorm2d(widths[index + 1]), nn.ReLU()))
+        self.linear = nn.Linear(FEATURES, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the features."""
+        maps: Tensor = self.layers(images)
+        return maps.mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits."""
+        logits: Tensor = self.linear(self.features(images))
+        return logits
 
 
 class Seen(NamedTuple):
@@ -142,6 +179,33 @@ def feature_classifier(
                 state = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
                 write_atomically(path, lambda target: save_file(state, target))
     return FeatureClassifier(network.to(device), normalization)
+
+
+def classifier_scores(
+    classifier: FeatureClassifier, generated: Tensor, real: Tensor | Seen, seed: int = 0
+) -> dict[str, float]:
+    """Return the score, of which more is better, and the two distances, of which less is.
+
+    The score is formed like the Inception Score, the distances like FID and KID.
+
+    Args:
+        classifier: trained on the data set.
+        generated: images ``(n, C, H, W)`` of uint8, at least ten.
+        real: the data set's images, alike; or what the classifier sees in them, where many are compared with the same.
+        seed: draws the subsets of the kernel distance.
+
+    Raises:
+        TypeError: the images are no uint8.
+        ValueError: there are too few of them, or they do not fit the classifier.
+    """
+    ours = classifier.see(generated)
+    theirs = classifier.see(real) if isinstance(real, Tensor) else real
+    statistics = [GaussianStatistics.of(seen.features) for seen in (ours, theirs)]
+    return {
+        CLASSIFIER_SCORE: inception_score(ours.probabilities).mean,
+        CLASSIFIER_FRECHET_DISTANCE: frechet_distance(*statistics),
+        CLASSIFIER_KERNEL_DISTANCE: kernel_distance(ours.features, theirs.features, seed).mean,
+    }
 
 
 def _train(network: FeatureNetwork, normalization: Normalization, training: Images, options: ClassifierOptions) -> None:

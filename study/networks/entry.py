@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -44,7 +44,7 @@ class NetworkEntry:
 
     def takes(self, option: str) -> bool:
         """Return whether the network has an option of this name."""
-        return option in (_parameters(self.function) if self.options is None else self.options)
+        return option in self._known
 
     def build(self, base_width: int | None = None, **options: Any) -> nn.Module:
         """Build the network.
@@ -58,22 +58,22 @@ class NetworkEntry:
             TypeError: what the function returns is no network.
         """
         given = {name: value for name, value in {"base_width": base_width, **options}.items() if value is not None}
-        known = _parameters(self.function) if self.options is None else self.options
         for name in given:
-            if known:
-                require_known("option of the network", name, known)
-            else:
+            if not self._known:
                 raise ValueError(f"network {self.name!r} has no options, got {name}={given[name]!r}; leave it out")
+            require_known("option of the network", name, self._known)
         network = self.function(**given)
         if not isinstance(network, nn.Module):
             raise TypeError(f"network {self.name!r} must return a torch.nn.Module, got {network!r}")
         return network
 
-
-def _parameters(function: Callable[..., nn.Module]) -> tuple[str, ...]:
-    """Return the names by which a function takes arguments; none where they cannot be told."""
-    try:
-        found = inspect.signature(function).parameters.values()
-    except (TypeError, ValueError):
-        return ()
-    return tuple(p.name for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
+    @property
+    def _known(self) -> Collection[str]:
+        """The names of the options; none where a function's arguments cannot be told."""
+        if self.options is not None:
+            return self.options
+        try:
+            found = inspect.signature(self.function).parameters.values()
+        except (TypeError, ValueError):
+            return ()
+        return tuple(p.name for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))

@@ -7,10 +7,12 @@ is left to whoever trains them. The pair for 8 pixels is this project's: the one
 
 from __future__ import annotations
 
-from typing import Final
+from itertools import pairwise
+from typing import Final, final
 
-from .sngan_discriminator import Discriminator
-from .sngan_generator import Generator
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 NOISE_DIMENSION: Final = 128  # the generator's input is drawn from N(0, I)
 RESOLUTIONS: Final = (8, 32, 48, 64)  # digits, CIFAR, STL-10, anything else
@@ -30,6 +32,193 @@ _DISCRIMINATOR_WIDTHS: dict[int, tuple[int, ...]] = {
     64: (64, 128, 256, 512, 1024),
 }
 _DISCRIMINATOR_HALVINGS = {8: 2, 32: 2, 48: 4, 64: 5}
+
+
+@final
+class ConditionalBatchNorm2d(nn.Module):
+    """Batch norm with a scale and a shift for every class, which start at 1 and 0.
+
+    Shapes: images ``(batch, width, height, width)`` and labels ``(batch,)`` to images of the same shape.
+
+    The tables are plain parameters and not embeddings: they are no linear maps, and reparameterization passes them by.
+
+    Args:
+        width: number of channels.
+        number_of_classes: labels are 0 to this number, itself left out.
+
+    Source: Dumoulin, Shlens, Kudlur, "A Learned Representation for Artistic Style", ICLR 2017, as used by Miyato and
+    Koyama 2018.
+    """
+
+    def __init__(self, width: int, number_of_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm2d(width, affine=False)
+        self.scale = nn.Parameter(torch.ones(number_of_classes, width))
+        self.shift = nn.Parameter(torch.zeros(number_of_classes, width))
+
+    def forward(self, x: Tensor, labels: Tensor) -> Tensor:
+        """Normalize, then scale and shift each image for its class."""
+        normalized: Tensor = self.norm(x)
+        return normalized * self.scale[labels][..., None, None] + self.shift[labels][..., None, None]
+
+
+def batch_norm(width: int, number_of_classes: int | None) -> nn.Module:
+    """Return a batch norm that knows the classes, or where there is no number of them an ordinary one."""
+    return nn.BatchNorm2d(width) if number_of_classes is None else ConditionalBatchNorm2d(width, number_of_classes)
+
+
+def normalized(norm: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
+    """Apply a norm that :func:`batch_norm` has made."""
+    result: Tensor = norm(x, labels) if isinstance(norm, ConditionalBatchNorm2d) else norm(x)
+    return result
+
+
+def require_labels(number_of_classes: int | None, labels: Tensor | None) -> None:
+    """Refuse labels for a network that knows no classes, and none for one that does.
+
+    Raises:
+        ValueError: as said.
+    """
+    if (labels is None) is (number_of_classes is None):
+        return
+    if labels is None:
+        raise ValueError(f"labels must be given to a network with {number_of_classes} classes, got None")
+    raise ValueError(
+        f"labels must be None for a network without classes, got {labels.shape[0]} of them; build it with "
+        f"number_of_classes="
+    )
+
+
+@final
+class UpBlock(nn.Module):
+    """Residual block ``(batch, input_width, height, width)`` to ``(batch, output_width, 2·height, 2·width)``."""
+
+    def __init__(self, input_width: int, output_width: int, number_of_classes: int | None = None) -> None:
+        super().__init__()
+        self.upsample = nn.Upsample(scale_factor=2.0, mode="bilinear")
+        self.norm1 = batch_norm(input_width, number_of_classes)
+        self.conv1 = nn.Conv2d(input_width, output_width, kernel_size=3, padding=1)
+        self.norm2 = batch_norm(output_width, number_of_classes)
+        self.conv2 = nn.Conv2d(output_width, output_width, kernel_size=3, padding=1)
+        self.shortcut = nn.Conv2d(input_width, output_width, kernel_size=1)
+
+    def forward(self, x: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Double the image."""
+        hidden = self.conv1(self.upsample(F.relu(normalized(self.norm1, x, labels))))
+        residual: Tensor = self.conv2(F.relu(normalized(self.norm2, hidden, labels)))
+        # Interpolation and a 1×1 convolution commute: in this order the convolution sees a quarter of the pixels.
+        identity: Tensor = self.upsample(self.shortcut(x))
+        return identity + residual
+
+
+@final
+class Generator(nn.Module):
+    """Maps noise ``(batch, noise_dimension)`` to images ``(batch, channels, resolution, resolution)`` in (−1, 1).
+
+    With classes, labels ``(batch,)`` choose the scales and shifts of the blocks' norms; the last norm has one of each.
+
+    Args:
+        noise_dimension: of the input, which is drawn from N(0, I).
+        widths: channels before the first block and after each.
+        resolution: height and width of the images.
+        channels: of the images.
+        number_of_classes: None for a generator without class conditioning.
+    """
+
+    def __init__(
+        self,
+        noise_dimension: int,
+        widths: tuple[int, ...],
+        resolution: int,
+        channels: int,
+        number_of_classes: int | None,
+    ) -> None:
+        super().__init__()
+        self.noise_dimension = noise_dimension
+        self.number_of_classes = number_of_classes
+        self.seed_size = resolution >> (len(widths) - 1)
+        self.linear = nn.Linear(noise_dimension, widths[0] * self.seed_size**2)
+        self.blocks = nn.Sequential(*(UpBlock(*pair, number_of_classes) for pair in pairwise(widths)))
+        self.norm = nn.BatchNorm2d(widths[-1])
+        self.conv = nn.Conv2d(widths[-1], channels, kernel_size=3, padding=1)
+
+    def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the images.
+
+        Raises:
+            ValueError: labels are missing, or given to a generator without classes.
+        """
+        require_labels(self.number_of_classes, labels)
+        images = self.linear(noise).unflatten(1, (-1, self.seed_size, self.seed_size))
+        for block in self.blocks:
+            images = block(images, labels)
+        return F.tanh(self.conv(F.relu(self.norm(images))))
+
+
+@final
+class DownBlock(nn.Module):
+    """Residual block ``(batch, input_width, height, width)`` to ``(batch, output_width, height, width)`` or half.
+
+    There is no normalization. The first block, which sees the image, does not rectify its input, and its hidden layer
+    has the width of the output; the others' hidden layers have the width of the input.
+    """
+
+    def __init__(self, input_width: int, output_width: int, halve: bool, sees_image: bool) -> None:
+        super().__init__()
+        hidden_width = output_width if sees_image else input_width
+        self.halve = halve
+        self.sees_image = sees_image
+        self.conv1 = nn.Conv2d(input_width, hidden_width, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(hidden_width, output_width, kernel_size=3, padding=1)
+        self.shortcut: nn.Conv2d | None = None
+        if halve or input_width != output_width:
+            self.shortcut = nn.Conv2d(input_width, output_width, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Halve the image, or keep its size."""
+        residual: Tensor = self.conv2(F.relu(self.conv1(x if self.sees_image else F.relu(x))))
+        if self.halve:
+            residual, x = F.avg_pool2d(residual, 2), F.avg_pool2d(x, 2)
+        return residual + (x if self.shortcut is None else self.shortcut(x))
+
+
+@final
+class Discriminator(nn.Module):
+    """Maps images ``(batch, channels, resolution, resolution)`` to scores ``(batch, 1)``, unbounded.
+
+    With classes, the inner product of the features with an embedding of the label is added to the score (Miyato,
+    Koyama, "cGANs with Projection Discriminator", ICLR 2018).
+
+    Args:
+        widths: channels after each block.
+        halvings: number of blocks, from the first, that halve the image.
+        channels: of the images.
+        number_of_classes: None for a discriminator without class conditioning.
+    """
+
+    def __init__(self, widths: tuple[int, ...], halvings: int, channels: int, number_of_classes: int | None) -> None:
+        super().__init__()
+        self.number_of_classes = number_of_classes
+        self.blocks = nn.Sequential()
+        for index, pair in enumerate(pairwise((channels, *widths))):
+            self.blocks.append(DownBlock(*pair, halve=index < halvings, sees_image=index == 0))
+        self.linear = nn.Linear(widths[-1], 1, bias=False)
+        self.embedding: nn.Embedding | None = None
+        if number_of_classes is not None:
+            self.embedding = nn.Embedding(number_of_classes, widths[-1])
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        """Return the scores.
+
+        Raises:
+            ValueError: labels are missing, or given to a discriminator without classes.
+        """
+        require_labels(self.number_of_classes, labels)
+        features = F.relu(self.blocks(images)).sum(dim=(2, 3))
+        scores: Tensor = self.linear(features)
+        if self.embedding is not None:
+            scores = scores + (self.embedding(labels) * features).sum(dim=1, keepdim=True)
+        return scores
 
 
 def generator(

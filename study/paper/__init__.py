@@ -1,6 +1,5 @@
 """The paper's experiments as studies, and the numbers that it prints."""
 
-from .experiments import EXPERIMENTS, Experiment, paper_study
-from .published import published_z
+from .experiments import EXPERIMENTS, Experiment, paper_study, published_z
 
 __all__ = ["EXPERIMENTS", "Experiment", "paper_study", "published_z"]

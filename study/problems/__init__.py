@@ -1,21 +1,16 @@
 """Optimization problems and studies of optimizers on them: frames, weights of trains, points of any manifold."""
 
-from .brockett import Brockett
 from .case import ProblemCase
-from .completion import Completion
 from .cost_problem import CostProblem
 from .digits import DigitsTraining
-from .frame_problem import FrameProblem
-from .instance import CostInstance, Instance
+from .eigenvectors import Brockett, LeadingEigenspace
+from .frame_problem import FrameProblem, Procrustes
+from .instance import CostInstance, FrameVariable, Instance, PointVariable, TrainVariable, Variable
 from .kind import OptimizersKind
-from .leading_eigenspace import LeadingEigenspace
-from .low_rank_approximation import LowRankApproximation
+from .measured_train import Completion, Recovery
 from .problem import PROBLEMS, KnownProblem, Problem
-from .procrustes import Procrustes
-from .recovery import Recovery
 from .studies import OPTIMIZERS_STUDY
-from .train_problem import TrainProblem
-from .variable import FrameVariable, PointVariable, TrainVariable, Variable
+from .train_problem import LowRankApproximation, TrainProblem
 
 __all__ = [
     "OPTIMIZERS_STUDY",

@@ -12,9 +12,8 @@ from torch import Tensor
 from ...manifolds import Geometry, described, haar_frame, require_instance, require_number, require_shape
 from .._plain import Plain
 from ..random_streams import Stream, generator_of_stream
-from .instance import CostInstance, Instance
-from .problem import PROBLEMS, Problem, refuse_embedded
-from .variable import FrameVariable, PointVariable, Variable
+from .instance import CostInstance, FrameVariable, Instance, PointVariable, Variable, tells_frames_apart
+from .problem import PROBLEMS, Problem
 
 
 @final
@@ -105,9 +104,7 @@ class CostProblem(Problem):
 
     def distinguishes(self, geometry: Geometry) -> bool:
         """Return whether the geometry is open to the problem, and no other one in disguise."""
-        if getattr(geometry, "embedded", None) is not None:
-            return False
-        return self._only_span or geometry.redundant
+        return tells_frames_apart(geometry, self._only_span)
 
     def to_dict(self) -> dict[str, Plain]:
         """Return the name that ``PROBLEMS`` has for it, under which it is registered if it is not."""
@@ -118,7 +115,6 @@ class CostProblem(Problem):
         if self._manifold is not None:
             start: Tensor | Sequence[int] = self._shape or () if point is None else point
             return PointVariable(self._manifold, start)
-        refuse_embedded(geometry, self.name)
         if point is None:
             assert self._shape is not None
             source = generator_of_stream(seed, Stream.START)

@@ -24,7 +24,6 @@ from ..turns import Turn
 from . import measures
 from .case import DEFAULTS, ProblemCase, geometry_of
 from .problem import all_values_of, problem_of, values_of
-from .trying import try_out
 
 # What is minimized where a study does not say.
 PROBLEMS_BY_DEFAULT: Final[tuple[dict[str, Plain], ...]] = (
@@ -165,6 +164,8 @@ class OptimizersKind(Kind):
             if "." in key and key not in used:
                 part, _, option = key.partition(".")
                 raise ValueError(f"factor {key!r}: no {part} of the study has an option {option!r}; leave it out")
+        from .trials import try_out  # which need this module
+
         try_out(cases, study.seeds[0])
         return None
 

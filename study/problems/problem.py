@@ -10,11 +10,10 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor
 
-from ...manifolds import Geometry, Riemannian, require_integer, require_number
+from ...manifolds import Geometry, require_integer
 from .._plain import Plain, require_known
 from ..register import Register
-from .instance import CostInstance, Instance
-from .variable import Variable
+from .instance import CostInstance, Instance, Variable
 
 
 class Problem(abc.ABC):
@@ -206,26 +205,6 @@ def problem_of(values: Mapping[str, Any]) -> Problem:
     if not isinstance(made, Problem):
         raise TypeError(f"problem {name!r} must make an object of a subclass of Problem, got {made!r}")
     return made
-
-
-def refuse_embedded(geometry: Geometry, kind: str) -> None:
-    """Refuse the metric of whole weights where there is one frame.
-
-    Raises:
-        ValueError: as said.
-    """
-    if isinstance(geometry, Riemannian) and geometry.embedded is not None:
-        raise ValueError(f"metric='embedded' is one of weights, and {kind} has one frame; give metric='euclidean'")
-
-
-def require_condition(condition: float, least: float = 1.0) -> None:
-    """Refuse a condition number that cannot be had.
-
-    Raises:
-        TypeError: it is no number.
-        ValueError: it is less than ``least``, or not finite.
-    """
-    require_number("condition", condition, least=least)
 
 
 def _fields_of(problem: Problem) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
-from scipy import stats  # type: ignore[import-untyped]  # scipy carries no types
+import pandas as pd
 
 Key = TypeVar("Key")
 
@@ -45,11 +45,5 @@ def mean_ranks(scores: Mapping[Key, Mapping[str, float]]) -> dict[Key, float]:
     Args:
         scores: for each solver its score on each problem, less being better.
     """
-    problems = dict.fromkeys(problem for found in scores.values() for problem in found)
-    ranks: dict[Key, list[float]] = {key: [] for key in scores}
-    for problem in problems:
-        solvers = [key for key in scores if problem in scores[key]]
-        ranked = stats.rankdata([scores[key][problem] for key in solvers])
-        for key, rank in zip(solvers, ranked, strict=True):
-            ranks[key].append(float(rank))
-    return {key: float(np.mean(found)) for key, found in ranks.items() if found}
+    ranks = pd.DataFrame([dict(found) for found in scores.values()]).rank().mean(axis=1)
+    return {key: float(rank) for key, rank in zip(scores, ranks, strict=True) if not np.isnan(rank)}

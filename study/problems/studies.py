@@ -7,15 +7,13 @@ from typing import Final
 from ..definition import STUDIES, Study
 from ..kind import KINDS
 from ..parts import MINIMIZERS
-from .brockett import Brockett
-from .completion import Completion
 from .digits import DigitsTraining
+from .eigenvectors import Brockett, LeadingEigenspace
+from .frame_problem import Procrustes
 from .kind import OptimizersKind
-from .leading_eigenspace import LeadingEigenspace
-from .low_rank_approximation import LowRankApproximation
+from .measured_train import Completion, Recovery
 from .problem import PROBLEMS
-from .procrustes import Procrustes
-from .recovery import Recovery
+from .train_problem import LowRankApproximation
 
 for _problem in (
     Procrustes,

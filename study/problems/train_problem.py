@@ -1,18 +1,21 @@
-"""What the problems over the weights of a train share."""
+"""Problems over the weights of a train, and the plainest one: the best approximation of a matrix by one of low rank."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar, final
 
 import numpy as np
 import torch
+from scipy import linalg  # type: ignore[import-untyped]  # scipy carries no types
 from torch import Tensor
 
-from ...manifolds import Geometry, SpectralTensorTrain, TrainPoint, TrainShape, haar_frame
+from ...manifolds import Geometry, SpectralTensorTrain, TrainPoint, TrainShape, haar_frame, require_number
 from ..random_streams import Stream, generator_of_stream
-from .problem import KnownProblem, require_condition
-from .variable import TrainVariable, Variable
+from .instance import TrainVariable, Variable, is_embedded
+from .problem import KnownProblem
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,8 @@ class TrainProblem(KnownProblem):
         for name in ("row_modes", "column_modes"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         _ = self.shape  # checks modes and rank
-        require_condition(self.condition)
-        if isinstance(self.noise, bool) or not isinstance(self.noise, int | float):
-            raise TypeError(f"noise must be a number of at least 0 and below 1, got {self.noise!r}")
-        if not 0 <= self.noise < 1:
-            raise ValueError(f"noise must be at least 0 and below 1, got {self.noise}")
+        require_number("condition", self.condition, least=1)
+        require_number("noise", self.noise, least=0, below=1)
 
     @cached_property
     def shape(self) -> TrainShape:
@@ -68,7 +68,7 @@ class TrainProblem(KnownProblem):
 
     def distinguishes(self, geometry: Geometry) -> bool:
         """Return whether the geometry is open to the problem, and no other one in disguise."""
-        if geometry.redundant or getattr(geometry, "embedded", None) is not None:
+        if geometry.redundant or is_embedded(geometry):
             return True
         return any(self.shape.is_gauge_fixed(frame, identity_spectrum=False) for frame in self.shape.frames)
 
@@ -83,3 +83,66 @@ class TrainProblem(KnownProblem):
     @property
     def _values(self) -> np.ndarray:
         return np.geomspace(1, 1 / self.condition, self.shape.center_rank)
+
+
+@final
+@dataclass(frozen=True)
+class LowRankApproximation(TrainProblem):
+    """Minimize ½‖W − A‖² over the weights W of a train that holds every matrix of its rank (Eckart and Young 1936).
+
+    One mode a side is SVDP; a train does so too if all of its bonds but the centre are as wide as its modes allow. A
+    has the singular values of the solution, then noise · (the smallest of them), falling linearly to 0. Gaps are
+    relative to ½‖A‖².
+
+    Raises:
+        ValueError: a bond beside the centre is bound by the rank, so that the optimum is not that of Eckart and Young.
+    """
+
+    kind: ClassVar[str] = "low-rank-approximation"
+    summary: ClassVar[str] = (
+        "minimize ½‖W − A‖² over trains W; the optimum is A’s truncated singular value decomposition"
+    )
+    rank: int = 4
+    noise: float = 0.3
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("row_modes", "column_modes"):
+            modes = self.row_modes if name == "row_modes" else self.column_modes[::-1]
+            outer = math.prod(modes[:-1])
+            if outer > self.rank:
+                raise ValueError(
+                    f"{name} must leave all matrices of rank {self.rank} to the train: the modes away from the centre "
+                    f"multiply to {outer}, got {getattr(self, name)}; give fewer or smaller ones, or a larger rank"
+                )
+
+    def cost_of(self, value: Tensor) -> Tensor:
+        """Return ½‖W − A‖² of matrices ``(..., rows, columns)``."""
+        return (value - self._target.to(value)).square().sum(dim=(-2, -1)) / 2
+
+    @cached_property
+    def optimum(self) -> float:
+        """Half the squared singular values of A that are left out."""
+        return float((linalg.svdvals(self._target.numpy())[self.shape.center_rank :] ** 2).sum()) / 2
+
+    @cached_property
+    def scale(self) -> float:
+        """Half the squared norm of A."""
+        return float(linalg.norm(self._target.numpy()) ** 2) / 2
+
+    @cached_property
+    def solution(self) -> Tensor:
+        """The truncated singular value decomposition of A."""
+        left, values, right = linalg.svd(self._target.numpy(), full_matrices=False)
+        rank = self.shape.center_rank
+        return torch.from_numpy((left[:, :rank] * values[:rank]) @ right[:rank])
+
+    @cached_property
+    def _target(self) -> Tensor:
+        size = min(self.shape.rows, self.shape.columns)
+        tail = np.linspace(self.noise * self._values[-1], 0, size - self.shape.center_rank, endpoint=False)
+        values = torch.from_numpy(np.concatenate((self._values, tail)))
+        source = generator_of_stream(self.seed, Stream.DATA)
+        left = haar_frame(self.shape.rows, size, dtype=torch.float64, generator=source)
+        right = haar_frame(self.shape.columns, size, dtype=torch.float64, generator=source)
+        return (left * values) @ right.mT

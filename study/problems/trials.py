@@ -1,10 +1,11 @@
-"""Runs on a problem: steps of an optimizer, or iterations of ``minimize``."""
+"""Runs on a problem: steps of an optimizer, or iterations of ``minimize``; and one step before the first run."""
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any, Final, final
@@ -19,10 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...optim import MinimizeResult, minimize
 from ..case import Run, Trial
 from ..loop import RateRefusedError
-from ..parts import MINIMIZERS, build_optimizer, made
+from ..parts import MINIMIZERS, OPTIMIZERS, build_optimizer, made, require_step
+from ..random_streams import seeded
 from ..result import Look
 from .case import ProblemCase, options_of
 from .instance import Instance
+from .problem import PROBLEMS
 
 # Gradient norm at which a method of minimize is done: the gap is then of the order of its square.
 GRADIENT_TOLERANCE: Final = 1e-9
@@ -210,3 +213,37 @@ def _operations_a_step(case: ProblemCase, run: Run) -> int:
             with suppress(LinAlgError):
                 _make_step(instance, optimizer)
     return int(counter.get_total_flops()) // COUNTED_STEPS
+
+
+def try_out(cases: Iterable[ProblemCase], seed: int) -> None:
+    """Make one step on each problem of a user's, and with each optimizer of a user's.
+
+    Raises:
+        ValueError: something raised an exception, or gave something else than is needed.
+    """
+    tried = set()
+    for case in cases:
+        kind = str(json.loads(case.problem_json)["kind"])
+        is_ours = (MINIMIZERS if case.minimizes else OPTIMIZERS).entry(case.optimizer).is_ours
+        key = (case.problem_json, case.optimizer if not is_ours else "", case.options)
+        if key in tried or (is_ours and PROBLEMS.entry(kind).is_ours):
+            continue
+        tried.add(key)
+        with seeded(seed):
+            try:
+                instance = case.problem.begin(case.manifold_geometry, seed)
+                loss = _tried_loss(instance)
+            except Exception as error:  # a user's function may raise anything
+                raise ValueError(
+                    f"problem {case.problem_name!r} cannot be begun ({type(error).__name__}: {error})"
+                ) from error
+            if not case.minimizes and not is_ours:
+                require_step(case.optimizer, instance.parameters, loss, **options_of(case.options, "optimizer"))
+
+
+def _tried_loss(instance: Instance) -> Tensor:
+    instance.gap()
+    loss = instance.loss()
+    if not isinstance(loss, Tensor) or loss.dim() or not loss.requires_grad or not loss.isfinite():
+        raise ValueError(f"its cost must be a tensor of one finite number with a gradient, got {loss!r}")
+    return loss
