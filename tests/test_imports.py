@@ -9,7 +9,7 @@ import typer
 import sttp
 from sttp.study import SPECIFICATIONS, SPECTRA, STUDIES
 from sttp.study.cli import app, choices
-from sttp.study.cli.loading import load_wings
+from sttp.study.cli.options import load_wings
 from sttp.study.data import DATA
 from sttp.study.executors import EXECUTORS
 from sttp.study.networks import NETWORKS

@@ -7,7 +7,7 @@ import pytest
 
 from sttp.study.cli import run
 from sttp.study.cli.estimate import Estimate, Measurement, Row, in_words
-from sttp.study.cli.loading import load_wings
+from sttp.study.cli.options import load_wings
 from sttp.study.cli.request import DataChoice, changed, named_study, read_change, read_data, requested_study
 
 

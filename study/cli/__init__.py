@@ -1,4 +1,4 @@
-"""The command `sttp`: one command a file, each of which imports what it needs when it is run.
+"""The command `sttp`, whose commands import what they need when they are run.
 
 Help is to come at once: what needs torch or the extra `study` is imported by the body of a command, never by a file.
 """

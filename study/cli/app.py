@@ -15,9 +15,8 @@ import typer
 from ..report.text import plain
 from .check import check
 from .compress import compress
-from .plot import plot
 from .report import report
-from .study import study
+from .study import plot, study
 
 BAD_ARGUMENT: Final = 2
 FAILURE: Final = 1

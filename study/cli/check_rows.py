@@ -51,11 +51,7 @@ class Row:
         return self.manifold.name
 
     def check(self, dtype: torch.dtype, device: str) -> tuple[CheckResult, CheckResult]:
-        """Return what the checks of the axioms and of the retraction find.
-
-        Raises:
-            ValueError: a manifold that the user brought has no random point of its shape.
-        """
+        """Return what the checks of the axioms and of the retraction find."""
         try:
             return self.manifold.check(dtype, device)
         except Exception as error:  # what happens after a random point is found is a finding
@@ -80,11 +76,7 @@ def known_rows() -> tuple[Row, ...]:
 
 
 def requested_rows(names: Iterable[str], shape: tuple[int, ...] | None = None) -> list[Row]:
-    """Return the rows of names, patterns and ``package.module:object``; all known ones where there are no names.
-
-    Raises:
-        ValueError: a name matches nothing or cannot be imported, or there is a shape and nothing of the user's.
-    """
+    """Return the rows of names, patterns and ``package.module:object``; all known ones where there are no names."""
     names = tuple(names)
     own = [name for name in names if ":" in name]
     patterns = [name for name in names if ":" not in name]
@@ -103,16 +95,7 @@ def requested_rows(names: Iterable[str], shape: tuple[int, ...] | None = None) -
 
 
 def own_rows(name: str, shape: tuple[int, ...] | None = None) -> list[Row]:
-    """Return the rows of what a user names: a manifold, or a retraction or geometry, which makes manifolds.
-
-    Args:
-        name: ``package.module:object``, of an object, a class whose constructor needs no arguments, or a function that
-            returns an object.
-        shape: of points; None for the usual one.
-
-    Raises:
-        ValueError: it cannot be imported or called, whose own error is shown, or is something else.
-    """
+    """Return the rows of what a user names: a manifold, or a retraction or geometry, or what makes one if called."""
     found = import_object("NAME", name)
     if not isinstance(found, PARTS) and callable(found):
         try:

@@ -118,24 +118,14 @@ class Estimate:
 def estimate_study(
     study: Study, surroundings: Surroundings, executor: str | Executor = "loky", workers: int | None = None
 ) -> Estimate:
-    """Count and measure; nothing is written.
-
-    Args:
-        study: what would be run.
-        surroundings: device and threads; nothing is fetched, and the data not read where its name tells its shape.
-        executor, workers: as for a study.
-
-    Raises:
-        ValueError: the study cannot be made.
-        RuntimeError: a step failed.
-    """
+    """Count and measure; nothing is written or fetched, and data is not read where its name tells its shape."""
     surroundings = replace(surroundings, synthetic=True, folder=None)
     published = study.of.presentation(study).get("published")
     titles = published if isinstance(published, dict) else {}
-    runs = [_first_run(study, case) for case in study.cases]
+    begun = [_begun(study, case) for case in study.cases]
     measured: dict[Run, Measurement] = {}
     # One at a time: several at once would measure each other.
-    for made in perform_all(_Measure(surroundings), runs, executor, 1, surroundings.threads):
+    for made in perform_all(_Measure(surroundings), [run for run, _ in begun], executor, 1, surroundings.threads):
         if isinstance(made, Failure):
             kind, _, words = made.summary.partition(": ")
             if kind in (ValueError.__name__, TypeError.__name__):  # a refusal, which names what is wrong
@@ -147,24 +137,21 @@ def estimate_study(
         run, found = made
         measured[run] = found
     rows = tuple(
-        Row(case.title, str(titles.get(case.title, "")), _count(study, case), case.steps, measured[run])
-        for case, run in zip(study.cases, runs, strict=True)
+        Row(case.title, str(titles.get(case.title, "")), least, case.steps, measured[run])
+        for case, (run, least) in zip(study.cases, begun, strict=True)
     )
     count = workers or int(joblib.cpu_count(only_physical_cores=True))
     at_once = 1 if executor_of(executor).is_here(count) else count
     return Estimate(study, rows, min(at_once, sum(row.runs for row in rows)))
 
 
-def _first_run(study: Study, case: Case) -> Run:
+def _begun(study: Study, case: Case) -> tuple[Run, int]:
+    """Return the first run of a case, and how many it has at least."""
     found = progress(study, case, {})
-    return study.run(case, None if found is None else found.rates[0], study.seeds[0])
-
-
-def _count(study: Study, case: Case) -> int:
-    """Return how many runs a case has at least."""
-    found = progress(study, case, {})
+    if found is None:
+        return study.run(case, None, study.seeds[0]), len(study.seeds)
     shared = study.tuning_seed in study.seeds
-    return len(study.seeds) + (0 if found is None else found.expected - shared)
+    return study.run(case, found.rates[0], study.seeds[0]), len(study.seeds) + found.expected - shared
 
 
 @final

@@ -1,7 +1,9 @@
-"""Options that several commands have, and how numbers are read from the command line."""
+"""What several commands share: options, how numbers are read, and what is loaded before a name is looked up."""
 
 from __future__ import annotations
 
+import importlib
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
@@ -33,3 +35,24 @@ Import = Annotated[
         "repeated.",
     ),
 ]
+
+
+def load_wings() -> None:
+    """Import what registers the kinds of studies of this package, their parts and the built-in studies."""
+    from .. import paper, problems, tasks  # noqa: F401
+
+
+def import_modules(names: Iterable[str] | None) -> None:
+    """Import what registers parts of the user's.
+
+    Raises:
+        ValueError: a module cannot be imported, whose own error is shown.
+    """
+    for name in names or ():
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            raise ValueError(
+                f"--import {name!r} cannot be imported ({type(error).__name__}: {error}); give the name of a module "
+                f"that is installed or lies in the current folder"
+            ) from error

@@ -109,13 +109,7 @@ def standard_output() -> Console:
 
 
 def empty_table(title: str, columns: Iterable[str], justify: Literal["right", "center"] = "right") -> Table:
-    """Return a table without rows, whose first column is the name of each.
-
-    Args:
-        title: above it.
-        columns: titles of the columns.
-        justify: how all columns but the first are set.
-    """
+    """Return a table without rows, whose first column is the name of each; the others are justified as said."""
     table = Table(title=Text(plain(title)), title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
     for index, column in enumerate(columns):
         table.add_column(Text(plain(column)), justify="left" if index == 0 else justify, no_wrap=index == 0)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .choices import NETWORKS, PARAMETERIZATIONS, SPECTRA
-from .options import Import, Json, integer
+from .options import Import, Json, import_modules, integer
 
 
 def report(
@@ -37,7 +37,6 @@ def report(
     from ...layers import report as count
     from ..networks import network_entry
     from ..parts import specification
-    from .loading import import_modules
     from .printing import print_compression
 
     import_modules(imports)

@@ -29,9 +29,6 @@ def read_data(text: str) -> DataChoice:
 
     Whatever stands before a colon is a name only if a data set has it: a path may have colons. A path whose last part
     is neither the name of a data set nor that of its published archive holds images by class.
-
-    Raises:
-        ValueError: no data set has this name, and there is nothing at this path.
     """
     name, colon, directory = text.partition(":")
     if name in DATA and bool(colon) == bool(directory):
@@ -99,12 +96,7 @@ def requested_study(
 
 
 def named_study(name: str) -> Study:
-    """Return a registered study, that of a TOML file, or the object of ``package.module:object``.
-
-    Raises:
-        ValueError: there is no such study, or the file or module cannot be read.
-        TypeError: the object is no study.
-    """
+    """Return a registered study, that of a TOML file, or the object of ``package.module:object``."""
     if name.endswith(".toml") or Path(name).is_file():
         return read_study(Path(name))
     if ":" not in name:
@@ -117,10 +109,6 @@ def changed(study: Study, values: Mapping[str, Any]) -> Study:
 
     A list for one of its factors is what that is varied over, and an empty one leaves the factor out. A single value
     for a factor is the centre of a design that has one, and else the only value.
-
-    Raises:
-        ValueError: a key is unknown, or a value out of range.
-        TypeError: a value is not of its kind.
     """
     content, given = study.to_dict(), dict(values)
     factors = dict(content.pop("factors"))
@@ -142,11 +130,7 @@ def changed(study: Study, values: Mapping[str, Any]) -> Study:
 
 
 def require_key(study: Study, key: str) -> None:
-    """Refuse an option that stands for a key which the study's kind does not have.
-
-    Raises:
-        ValueError: as said.
-    """
+    """Refuse an option that stands for a key which the study's kind does not have."""
     if key not in study.of.defaults:
         raise ValueError(
             f"--{key} is for studies that have the key {key!r}, got it with {study.name!r} of the kind "
@@ -155,11 +139,7 @@ def require_key(study: Study, key: str) -> None:
 
 
 def require_downloads(study: Study) -> None:
-    """Refuse to fetch data that is not published, of a study that has other data, or none.
-
-    Raises:
-        ValueError: as said.
-    """
+    """Refuse to fetch data that is not published, of a study that has other data, or none."""
     if "data" not in study.of.defaults:
         raise ValueError(f"--download is for studies on data, got it with {study.name!r}; leave it out")
     for name in study.factors.get("data", (study.shared["data"],)):
@@ -167,11 +147,7 @@ def require_downloads(study: Study) -> None:
 
 
 def read_change(text: str) -> tuple[str, Any]:
-    """Read ``KEY=VALUE``; a value that is no TOML is a string.
-
-    Raises:
-        ValueError: there is no key.
-    """
+    """Read ``KEY=VALUE``; a value that is no TOML is a string."""
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise ValueError(f"--set must be KEY=VALUE, such as steps=100, got {text!r}")

@@ -1,4 +1,4 @@
-"""`sttp study`."""
+"""`sttp study` and `sttp plot`: results, and what is drawn of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from ..surroundings import CHECKPOINT_SECONDS, THREADS
 from .choices import DATA_SETS, EXECUTORS, STUDIES
-from .options import Import, Json, integer, number
+from .options import Import, Json, import_modules, integer, load_wings, number
 
 
 def study(
@@ -75,7 +75,6 @@ def study(
     from ..progress import ProgressDisplay
     from ..surroundings import Surroundings
     from .estimate import estimate_study
-    from .loading import import_modules, load_wings
     from .printing import print_estimate, print_outcome
     from .request import read_data, requested_study, require_downloads
 
@@ -103,3 +102,17 @@ def study(
     if processes.rank() == 0:
         print_outcome(outcome, as_json)
     processes.end()
+
+
+def plot(
+    folder: Annotated[Path, typer.Argument(help="A folder of results that `sttp study` wrote.")],
+    imports: Import = None,
+    as_json: Json = False,
+) -> None:
+    """Redraw tables, plots and the report from a folder of results; nothing is run."""
+    from ..engine import redraw  # needs the extra `study`
+    from .printing import print_outcome
+
+    load_wings()
+    import_modules(imports)
+    print_outcome(redraw(folder), as_json)

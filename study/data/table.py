@@ -28,16 +28,7 @@ class Table(NamedTuple):
 
 
 def read_table(place: str, path: Path, target: str | None) -> Table:
-    """Return the columns of numbers of a CSV file, and its column of targets.
-
-    Args:
-        place: what errors call the file.
-        path: of the file, in UTF-8, whose first line names the columns.
-        target: the column of targets; None for the last.
-
-    Raises:
-        ValueError: something is no number or missing; the lines and the column are named.
-    """
+    """Return the columns of numbers of a CSV file, which errors call `place`, and its targets, by default the last."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
