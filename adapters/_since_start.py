@@ -1,0 +1,35 @@
+"""A change that is the identity at its start, whatever it starts from."""
+
+from __future__ import annotations
+
+import copy
+from typing import final
+
+import torch
+from torch import Tensor
+
+from ._change import LowRank
+
+
+@final
+class SinceStart(LowRank):
+    """ΔW(θ) − ΔW(θ_0): what a low-rank change has become since its start, the θ_0 that are kept beside.
+
+    It is what replacing the base by W0 − ΔW(θ_0) gives, but leaves the base as it is, so that other adapters on the
+    weight, and nothing at all, remain to be had without rounding.
+    """
+
+    def __init__(self, change: LowRank) -> None:
+        super().__init__()
+        self.change = change
+        self.start = copy.deepcopy(change).requires_grad_(False)
+
+    @property
+    def dimension(self) -> int:
+        """That of the change."""
+        return self.change.dimension
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """Return [L, −L_0] and [R, R_0]."""
+        (left, right), (left_start, right_start) = self.change.factors(), self.start.factors()
+        return torch.cat((left, -left_start), -1), torch.cat((right, right_start), -1)
