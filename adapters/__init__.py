@@ -4,29 +4,48 @@ from ._adapt import adapt, adapted_layers, detach, merge, switch, unmerge
 from ._adapted_layer import AdaptedLayer
 from ._adapter import Adapter, FrozenWeight, WeightAdapter
 from ._change import Additive, Change, LowRank
+from ._deep_lora import DeepLoRA
+from ._dora import DoRA
+from ._hra import HRA
 from ._lora import LoRA, PiSSA
+from ._lorta import LoRTA
+from ._oft import OFT
+from ._psoft import PSOFT
 from ._register import register_adapter, register_part
 from ._report import AdapterReport, ChangeReport, report
-from ._since_start import SinceStart
+from ._since_start import AsPublished, FromBase, RandomStart, SinceStart
+from ._spectral_adapter import SpectralAdapter
+from ._stella import StelLA
 from ._storage import load, save
 from ._sttp import Offset, Start, STTPAdapter, SVDPAdapter, Weights, Zero
 
 __all__ = [
+    "HRA",
+    "OFT",
+    "PSOFT",
     "AdaptedLayer",
     "Adapter",
     "AdapterReport",
     "Additive",
+    "AsPublished",
     "Change",
     "ChangeReport",
+    "DeepLoRA",
+    "DoRA",
+    "FromBase",
     "FrozenWeight",
     "LoRA",
+    "LoRTA",
     "LowRank",
     "Offset",
     "PiSSA",
+    "RandomStart",
     "STTPAdapter",
     "SVDPAdapter",
     "SinceStart",
+    "SpectralAdapter",
     "Start",
+    "StelLA",
     "WeightAdapter",
     "Weights",
     "Zero",

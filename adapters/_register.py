@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from ..manifolds import described, from_description, to_description
 from ._adapter import Adapter
@@ -54,7 +54,7 @@ def describe(value: Any) -> Any:
     if _kinds.get(type(value).__name__) is type(value):
         return {
             _KIND: type(value).__name__,
-            **{field.name: describe(getattr(value, field.name)) for field in fields(type(value))},
+            **{field.name: describe(getattr(value, field.name)) for field in fields(cast(Any, value))},
         }
     if isinstance(value, Adapter):
         raise ValueError(f"{value!r} cannot be saved: write @sttp.adapters.register_adapter above its class")

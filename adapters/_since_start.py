@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import abc
 import copy
+from dataclasses import dataclass
 from typing import final
 
 import torch
 from torch import Tensor
 
-from ._change import LowRank
+from ._change import Change, LowRank
+from ._register import register_part
 
 
 @final
@@ -33,3 +36,33 @@ class SinceStart(LowRank):
         """Return [L, −L_0] and [R, R_0]."""
         (left, right), (left_start, right_start) = self.change.factors(), self.start.factors()
         return torch.cat((left, -left_start), -1), torch.cat((right, right_start), -1)
+
+
+class RandomStart(abc.ABC):
+    """What becomes of a start that was published as a random change."""
+
+    @abc.abstractmethod
+    def of(self, change: LowRank) -> Change:
+        """Return the change that an adapter makes."""
+
+
+@register_part
+@final
+@dataclass(frozen=True)
+class FromBase(RandomStart):
+    """The random change is taken off again, so that the start is the base."""
+
+    def of(self, change: LowRank) -> Change:
+        """Return the change since its start."""
+        return SinceStart(change)
+
+
+@register_part
+@final
+@dataclass(frozen=True)
+class AsPublished(RandomStart):
+    """The random change is there: the start is not the base."""
+
+    def of(self, change: LowRank) -> Change:
+        """Return the change itself."""
+        return change

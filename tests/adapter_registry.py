@@ -5,7 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sttp.adapters import Adapter, LoRA, Offset, PiSSA, STTPAdapter, SVDPAdapter, Weights
+from sttp.adapters import (
+    HRA,
+    OFT,
+    PSOFT,
+    Adapter,
+    AsPublished,
+    DeepLoRA,
+    DoRA,
+    LoRA,
+    LoRTA,
+    Offset,
+    PiSSA,
+    SpectralAdapter,
+    StelLA,
+    STTPAdapter,
+    SVDPAdapter,
+    Weights,
+)
 
 # The weight that counts are given for.
 ROWS, COLUMNS = 12, 8
@@ -16,7 +33,8 @@ class Row:
     """An adapter of a 12 x 8 weight.
 
     ``stored`` and ``dimension`` by hand from its published counts; ``still`` the names of the parameters whose
-    gradient vanishes at the start; ``additive`` whether several on one weight add up.
+    gradient vanishes at the start; ``additive`` whether several on one weight add up, and
+    ``one_shape`` whether all weights must have one shape.
     """
 
     name: str
@@ -25,6 +43,7 @@ class Row:
     dimension: int
     still: Callable[[str], bool] = lambda name: False
     additive: bool = True
+    one_shape: bool = False
 
 
 ROWS_OF_ADAPTERS = [
@@ -41,4 +60,20 @@ ROWS_OF_ADAPTERS = [
     Row("sttp, zero", STTPAdapter(2), 46, 24, still=lambda name: "coordinates" in name),
     Row("sttp, offset", STTPAdapter(2, start=Offset()), 46, 24),
     Row("sttp, weights", STTPAdapter(2, start=Weights()), 46, 24),
+    # LoRA and a length for each row.
+    Row("dora", DoRA(2, alpha=4), 52, 48, still=lambda name: name.endswith("A"), additive=False),
+    # (i/b) b(b−1)/2.
+    Row("oft", OFT(4), 12, 12, additive=False),
+    # ri numbers; an orthogonal map of a plane, 2(i−2) + 1.
+    Row("hra", HRA(2), 16, 13, additive=False),
+    # r(r−1)/2 + 2r, and one factor less.
+    Row("psoft", PSOFT(3), 9, 8),
+    Row("stella", StelLA(2), 44, 36),
+    Row("stella, diagonal, as published", StelLA(2, diagonal=True, start=AsPublished()), 42, 36),
+    Row("spectral, additive", SpectralAdapter(2), 40, 36),
+    Row("spectral, rotational", SpectralAdapter(2, form="rotational", block=1), 10, 4),
+    # r(i + d_h + H + M + L) for one matrix in one layer, less 4r.
+    Row("lorta", LoRTA(2, heads=2, matrices=1), 36, 28, still=lambda name: "outputs" not in name, one_shape=True),
+    Row("deep lora", DeepLoRA(2), 44, 36),
+    Row("deep lora, full", DeepLoRA(None), 384, 96),
 ]
