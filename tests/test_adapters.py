@@ -54,7 +54,7 @@ def networks():
     yield nn.Sequential(nn.Embedding(12, 8, padding_idx=0)), torch.tensor([[0, 3, 3], [11, 1, 0]]), "0"
     yield nn.TransformerEncoderLayer(8, 2, 12, 0.0, batch_first=True), torch.randn(2, 3, 8), "self_attn"
     yield (
-        reparameterize(nn.Sequential(nn.Linear(8, 12), nn.Conv1d(12, 8, 2)), STTP(2), skip="1", init="weights")[:1],
+        reparameterize(nn.Sequential(nn.Linear(8, 12), nn.Conv1d(12, 8, 2)), STTP(4), skip="1", init="weights")[:1],
         torch.randn(3, 8),
         "0",
     )

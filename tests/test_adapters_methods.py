@@ -1,0 +1,163 @@
+"""What single adapters owe beyond what all do."""
+
+import pytest
+import torch
+from torch import nn
+
+from sttp.adapters import (
+    OFT,
+    LoRTA,
+    PiSSA,
+    SpectralAdapter,
+    STTPAdapter,
+    adapt,
+    adapted_layers,
+    detach,
+    merge,
+    switch,
+)
+from sttp.layers import STTP, SpectralLayer, reparameterize
+
+
+def linear(rows=12, columns=8):
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(columns, rows)).double()
+
+
+def the_layer(network):
+    (layer,) = adapted_layers(network).values()
+    return layer
+
+
+@torch.no_grad()
+def move(network, size=0.3):
+    torch.manual_seed(1)
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            parameter.add_(size * torch.randn_like(parameter))
+
+
+def test_a_rotation_is_one_and_keeps_singular_values():
+    network = adapt(linear(), OFT(4))
+    before = torch.linalg.svdvals(the_layer(network).matrix(()))
+    move(network, 2.0)
+    rotations = the_layer(network).changes["default"].rotations()
+    assert torch.allclose(rotations.mT @ rotations, torch.eye(4, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose(torch.linalg.svdvals(the_layer(network).weight), before, atol=1e-12)
+
+
+def test_lorta_is_tied_and_two_factors_at_zero_are_a_saddle():
+    torch.manual_seed(0)
+    network = nn.ModuleDict({f"{k}{name}": nn.Linear(8, 12) for k in range(3) for name in "qv"}).double()
+    adapt(network, LoRTA(2, heads=3, matrices=2))
+    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
+    # r(d + d_h + H + M + L)
+    assert sum(p.numel() for p in trained.values()) == 2 * (8 + 4 + 3 + 2 + 3)
+    tensor = adapted_layers(network)["0q"].changes["default"].tensor
+    with torch.no_grad():
+        tensor.heads.zero_()
+    vectors = torch.randn(5, 8, dtype=torch.float64)
+    sum(layer(vectors).square().sum() for layer in network.values()).backward()
+    assert all(p.grad.abs().max() == 0 for p in trained.values())
+
+
+def test_lorta_is_the_cp_tensor_of_its_factors():
+    torch.manual_seed(0)
+    network = nn.ModuleDict({f"{k}{name}": nn.Linear(8, 12) for k in range(3) for name in "qv"}).double()
+    adapt(network, LoRTA(2, heads=3, matrices=2, alpha=4))
+    move(network)
+    layers = adapted_layers(network)
+    t = layers["0q"].changes["default"].tensor
+    factors = [factor.detach() for factor in (t.layers, t.matrices, t.heads, t.outputs, t.inputs)]
+    whole = 2 * torch.einsum("lr,mr,hr,er,ir->lmhei", *factors)
+    updates = [layers[f"{k}{name}"].changes["default"].update() for k in range(3) for name in "qv"]
+    assert torch.allclose(torch.stack(updates), whole.flatten(0, 1).flatten(1, 2), atol=1e-12)
+
+
+def test_rotated_pairs_reach_the_best_middle():
+    network = adapt(linear(), SpectralAdapter(2, form="rotational"))
+    layer = the_layer(network)
+    target = torch.randn(12, 8, dtype=torch.float64)
+    left, values, right = torch.linalg.svd(layer.matrix(()), full_matrices=False)
+    rest = (left[:, 2:] * values[2:]) @ right[2:]
+    best = left[:, :2] @ (left[:, :2].mT @ (target - rest) @ right[:2].mT) @ right[:2] + rest
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.LBFGS(parameters, max_iter=300, line_search_fn="strong_wolfe", tolerance_change=1e-14)
+
+    def loss():
+        optimizer.zero_grad()
+        value = (layer.weight - target).square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    reached = (layer.weight - target).square().sum().detach()
+    assert torch.allclose(reached, (best - target).square().sum(), rtol=1e-5)
+
+
+def test_blocks_of_the_spectrum_are_fused_exactly():
+    network = adapt(linear(), SpectralAdapter(2, block=0), name="one")
+    adapt(network, SpectralAdapter(2, block=1), name="two")
+    move(network)
+    layer = the_layer(network)
+    base = layer.matrix(())
+    switch(network, "one", "two")
+    assert torch.allclose(layer.weight - base, layer.matrix(["one"]) + layer.matrix(["two"]) - 2 * base, atol=1e-12)
+
+
+def test_pissa_starts_at_the_best_approximation():
+    layer = the_layer(adapt(linear(), PiSSA(3)))
+    start, right = layer.changes["default"].change.factors()
+    values = torch.linalg.svdvals(layer.matrix(()))
+    assert torch.allclose((layer.matrix(()) - start @ right.mT).square().sum(), values[3:].square().sum())
+
+
+@pytest.mark.parametrize("kind", ["linear", "convolution"])
+def test_a_spectral_base_and_a_train_merge_into_a_train(kind):
+    torch.manual_seed(0)
+    layer = nn.Linear(12, 16) if kind == "linear" else nn.Conv1d(12, 16, 3, groups=2)
+    network = reparameterize(nn.Sequential(layer).double(), STTP(2), init="weights")
+    adapt(network, STTPAdapter(3))
+    with torch.no_grad():
+        the_layer(network).changes["default"].spectral.spectrum.normal_()
+    inputs = torch.randn(5, 12, *(() if kind == "linear" else (7,)), dtype=torch.float64)
+    outputs = network(inputs)
+    detach(merge(network))
+    assert isinstance(network[0], SpectralLayer)
+    assert network[0].spectral.manifold.shape.center_rank == 5
+    assert torch.allclose(network(inputs), outputs, atol=1e-12)
+
+
+def test_layers_that_share_a_weight_share_the_change():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Embedding(12, 8), nn.Linear(8, 12, bias=False))
+    network[1].weight = network[0].weight
+    adapt(network, STTPAdapter(2))
+    assert network[0].changes["default"] is network[1].changes["default"]
+    with torch.no_grad():
+        network[0].changes["default"].spectral.spectrum.fill_(1.0)
+    assert torch.equal(network[0].weight, network[1].weight)
+    detach(merge(network))
+    assert network[0].weight is network[1].weight
+
+
+def test_a_base_of_half_precision_keeps_its_own_and_frames_theirs():
+    network = linear().to(torch.bfloat16)
+    adapt(network, STTPAdapter(2))
+    with torch.no_grad():
+        the_layer(network).changes["default"].spectral.spectrum.fill_(1.0)
+    output = network(torch.randn(3, 8, dtype=torch.bfloat16))
+    output.float().sum().backward()
+    assert output.dtype == torch.bfloat16
+    assert {p.grad.dtype for p in network.parameters() if p.requires_grad} == {torch.float32}
+    with pytest.raises(TypeError, match="float32"):
+        network.half()
+
+
+def test_hooks_of_a_layer_run_once_and_attributes_are_there():
+    network, calls = linear(), []
+    network[0].register_forward_hook(lambda *_: calls.append(1))
+    adapt(network, STTPAdapter(2))
+    network(torch.randn(3, 8, dtype=torch.float64))
+    assert calls == [1]
+    assert network[0].in_features == 8
