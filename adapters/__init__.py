@@ -10,10 +10,12 @@ from ._hra import HRA
 from ._lora import LoRA, PiSSA
 from ._lorta import LoRTA
 from ._oft import OFT
+from ._preconditioned import PreconditionedLoRA
 from ._psoft import PSOFT
 from ._register import register_adapter, register_part
 from ._report import AdapterReport, ChangeReport, report
 from ._since_start import AsPublished, FromBase, RandomStart, SinceStart
+from ._soda import SODA
 from ._spectral_adapter import SpectralAdapter
 from ._stella import StelLA
 from ._storage import load, save
@@ -23,6 +25,7 @@ __all__ = [
     "HRA",
     "OFT",
     "PSOFT",
+    "SODA",
     "AdaptedLayer",
     "Adapter",
     "AdapterReport",
@@ -39,6 +42,7 @@ __all__ = [
     "LowRank",
     "Offset",
     "PiSSA",
+    "PreconditionedLoRA",
     "RandomStart",
     "STTPAdapter",
     "SVDPAdapter",

@@ -9,6 +9,7 @@ from sttp.adapters import (
     HRA,
     OFT,
     PSOFT,
+    SODA,
     Adapter,
     AsPublished,
     DeepLoRA,
@@ -72,6 +73,9 @@ ROWS_OF_ADAPTERS = [
     Row("stella, diagonal, as published", StelLA(2, diagonal=True, start=AsPublished()), 42, 36),
     Row("spectral, additive", SpectralAdapter(2), 40, 36),
     Row("spectral, rotational", SpectralAdapter(2, form="rotational", block=1), 10, 4),
+    # Σn² + min(o, i), and Σn(n−1)/2 + min(o, i).
+    Row("soda", SODA(), 72, 36, additive=False),
+    Row("soda, as published", SODA(offset=1e-3), 72, 36, additive=False),
     # r(i + d_h + H + M + L) for one matrix in one layer, less 4r.
     Row("lorta", LoRTA(2, heads=2, matrices=1), 36, 28, still=lambda name: "outputs" not in name, one_shape=True),
     Row("deep lora", DeepLoRA(2), 44, 36),

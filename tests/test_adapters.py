@@ -71,23 +71,24 @@ def test_the_start_is_the_base(row):
 def test_counts_are_the_published_ones_and_the_rank_of_the_jacobian(row):
     layer, network = adapted_linear(row)
     assert report(network).stored == sum(p.numel() for p in trained(network)) == row.stored
-    move(network)
+    move(network, 0.05)
     (adapted,) = adapted_layers(network).values()
     change, weight = adapted.changes["default"], layer.weight.detach()
     parameters = {name: p for name, p in change.named_parameters() if p.requires_grad}
 
     def weight_of(steps):
-        points = {
-            name: p.manifold.retr(p.detach(), p.manifold.proju(p.detach(), steps[name]))
-            if isinstance(p, geoopt.ManifoldParameter)
-            else p.detach() + steps[name]
-            for name, p in parameters.items()
-        }
+        points = {name: p.detach() + tangent(p, steps[name]) for name, p in parameters.items()}
         return functional_call(Merged(change), {f"change.{name}": p for name, p in points.items()}, (weight,))
 
     zeros = {name: torch.zeros_like(p) for name, p in parameters.items()}
     jacobian = torch.cat([part.flatten(2).flatten(0, 1) for part in jacrev(weight_of)(zeros).values()], dim=1)
     assert torch.linalg.matrix_rank(jacobian, rtol=1e-9) == report(network).dimension == row.dimension
+
+
+def tangent(parameter, step):
+    if isinstance(parameter, geoopt.ManifoldParameter):
+        return parameter.manifold.proju(parameter.detach(), step)
+    return step
 
 
 class Merged(nn.Module):

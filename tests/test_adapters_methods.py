@@ -6,8 +6,11 @@ from torch import nn
 
 from sttp.adapters import (
     OFT,
+    SODA,
+    LoRA,
     LoRTA,
     PiSSA,
+    PreconditionedLoRA,
     SpectralAdapter,
     STTPAdapter,
     adapt,
@@ -44,6 +47,21 @@ def test_a_rotation_is_one_and_keeps_singular_values():
     rotations = the_layer(network).changes["default"].rotations()
     assert torch.allclose(rotations.mT @ rotations, torch.eye(4, dtype=torch.float64), atol=1e-12)
     assert torch.allclose(torch.linalg.svdvals(the_layer(network).weight), before, atol=1e-12)
+
+
+def test_soda_turns_by_the_kronecker_product_and_has_the_spectrum_that_it_says():
+    network = adapt(linear(), SODA((2, 4)))
+    layer = the_layer(network)
+    change, base = layer.changes["default"], layer.matrix(())
+    with torch.no_grad():
+        change.delta_values.copy_(torch.linspace(-1, 1, 8))
+        for rotation in change.rotations:
+            rotation.copy_(torch.linalg.qr(torch.randn_like(rotation))[0])
+    left, values, right = torch.linalg.svd(base, full_matrices=False)
+    moved = (values + torch.linspace(-1, 1, 8)).clamp(min=0)
+    expected = (left * moved) @ right @ torch.kron(*change.rotations).mT
+    assert torch.allclose(layer.weight, expected, atol=1e-12)
+    assert torch.allclose(torch.linalg.svdvals(layer.weight), moved.sort(descending=True).values, atol=1e-12)
 
 
 def test_lorta_is_tied_and_two_factors_at_zero_are_a_saddle():
@@ -161,3 +179,44 @@ def test_hooks_of_a_layer_run_once_and_attributes_are_there():
     network(torch.randn(3, 8, dtype=torch.float64))
     assert calls == [1]
     assert network[0].in_features == 8
+
+
+def test_preconditioned_steps_do_not_depend_on_the_split_into_factors():
+    torch.manual_seed(0)
+    turn = torch.randn(3, 3, dtype=torch.float64) + 3 * torch.eye(3, dtype=torch.float64)
+    A, B = torch.randn(3, 8, dtype=torch.float64), torch.randn(12, 3, dtype=torch.float64)
+    target = torch.randn(12, 8, dtype=torch.float64)
+    reached = []
+    for left, right in ((B, A), (B @ turn, torch.linalg.solve(turn, A))):
+        network = adapt(linear(), LoRA(3))
+        layer = the_layer(network)
+        change = layer.changes["default"]
+        with torch.no_grad():
+            change.A.copy_(right)
+            change.B.copy_(left)
+        optimizer = PreconditionedLoRA(network, lr=0.01, betas=None, damping=1e-14)
+        for _ in range(5):
+            optimizer.zero_grad()
+            (layer.weight - target).square().sum().backward()
+            optimizer.step()
+        reached.append(layer.weight.detach())
+    assert torch.allclose(*reached, atol=1e-10)
+    assert not torch.allclose(reached[0], layer.matrix(()) + B @ A, atol=1e-2)
+
+
+def test_preconditioned_lora_learns_and_its_state_is_saved():
+    network = adapt(linear(), LoRA(3))
+    layer = the_layer(network)
+    target = layer.matrix(()) + torch.randn(12, 3, dtype=torch.float64) @ torch.randn(3, 8, dtype=torch.float64)
+    optimizer = PreconditionedLoRA(network, lr=0.05)
+    first = (layer.weight - target).square().sum().detach()
+    for step in range(200):
+        if step == 100:
+            state = optimizer.state_dict()
+            optimizer = PreconditionedLoRA(network, lr=0.05)
+            optimizer.load_state_dict(state)
+        optimizer.zero_grad()
+        loss = (layer.weight - target).square().sum()
+        loss.backward()
+        optimizer.step()
+    assert loss < 1e-2 * first
