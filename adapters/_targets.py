@@ -68,8 +68,9 @@ def targets(network: nn.Module, only: Iterable[str] = (), skip: Iterable[str] = 
     ]
     if not chosen:
         raise ValueError(f"network has nothing to adapt with only={kept!r} and skip={left!r}; {_choice(names)}")
+    modules = dict(network.named_modules(remove_duplicate=False))
     for target in chosen:
-        _require_adaptable(network, target)
+        _require_adaptable(modules, target)
     return chosen
 
 
@@ -102,9 +103,9 @@ def frozen_matrix_of(layer: SpectralLayer) -> Tensor:
         return layer.spectral.weight_shape.to_weight(frozen_matrix(layer, layer.spectral.weight_shape))
 
 
-def _require_adaptable(network: nn.Module, target: Target) -> None:
+def _require_adaptable(modules: dict[str, nn.Module], target: Target) -> None:
     for name in target.names:
-        layer = dict(network.named_modules(remove_duplicate=False)).get(name)
+        layer = modules.get(name)
         for option in ("max_norm", "sparse"):
             if getattr(layer, option, None):
                 raise ValueError(
