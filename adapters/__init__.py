@@ -7,6 +7,7 @@ from ._change import Additive, Change, LowRank
 from ._deep_lora import DeepLoRA
 from ._dora import DoRA
 from ._hra import HRA
+from ._joint_rank import JointLowRank
 from ._lora import LoRA, PiSSA
 from ._lorta import LoRTA
 from ._oft import OFT
@@ -37,6 +38,7 @@ __all__ = [
     "DoRA",
     "FromBase",
     "FrozenWeight",
+    "JointLowRank",
     "LoRA",
     "LoRTA",
     "LowRank",

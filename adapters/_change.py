@@ -21,7 +21,11 @@ class Change(nn.Module, abc.ABC):
     @property
     @abc.abstractmethod
     def dimension(self) -> int:
-        """Dimension of the set of W(θ) that all θ reach; of all weights together where they share their θ."""
+        """Dimension of the set of W(θ) that all θ reach.
+
+        Where weights share parameters, the first of them says what the shared ones give to all, and one that has none
+        of its own may say it again.
+        """
 
     @property
     def stored(self) -> int:

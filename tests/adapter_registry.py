@@ -14,6 +14,7 @@ from sttp.adapters import (
     AsPublished,
     DeepLoRA,
     DoRA,
+    JointLowRank,
     LoRA,
     LoRTA,
     Offset,
@@ -24,6 +25,7 @@ from sttp.adapters import (
     SVDPAdapter,
     Weights,
 )
+from sttp.manifolds import Riemannian
 
 # The weight that counts are given for.
 ROWS, COLUMNS = 12, 8
@@ -61,6 +63,14 @@ ROWS_OF_ADAPTERS = [
     Row("sttp, zero", STTPAdapter(2), 46, 24, still=lambda name: "coordinates" in name),
     Row("sttp, offset", STTPAdapter(2, start=Offset()), 46, 24),
     Row("sttp, weights", STTPAdapter(2, start=Weights()), 46, 24),
+    # The two frames of 2 x 2 are gauge, and not stored.
+    Row("sttp, grassmann", STTPAdapter(2, frames=Riemannian(redundant=False), start=Offset()), 38, 24),
+    Row(
+        "sttp, embedded metric",
+        STTPAdapter(2, frames=Riemannian(redundant=False, metric="embedded"), start=Offset()),
+        38,
+        24,
+    ),
     # LoRA and a length for each row.
     Row("dora", DoRA(2, alpha=4), 52, 48, still=lambda name: name.endswith("A"), additive=False),
     # (i/b) b(b−1)/2.
@@ -78,6 +88,7 @@ ROWS_OF_ADAPTERS = [
     Row("soda, as published", SODA(offset=1e-3), 72, 36, additive=False),
     # r(i + d_h + H + M + L) for one matrix in one layer, less 4r.
     Row("lorta", LoRTA(2, heads=2, matrices=1), 36, 28, still=lambda name: "outputs" not in name, one_shape=True),
+    Row("joint, of one", JointLowRank(2, matrices=1), 40, 36),
     Row("deep lora", DeepLoRA(2), 44, 36),
     Row("deep lora, full", DeepLoRA(None), 384, 96),
 ]

@@ -1,5 +1,7 @@
 """What single adapters owe beyond what all do."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 from sttp.adapters import (
     OFT,
     SODA,
+    JointLowRank,
     LoRA,
     LoRTA,
     PiSSA,
@@ -16,7 +19,10 @@ from sttp.adapters import (
     adapt,
     adapted_layers,
     detach,
+    load,
     merge,
+    report,
+    save,
     switch,
 )
 from sttp.layers import STTP, SpectralLayer, reparameterize
@@ -121,6 +127,35 @@ def test_blocks_of_the_spectrum_are_fused_exactly():
     base = layer.matrix(())
     switch(network, "one", "two")
     assert torch.allclose(layer.weight - base, layer.matrix(["one"]) + layer.matrix(["two"]) - 2 * base, atol=1e-12)
+
+
+def test_joint_weights_start_at_the_best_approximation_of_their_stack_and_share_a_factor():
+    torch.manual_seed(0)
+    sizes = {"0q": 12, "0k": 6, "1q": 12, "1k": 6}
+    network = nn.ModuleDict({name: nn.Linear(8, rows) for name, rows in sizes.items()}).double()
+    adapt(network, JointLowRank(3, matrices=2))
+    layers = adapted_layers(network)
+    changes = [layers[name].changes["default"].change for name in ("0q", "0k")]
+    assert changes[0].shared is changes[1].shared
+    assert changes[0].shared is not layers["1q"].changes["default"].change.shared
+    stack = torch.cat([layers[name].matrix(()) for name in ("0q", "0k")])
+    rest = stack - torch.cat([change.update() for change in changes])
+    assert torch.allclose(rest.square().sum(), torch.linalg.svdvals(stack)[3:].square().sum())
+    assert report(network).stored == 2 * 3 * (8 + 18)
+    assert report(network).dimension == 2 * 3 * (8 + 18 - 3)
+
+
+def test_shared_factors_are_saved_once_and_shared_again(tmp_path):
+    torch.manual_seed(0)
+    network = nn.ModuleDict({name: nn.Linear(8, 12) for name in "qk"}).double()
+    base = copy.deepcopy(network)
+    adapt(network, JointLowRank(3, matrices=2))
+    move(network)
+    save(network, tmp_path)
+    load(base, tmp_path)
+    ours, theirs = adapted_layers(network), adapted_layers(base)
+    assert all(torch.equal(ours[name].weight, theirs[name].weight) for name in "qk")
+    assert theirs["q"].changes["default"].change.shared is theirs["k"].changes["default"].change.shared
 
 
 def test_pissa_starts_at_the_best_approximation():
