@@ -9,6 +9,7 @@ from ._dora import DoRA
 from ._hra import HRA
 from ._joint_rank import JointLowRank
 from ._lora import LoRA, PiSSA
+from ._loretta import LoRETTA
 from ._lorta import LoRTA
 from ._oft import OFT
 from ._preconditioned import PreconditionedLoRA
@@ -40,6 +41,7 @@ __all__ = [
     "FrozenWeight",
     "JointLowRank",
     "LoRA",
+    "LoRETTA",
     "LoRTA",
     "LowRank",
     "Offset",

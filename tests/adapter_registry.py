@@ -16,6 +16,7 @@ from sttp.adapters import (
     DoRA,
     JointLowRank,
     LoRA,
+    LoRETTA,
     LoRTA,
     Offset,
     PiSSA,
@@ -37,7 +38,8 @@ class Row:
 
     ``stored`` and ``dimension`` by hand from its published counts; ``still`` the names of the parameters whose
     gradient vanishes at the start; ``additive`` whether several on one weight add up, and
-    ``one_shape`` whether all weights must have one shape.
+    ``one_shape`` whether all weights must have one shape, and ``one_layer`` whether it
+    fits a 12 x 8 weight alone.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Row:
     still: Callable[[str], bool] = lambda name: False
     additive: bool = True
     one_shape: bool = False
+    one_layer: bool = False
 
 
 ROWS_OF_ADAPTERS = [
@@ -89,6 +92,11 @@ ROWS_OF_ADAPTERS = [
     # r(i + d_h + H + M + L) for one matrix in one layer, less 4r.
     Row("lorta", LoRTA(2, heads=2, matrices=1), 36, 28, still=lambda name: "outputs" not in name, one_shape=True),
     Row("joint, of one", JointLowRank(2, matrices=1), 40, 36),
+    # B has modes 12 | 2 and A 8 | 2: matrices of rank 2 in factors with a 2 x 2 one more each.
+    Row("loretta", LoRETTA(2, 3), 24 + 4 + 16 + 4, 36),
+    # B has cores 1x4x2, 2x3x2, 2x3x1 and A 1x2x2, 2x4x2, 2x3x1. As one train of modes 4 3 | 4 2 and ranks 2: frames of
+    # 4x2, 6x2 | 8x2, 2x2, so 2·2 + 9 + 13 + 0 and two values.
+    Row("loretta, as published", LoRETTA(3, 2, ((4, 3), (2, 4)), start=AsPublished()), 26 + 26, 28, one_layer=True),
     Row("deep lora", DeepLoRA(2), 44, 36),
     Row("deep lora, full", DeepLoRA(None), 384, 96),
 ]

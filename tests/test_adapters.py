@@ -116,11 +116,13 @@ def test_the_gradients_that_vanish_at_the_start(row):
 @pytest.mark.parametrize("which", range(6))
 def test_merged_is_unmerged_and_can_be_undone(row, which):
     network, inputs, of_one_shape = list(networks())[which]
+    if row.one_layer and which in (1, 2, 4):
+        pytest.skip("no 12 x 8 weight")
     network.double().eval()
     inputs = inputs.double() if inputs.is_floating_point() else inputs
     before = copy.deepcopy(network.state_dict())
     plain = network(inputs).detach()
-    adapt(network, row.adapter, only=of_one_shape if row.one_shape else (), generator=generator())
+    adapt(network, row.adapter, only=of_one_shape if row.one_shape or row.one_layer else (), generator=generator())
     move(network)
     changed = network(inputs).detach()
     assert not torch.allclose(changed, plain, atol=1e-4)
@@ -141,7 +143,12 @@ def test_merged_is_unmerged_and_can_be_undone(row, which):
 @every_adapter
 def test_a_merged_network_is_left_plain(row):
     network, inputs, of_one_shape = next(networks())
-    adapt(network.double(), row.adapter, only=of_one_shape if row.one_shape else (), generator=generator())
+    adapt(
+        network.double(),
+        row.adapter,
+        only=of_one_shape if row.one_shape or row.one_layer else (),
+        generator=generator(),
+    )
     move(network)
     changed = network(inputs.double())
     detach(merge(network))

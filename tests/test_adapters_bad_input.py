@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from sttp import layers
 from sttp.adapters import HRA, OFT, LoRA, LoRTA, StelLA, STTPAdapter, adapt, detach, load, merge, report, save, switch
 
 
@@ -76,6 +77,12 @@ def test_files_of_another_base_or_none_are_refused(network, tmp_path):
     with pytest.raises(ValueError, match="no adapter"):
         load(network, tmp_path)
     assert isinstance(network[0], nn.Linear)
+
+
+def test_a_network_with_adapters_is_not_saved_as_a_spectral_one(network, tmp_path):
+    adapt(network, STTPAdapter(2))
+    with pytest.raises(ValueError, match="adapters"):
+        layers.save(network, tmp_path)
 
 
 def test_the_description_is_readable(network, tmp_path):
