@@ -2,7 +2,8 @@
 
 A weight is a point on a product of Stiefel manifolds (the cores of its tensor train) times its singular values.
 ``sttp.manifolds`` has the geometry, ``sttp.optim`` the optimizers, ``sttp.layers`` the layers and the conversion of
-whole networks, and ``sttp.study`` (with the extra `study`) the comparison studies. Each is loaded on first use.
+whole networks, ``sttp.adapters`` the changes of frozen networks, and ``sttp.study`` (with the extra `study`) the
+comparison studies. Each is loaded on first use.
 """
 
 from importlib import import_module
@@ -10,10 +11,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 __version__ = version("sttp-torch")
-__all__ = ["__version__", "layers", "manifolds", "optim", "study"]
+__all__ = ["__version__", "adapters", "layers", "manifolds", "optim", "study"]
 
 if TYPE_CHECKING:
-    from . import layers, manifolds, optim, study
+    from . import adapters, layers, manifolds, optim, study
 else:
 
     def __getattr__(name):

@@ -8,6 +8,8 @@ from ._candidates import SPECTRAL_LAYERS, candidates, require_candidates
 from ._conversion import decompress, reparameterize
 from ._convolution import Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
 from ._embedding import Embedding
+from ._evaluation import attach as evaluate_together
+from ._evaluation import detach as evaluate_apart
 from ._evaluation import shared_evaluation
 from ._factorization import factorize
 from ._initialization import Haar, Initialization, NoisyIdentity, TruncatedIdentity
@@ -60,6 +62,8 @@ __all__ = [
     "WeightShape",
     "candidates",
     "decompress",
+    "evaluate_apart",
+    "evaluate_together",
     "factorize",
     "load",
     "manifold_parameter",

@@ -196,6 +196,7 @@ def shared_evaluation(network: nn.Module) -> Iterator[None]:
 
 def attach(network: nn.Module) -> None:
     """Let each forward of the network evaluate its weights together, unless it already does or is a single layer."""
+    require_network(network)
     if not isinstance(network, SpectralLayer) and _before_forward not in network._forward_pre_hooks.values():
         network.register_forward_pre_hook(_before_forward)
         network.register_forward_hook(_after_forward, always_call=True)
@@ -203,6 +204,7 @@ def attach(network: nn.Module) -> None:
 
 def detach(network: nn.Module) -> None:
     """Undo :func:`attach` on a network and everything in it."""
+    require_network(network)
     for module in network.modules():
         for hooks, function in (
             (module._forward_pre_hooks, _before_forward),

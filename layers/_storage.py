@@ -58,6 +58,12 @@ def save(network: nn.Module, directory: str | os.PathLike[str]) -> None:
     """
     require_instance("network", network, nn.Module, "a torch.nn.Module")
     require_instance("directory", directory, str | os.PathLike, "a path")  # type: ignore[arg-type]
+    for name in spectral_weights(network):
+        if not isinstance(network.get_submodule(name), SpectralLayer):
+            raise ValueError(
+                f"network has a spectral weight outside its spectral layers, {name!r}, as adapters are; save those by "
+                f"sttp.adapters.save, and take them off before"
+            )
     require_feasible(spectral_weights(network), exactly=True)
     layers = {
         name: {

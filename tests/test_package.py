@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("manifolds", "optim", "layers", "study")
+FOLDERS = ("manifolds", "optim", "layers", "adapters", "study")
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,8 @@ def calls(folder: Path) -> Iterator[Call]:
     yield call("parametrized", layers.parametrized, spectral, ("network",))
     yield call("spectral_weights", layers.spectral_weights, spectral)
     yield call("shared_evaluation", _evaluated, spectral)
+    for name in ("evaluate_together", "evaluate_apart"):
+        yield call(name, getattr(layers, name), spectral, ("network",))
     for name in ("candidates", "require_candidates"):
         yield call(name, getattr(layers, name), {**plain, **values(skip=(), attention="joint")})
     layers.save(spectral_network(), folder / "saved")

@@ -1,0 +1,216 @@
+"""What every adapter owes: identity, counts, gradients, merging, fitting, constraints, files, sums."""
+
+import copy
+
+import geoopt
+import pytest
+import torch
+from adapter_registry import COLUMNS, ROWS, ROWS_OF_ADAPTERS
+from torch import nn
+from torch.func import functional_call, jacrev
+
+from sttp.adapters import adapt, adapted_layers, detach, load, merge, report, save, switch, unmerge
+from sttp.layers import STTP, reparameterize
+from sttp.optim import RiemannianAdam
+
+every_adapter = pytest.mark.parametrize("row", ROWS_OF_ADAPTERS, ids=lambda row: row.name)
+exact = pytest.mark.parametrize(
+    "row", [row for row in ROWS_OF_ADAPTERS if row.adapter.defect is None], ids=lambda row: row.name
+)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def adapted_linear(row, seed=0):
+    torch.manual_seed(seed)
+    layer = nn.Linear(COLUMNS, ROWS).double()
+    return layer, adapt(nn.Sequential(layer), row.adapter, generator=generator(seed))
+
+
+def trained(network):
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+@torch.no_grad()
+def move(network, size=0.3, seed=1):
+    """Take all trained parameters elsewhere, frames along their manifold."""
+    torch.manual_seed(seed)
+    for parameter in trained(network):
+        step = size * torch.randn_like(parameter)
+        if isinstance(parameter, geoopt.ManifoldParameter):
+            tangent = parameter.manifold.proju(parameter, step)
+            parameter.copy_(parameter.manifold.retr(parameter, tangent))
+        else:
+            parameter.add_(step)
+
+
+def networks():
+    torch.manual_seed(0)
+    yield nn.Sequential(nn.Linear(8, 12), nn.Tanh(), nn.Linear(12, 4)), torch.randn(3, 5, 8), "0"
+    yield nn.Sequential(nn.Conv2d(8, 12, 3, groups=2, bias=False)), torch.randn(2, 8, 5, 5), "0"
+    yield nn.Sequential(nn.ConvTranspose2d(12, 8, 2, stride=2, groups=2)), torch.randn(2, 12, 3, 3), "0"
+    yield nn.Sequential(nn.Embedding(12, 8, padding_idx=0)), torch.tensor([[0, 3, 3], [11, 1, 0]]), "0"
+    yield nn.TransformerEncoderLayer(8, 2, 12, 0.0, batch_first=True), torch.randn(2, 3, 8), "self_attn"
+    yield (
+        reparameterize(nn.Sequential(nn.Linear(8, 12), nn.Conv1d(12, 8, 2)), STTP(4), skip="1", init="weights")[:1],
+        torch.randn(3, 8),
+        "0",
+    )
+
+
+@exact
+def test_the_start_is_the_base(row):
+    layer, network = adapted_linear(row)
+    vectors = torch.randn(5, COLUMNS, dtype=torch.float64)
+    assert torch.allclose(network(vectors), layer(vectors), atol=1e-8)
+
+
+@every_adapter
+def test_counts_are_the_published_ones_and_the_rank_of_the_jacobian(row):
+    layer, network = adapted_linear(row)
+    assert report(network).stored == sum(p.numel() for p in trained(network)) == row.stored
+    move(network, 0.05)
+    (adapted,) = adapted_layers(network).values()
+    change, weight = adapted.changes["default"], layer.weight.detach()
+    parameters = {name: p for name, p in change.named_parameters() if p.requires_grad}
+
+    def weight_of(steps):
+        points = {name: p.detach() + tangent(p, steps[name]) for name, p in parameters.items()}
+        return functional_call(Merged(change), {f"change.{name}": p for name, p in points.items()}, (weight,))
+
+    zeros = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    jacobian = torch.cat([part.flatten(2).flatten(0, 1) for part in jacrev(weight_of)(zeros).values()], dim=1)
+    assert torch.linalg.matrix_rank(jacobian, rtol=1e-9) == report(network).dimension == row.dimension
+
+
+def tangent(parameter, step):
+    if isinstance(parameter, geoopt.ManifoldParameter):
+        return parameter.manifold.proju(parameter.detach(), step)
+    return step
+
+
+class Merged(nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.change = change
+
+    def forward(self, weight):
+        return self.change.merged(weight)
+
+
+@every_adapter
+def test_the_gradients_that_vanish_at_the_start(row):
+    _, network = adapted_linear(row)
+    target = torch.randn(7, ROWS, dtype=torch.float64)
+    (network(torch.randn(7, COLUMNS, dtype=torch.float64)) - target).square().sum().backward()
+    (adapted,) = adapted_layers(network).values()
+    for name, parameter in adapted.changes["default"].named_parameters():
+        if parameter.requires_grad:
+            assert (parameter.grad is None or parameter.grad.abs().max() < 1e-12) == row.still(name), name
+    assert all(p.grad is None for p in adapted.base.parameters())
+
+
+@every_adapter
+@pytest.mark.parametrize("which", range(6))
+def test_merged_is_unmerged_and_can_be_undone(row, which):
+    network, inputs, of_one_shape = list(networks())[which]
+    if row.one_layer and which in (1, 2, 4):
+        pytest.skip("no 12 x 8 weight")
+    network.double().eval()
+    inputs = inputs.double() if inputs.is_floating_point() else inputs
+    before = copy.deepcopy(network.state_dict())
+    plain = network(inputs).detach()
+    adapt(network, row.adapter, only=of_one_shape if row.one_shape or row.one_layer else (), generator=generator())
+    move(network)
+    changed = network(inputs).detach()
+    assert not torch.allclose(changed, plain, atol=1e-4)
+    for layer in adapted_layers(network).values():
+        assert layer.weight.shape == layer.base.weight.shape
+    merge(network)
+    assert torch.allclose(network(inputs), changed, atol=1e-9)
+    unmerge(network)
+    assert torch.equal(network(inputs), changed)
+    switch(network)
+    assert torch.allclose(network(inputs), plain, atol=1e-12)
+    detach(network)
+    after = network.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+@every_adapter
+def test_a_merged_network_is_left_plain(row):
+    network, inputs, of_one_shape = next(networks())
+    adapt(
+        network.double(),
+        row.adapter,
+        only=of_one_shape if row.one_shape or row.one_layer else (),
+        generator=generator(),
+    )
+    move(network)
+    changed = network(inputs.double())
+    detach(merge(network))
+    assert [type(module) for module in network] == [nn.Linear, nn.Tanh, nn.Linear]
+    assert torch.allclose(network(inputs.double()), changed, atol=1e-9)
+
+
+@every_adapter
+def test_a_reachable_weight_is_found_and_frames_stay_frames(row):
+    _, network = adapted_linear(row)
+    (adapted,) = adapted_layers(network).values()
+    there = copy.deepcopy(network)
+    move(there, 0.2)
+    target = next(iter(adapted_layers(there).values())).weight.detach()
+    optimizer = RiemannianAdam(trained(network), lr=0.05)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 0.02, 250)
+    first = (adapted.weight - target).detach().square().sum()
+    for _ in range(250):
+        loss = (adapted.weight - target).square().sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    assert (adapted.weight - target).square().sum() < 1e-2 * first
+    for parameter in trained(network):
+        if isinstance(parameter, geoopt.ManifoldParameter) and isinstance(parameter.manifold, geoopt.Stiefel):
+            eye = torch.eye(parameter.shape[-1], dtype=parameter.dtype)
+            assert torch.linalg.norm(parameter.mT @ parameter - eye) < 1e-9
+
+
+@every_adapter
+def test_saved_loaded_and_continued_is_continued(row, tmp_path):
+    _, network = adapted_linear(row)
+    base = detach(copy.deepcopy(network))
+    move(network)
+    save(network, tmp_path)
+    again = load(base, tmp_path)
+    inputs, outputs = torch.randn(9, COLUMNS, dtype=torch.float64), torch.randn(9, ROWS, dtype=torch.float64)
+    for one in (network, again):
+        optimizer = RiemannianAdam(trained(one), lr=0.01)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (one(inputs) - outputs).square().mean().backward()
+            optimizer.step()
+    assert torch.equal(network(inputs), again(inputs))
+
+
+@every_adapter
+def test_a_second_adapter_is_summed_or_refused(row):
+    _, network = adapted_linear(row)
+    adapt(network, row.adapter, name="second", generator=generator(3))
+    move(network)
+    (adapted,) = adapted_layers(network).values()
+    base = adapted.matrix(())
+    one, two = (adapted.matrix((name,)) - base for name in ("default", "second"))
+    if row.additive:
+        switch(network, "default", "second")
+        assert torch.allclose(adapted.weight, base + one + two, atol=1e-12)
+        vectors = torch.randn(4, COLUMNS, dtype=torch.float64)
+        assert torch.allclose(network(vectors), vectors @ adapted.weight.mT + adapted.bias, atol=1e-12)
+    else:
+        with pytest.raises(ValueError, match="'default'"):
+            switch(network, "default", "second")
+    switch(network, "second")
+    assert torch.allclose(adapted.weight, base + two, atol=1e-12)
