@@ -14,6 +14,9 @@ from ._require import require_flag, require_tensor
 
 # What is added to C, relative to the mean of its diagonal: directions that no input had count a little as well.
 DAMPING: Final = 1e-4
+# The same where C counts how often a row is picked: most words of a vocabulary are not among some thousand, and some
+# of them will be. Measured on a vocabulary at a quarter of its size; 0.03 and 3 are nearly as good, 1e-4 less so.
+DAMPING_OF_COUNTS: Final = 0.3
 
 
 @final
@@ -33,7 +36,9 @@ class InputMetric:
 
     @staticmethod
     def damped(moment: Tensor, of_rows: bool = False) -> InputMetric:
-        """Return the metric of a second moment, of any rank, to which 1e-4 of the mean of its diagonal is added.
+        """Return the metric of a second moment, of any rank, to which a part of the mean of its diagonal is added.
+
+        The part is 1e-4, and 0.3 of a diagonal one of rows, which counts how often each was picked.
 
         Args:
             moment: symmetric and positive semidefinite ``(n, n)``, or a non-negative diagonal ``(n,)``.
@@ -54,7 +59,8 @@ class InputMetric:
         moment = moment.to(torch.float64)
         diagonal = moment if moment.dim() == 1 else moment.diagonal()
         mean = diagonal.mean()
-        added = torch.where(mean > 0, DAMPING * mean, 1.0)  # without inputs all directions count alike
+        damping = DAMPING_OF_COUNTS if of_rows and moment.dim() == 1 else DAMPING
+        added = torch.where(mean > 0, damping * mean, 1.0)  # without inputs all directions count alike
         if moment.dim() == 1:
             damped = moment + added
             root, has_failed = damped.clamp(min=0).sqrt(), (damped <= 0).any()
