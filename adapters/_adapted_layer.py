@@ -101,14 +101,10 @@ class AdaptedLayer(nn.Module):
 
     def _base_product(self, vectors: Tensor) -> Tensor:
         if isinstance(self.base, nn.Linear):
-            return F.linear(vectors.to(self._input_dtype(vectors)), self.base.weight)
+            return F.linear(vectors, self.base.weight)
         output = cast(Tensor, self.base.forward(vectors))
         bias = cast(Tensor | None, self.base.bias)
         return output if bias is None else output - bias.to(output.dtype)
-
-    def _input_dtype(self, vectors: Tensor) -> torch.dtype:
-        is_cast = torch.is_autocast_enabled(vectors.device.type)
-        return vectors.dtype if is_cast else cast(Tensor, self.base.weight).dtype
 
     def _embedding(self, indices: Tensor, changes: list[LowRank]) -> Tensor:
         output = cast(Tensor, self.base.forward(indices))

@@ -1,4 +1,4 @@
-"""PSOFT: a rotation in the principal subspace of the weight (arXiv 2505.11235; as PEFT has it)."""
+"""PSOFT: efficient orthogonal fine-tuning with principal subspace adaptation (ICLR 2026), as PEFT has it."""
 
 from __future__ import annotations
 

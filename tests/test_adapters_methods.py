@@ -12,6 +12,7 @@ from sttp.adapters import (
     JointLowRank,
     LoRA,
     LoRTA,
+    Offset,
     PiSSA,
     PreconditionedLoRA,
     SpectralAdapter,
@@ -255,3 +256,36 @@ def test_preconditioned_lora_learns_and_its_state_is_saved():
         loss.backward()
         optimizer.step()
     assert loss < 1e-2 * first
+
+
+def test_the_newest_adapter_is_active_and_each_can_be_taken_off():
+    network = adapt(linear(), LoRA(2), name="one")
+    move(network)
+    layer = the_layer(network)
+    one = layer.weight.detach()
+    adapt(network, SpectralAdapter(2), name="two")
+    assert torch.allclose(layer.weight, layer.matrix(()), atol=1e-12)
+    detach(network, "two")
+    assert torch.equal(layer.weight, layer.matrix(()))
+    switch(network, "one")
+    assert torch.equal(layer.weight, one)
+    detach(network, "one")
+    assert isinstance(network[0], nn.Linear)
+
+
+def test_a_checkpoint_a_copy_and_a_file_of_the_whole_network_are_it(tmp_path):
+    network = adapt(nn.Sequential(nn.Linear(8, 12), nn.Linear(12, 4)), STTPAdapter(2, start=Offset()))
+    move_spectra(network)
+    vectors = torch.randn(3, 8)
+    torch.save(network, tmp_path / "network.pt")
+    again = torch.load(tmp_path / "network.pt", weights_only=False)
+    other = adapt(nn.Sequential(nn.Linear(8, 12), nn.Linear(12, 4)), STTPAdapter(2, start=Offset()))
+    other.load_state_dict(network.state_dict())
+    for one in (copy.deepcopy(network), again, other):
+        assert torch.equal(one(vectors), network(vectors))
+
+
+@torch.no_grad()
+def move_spectra(network):
+    for layer in adapted_layers(network).values():
+        layer.changes["default"].change.spectral.spectrum.normal_()
