@@ -12,11 +12,11 @@ from ..case import Case
 from ..register import Appearance
 from ..result import Result
 from ..schedule import Results, chosen_runs, progress
-from ..turns import Turn
 from .content import listed
 
 if TYPE_CHECKING:
     from ..definition import Study
+    from ..turns import Turn
 
 
 @dataclass(frozen=True, kw_only=True)
