@@ -50,7 +50,7 @@ from sttp.study.surroundings import Surroundings
 
 turns.STEPS = 1
 STEPS.add("own", lambda value, rate: value - rate * value / 2)
-study = toy(takes=["plain", "own", "halving"], sizes=[1, 2], steps=12, noise=0.01, pause=0.02)
+study = toy(takes=["plain", "own"], sizes=[1], steps=12, noise=0.01, pause=0.02)
 run_study(study, sys.argv[1], workers=2, surroundings=Surroundings(checkpoint_seconds=1e-9))
 """
 
@@ -105,7 +105,7 @@ def test_a_killed_study_leaves_no_process_and_ends_with_the_same_results(tmp_pat
     assert {path: path.stat().st_mtime_ns for path in results.rglob("*")} == before
     assert start_study(tmp_path).wait(240) == 0, said.read_text()
     STEPS.add("own", lambda value, rate: value - rate * value / 2)
-    whole = toy(takes=["plain", "own", "halving"], sizes=[1, 2], steps=12, noise=0.01)
+    whole = toy(takes=["plain", "own"], sizes=[1], steps=12, noise=0.01)
     run_study(whole, tmp_path / "whole", "sequential")
     ours, theirs = ((folder / "results.csv").read_bytes() for folder in (results, tmp_path / "whole"))
     # The pause of a step is no part of a table, but of runs' identifiers.
