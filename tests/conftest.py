@@ -1,3 +1,4 @@
+import os
 import sys
 
 import pytest
@@ -5,6 +6,11 @@ import torch
 
 # The tests' matrices are small: more threads would wait for each other, and for other workers of the tests.
 torch.set_num_threads(1)
+
+
+def pytest_xdist_auto_num_workers(config):
+    """One more than there are cores: some tests wait for processes that they start or kill."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="module")
