@@ -20,13 +20,13 @@ test: .venv/.installed-test
 	MYPYPATH=.venv/types $(BIN)/mypy -p sttp
 	$(BIN)/sttp check --dtype float64
 	$(BIN)/sttp check --dtype float32
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # The lower ends of the ranges of setup.cfg. What newer releases beside them deprecate, old ones may use.
 test-oldest: .venv-oldest/.installed
 	@echo "The oldest versions, with $$(.venv-oldest/bin/python --version):"
 	@cat .venv-oldest/constraints.txt
-	.venv-oldest/bin/python -m pytest -n auto -W ignore::DeprecationWarning $(CORE_TESTS)
+	.venv-oldest/bin/python -m pytest -n auto --dist worksteal -W ignore::DeprecationWarning $(CORE_TESTS)
 
 bench: .venv/.installed-bench
 	for name in frames step layer network; do $(BIN)/python -m benchmarks $$name || exit 1; done

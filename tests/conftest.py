@@ -6,6 +6,7 @@ import torch
 
 # The tests' matrices are small: more threads would wait for each other, and for other workers of the tests.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # in the processes that tests start
 
 
 def pytest_xdist_auto_num_workers(config):

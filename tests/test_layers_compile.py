@@ -44,7 +44,7 @@ def test_the_default_compiler_agrees_with_eager_in_all_geometries():
     )
 
 
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize("geometry", ["stiefel", "householder-reduced"])
 def test_sizes_that_vary_compile_once_more_and_not_again(geometry):
     torch.manual_seed(0)
     network = reparameterize(nn.Sequential(nn.Linear(24, 16), nn.Tanh()), spec(geometry), generator=generator())

@@ -176,8 +176,9 @@ def test_trained_networks_are_exported(network, plainly):
         torch.testing.assert_close(exported(x), built(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(
+    ("network", "optimizer"), [*(("transformer", name) for name in OPTIMIZERS), ("resnet-18", "riemannian-adam")]
+)
 def test_every_optimizer_learns_a_batch(network, optimizer):
     built, running = begun(network, optimizer)
     x, labels, losses = inputs(network, 0), torch.randint(CLASSES, (8,), generator=generator()), []

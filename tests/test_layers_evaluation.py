@@ -300,9 +300,10 @@ def test_vmap_over_inputs_and_over_parameters(geometry, forward):
 
 @pytest.mark.parametrize("whole", [False, True], ids=["a part", "the whole"])
 @pytest.mark.parametrize("reentrant", [False, True], ids=["saved", "reentrant"])
-@pytest.mark.parametrize("geometry", GEOMETRIES)
+@pytest.mark.parametrize(
+    ("geometry", "forward"), [*zip(GEOMETRIES, ("dense", "factors", "cores", "factors"), strict=True)]
+)
 @pytest.mark.parametrize("block", [False, True], ids=["alone", "block"])
-@every_forward
 def test_checkpointing_gives_the_same_gradients(geometry, reentrant, whole, block, forward):
     def saved(function, x):
         return checkpoint(function, x, use_reentrant=reentrant)

@@ -8,7 +8,7 @@ from torch import nn
 
 from sttp.layers import STTP, Haar, Householder, Riemannian, reparameterize
 
-THREADS, ROUNDS = 8, 40
+THREADS, ROUNDS = 8, 20
 INPUTS = [torch.randn(3, 12, generator=torch.Generator().manual_seed(k)) for k in range(THREADS)]
 
 
