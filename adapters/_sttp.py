@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..layers import STTP, SVDP, Haar, SpectralWeight
 from ..manifolds import Free, Geometry, Riemannian, SpectralTensorTrain, require_instance, require_number
-from ._adapter import FrozenWeight, WeightAdapter
+from ..optim import RiemannianAdam
+from ._adapter import FrozenWeight, WeightAdapter, trained_parameters
 from ._change import Change, LowRank
 from ._register import register_adapter, register_part
 from ._since_start import SinceStart
@@ -136,6 +137,10 @@ class STTPAdapter(WeightAdapter):
         _require_start_and_scale(self.start, self.scale)
         self.specification()
 
+    def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Return RiemannianAdam."""
+        return RiemannianAdam(trained_parameters(network), lr=lr)
+
     def specification(self) -> STTP:
         """Return that of the layers whose weights are such changes."""
         return STTP(self.rank, self.frames, Free(), HAAR, modes=self.modes)  # type: ignore[arg-type]
@@ -166,6 +171,10 @@ class SVDPAdapter(WeightAdapter):
     def __post_init__(self) -> None:
         _require_start_and_scale(self.start, self.scale)
         self.specification()
+
+    def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Return RiemannianAdam."""
+        return RiemannianAdam(trained_parameters(network), lr=lr)
 
     def specification(self) -> SVDP:
         """Return that of the layers whose weights are such changes."""
