@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, final
 
 import geoopt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..layers import STTP, SVDP, Free, Identity, Lipschitz, Specification
@@ -66,6 +66,22 @@ def _of(kind: type) -> Callable[[object], None]:
             raise TypeError(f"it must be a subclass of {kind.__name__} or an object of one, got {thing!r}")
 
     return check
+
+
+@final
+@dataclass(frozen=True)
+class OfNetwork:
+    """An optimizer that is made of a network, where parameters alone do not tell enough.
+
+    Attributes:
+        build: called as ``build(network, rate)``.
+    """
+
+    build: Callable[[nn.Module, float], Optimizer]
+
+    def __call__(self, network: nn.Module, learning_rate: float) -> Optimizer:
+        """Return the optimizer."""
+        return self.build(network, learning_rate)
 
 
 OPTIMIZERS: Final[Register[BuildOptimizer]] = Register("optimizer", callable_thing)
@@ -194,13 +210,16 @@ def has_option(register: Register[Any], name: str, option: str) -> bool:
     return option in parameters or any(given.kind is given.VAR_KEYWORD for given in parameters.values())
 
 
-def build_optimizer(name: str, parameters: Any, learning_rate: float, **options: Any) -> Optimizer:
+def build_optimizer(
+    name: str, parameters: Any, learning_rate: float, network: nn.Module | None = None, **options: Any
+) -> Optimizer:
     """Return the optimizer of a name: of a class the object with ``lr=learning_rate``, else what the function returns.
 
     Args:
         name: a registered one, or ``package.module:object``.
         parameters: what it moves.
         learning_rate: at the first step.
+        network: that the parameters belong to, for :class:`OfNetwork`; None where there is none.
         **options: such as ``momentum=0.5``, in place of what the registered function would give.
 
     Raises:
@@ -211,20 +230,24 @@ def build_optimizer(name: str, parameters: Any, learning_rate: float, **options:
     if isinstance(build, type) and issubclass(build, Optimizer):
         make: Any = build  # whose subclasses have a learning rate, which torch leaves open
         return make(parameters, lr=learning_rate, **options)
+    if isinstance(build, OfNetwork):
+        if network is None:
+            raise ValueError(f"optimizer {name!r} is made of a network, and there is none; give another optimizer")
+        parameters = network
     optimizer = build(parameters, learning_rate, **options)
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer {name!r} must return a torch.optim.Optimizer, got {optimizer!r}")
     return optimizer
 
 
-def require_step(name: str, parameters: Any, loss: Tensor, **options: Any) -> None:
+def require_step(name: str, parameters: Any, loss: Tensor, network: nn.Module | None = None, **options: Any) -> None:
     """Make one step of an optimizer along the gradient of a loss, to see that one can be made.
 
     Raises:
         ValueError: something raised an exception.
     """
     try:
-        optimizer = build_optimizer(name, parameters, ANY_RATE, **options)
+        optimizer = build_optimizer(name, parameters, ANY_RATE, network, **options)
         loss.backward()
         optimizer.step()
     except Exception as error:  # a user's class may raise anything

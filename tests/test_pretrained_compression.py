@@ -15,9 +15,9 @@ from torch import nn
 from sttp.layers import Embedding, Linear
 from sttp.study import compress, load_compressed
 from sttp.study.cli.app import run
+from sttp.study.networks.source import StateDict
 from sttp.study.pretrained.calibration import read_batches
 from sttp.study.pretrained.factored import load_factored
-from sttp.study.pretrained.source import StateDict
 
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
@@ -281,7 +281,7 @@ def test_images_are_read_as_a_model_wants_them(tmp_path):
     (tmp_path / "images").mkdir()
     for k in range(3):
         Image.new("RGB", (20, 20), (255, 0, 0)).save(tmp_path / "images" / f"{k}.png")
-    from sttp.study.pretrained.source import HuggingFace
+    from sttp.study.networks.source import HuggingFace
 
     (batch,) = read_batches(tmp_path / "images", HuggingFace(str(tmp_path / "vit")))
     assert batch["pixel_values"].shape == (3, 3, 16, 16)

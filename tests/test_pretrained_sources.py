@@ -11,8 +11,8 @@ from torch import nn
 
 from sttp.study import compress, load_compressed
 from sttp.study.cli import run
+from sttp.study.networks.source import HuggingFace, StateDict, source_of
 from sttp.study.pretrained.calibration import read_batches
-from sttp.study.pretrained.source import HuggingFace, StateDict, source_of
 
 transformers = pytest.importorskip("transformers", reason="it is in the extra `test`")
 TEXTS = [f"the {a} sees a {b}" for a in ("cat", "dog", "bird") for b in ("red tree", "house", "small blue boat")]

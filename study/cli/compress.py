@@ -75,10 +75,10 @@ def compress(
     if output is not None and output.exists():
         raise typer.BadParameter(f"--output {str(output)!r} exists and is not overwritten; give another folder")
     from ...manifolds import require_choice
+    from ..networks.source import source_of, transformers_or_refuse
     from ..pretrained import compress as compressed
     from ..pretrained.calibration import read_batches
     from ..pretrained.compression import FORMS
-    from ..pretrained.source import source_of, transformers_or_refuse
     from .printing import compression_bar, print_compression
 
     for form in export or ():

@@ -14,6 +14,7 @@ from ..data import DATA, require_published
 from ..definition import STUDIES, Study, read_study
 from ..paper import EXPERIMENTS, paper_study
 from ..surroundings import Surroundings
+from ..tasks.adaptation import WITH_MODEL
 from ..tasks.images import shape_of
 
 
@@ -44,6 +45,13 @@ def read_data(text: str) -> DataChoice:
     return DataChoice(found, text)
 
 
+def read_texts(text: str) -> DataChoice:
+    """Read the folder of labelled texts; their task has no other data, and so no name for it."""
+    if not Path(text).expanduser().is_dir():
+        raise ValueError(f"data must be a folder of labelled texts beside --model, got {text!r}")
+    return DataChoice("digits", text)
+
+
 def _name_of(path: Path) -> str:
     """Return the name of the data set that a path should hold."""
     own = path.absolute().name
@@ -60,6 +68,7 @@ def requested_study(
     size: int | None = None,
     scale: float | None = None,
     changes: Iterable[str] = (),
+    model: str | None = None,
 ) -> Study:
     """Return the study that a command line asks for.
 
@@ -69,12 +78,17 @@ def requested_study(
         size: what images of a folder are resized to.
         scale: of the paper's experiments, 1 by default.
         changes: such as ``steps=100``, the value as in a TOML file.
+        model: folder of a pretrained encoder of texts, which is adapted to the data.
 
     Raises:
         ValueError: a name or key is unknown, or a value out of range.
         TypeError: a value is not of its kind.
     """
     values = dict(read_change(change) for change in changes)
+    if model is not None:
+        if data is None:
+            raise ValueError(f"model={model!r} needs labelled texts to be adapted to; give their folder by --data")
+        values = {**WITH_MODEL, "network.folder": model, **values}
     if name in EXPERIMENTS:
         for key in ("data", "size"):
             if key in values:

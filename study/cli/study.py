@@ -32,6 +32,14 @@ def study(
             help=f"Data set: {', '.join(DATA_SETS)}, or a folder or zip of images by class; by default the study's.",
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            help="Of the study adapters: a folder of transformers with an encoder of texts; --data is then one with "
+            "train, validation and test in parquet or CSV, with a column label.",
+        ),
+    ] = None,
     download: Annotated[
         bool,
         typer.Option(
@@ -76,13 +84,13 @@ def study(
     from ..surroundings import Surroundings
     from .estimate import estimate_study
     from .printing import print_estimate, print_outcome
-    from .request import read_data, requested_study, require_downloads
+    from .request import read_data, read_texts, requested_study, require_downloads
 
     load_wings()
     import_modules(imports)
     where = executor_of(executor, scheduler=scheduler)
-    chosen = None if data is None else read_data(data)
-    requested = requested_study(name, chosen, size, scale, changes or ())
+    chosen = None if data is None else read_data(data) if model is None else read_texts(data)
+    requested = requested_study(name, chosen, size, scale, changes or (), model)
     if download:
         require_downloads(requested)
     surroundings = Surroundings(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .source import HuggingFace, Source
+from ..networks.source import HuggingFace, Source
 
 TEXTS: Final = (".txt", ".csv", ".parquet")
 ARRAYS: Final = (".npy", ".npz")

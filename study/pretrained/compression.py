@@ -33,10 +33,10 @@ from ...layers import (
     save,
 )
 from ...manifolds import Riemannian, require_choice, require_instance, require_integer
+from ..networks.source import HuggingFace, Source, StateDict, source_of
 from . import factored
 from ._pairs import descriptions, factored_pairs, joined
 from .recovery import recover
-from .source import HuggingFace, Source, StateDict, source_of
 
 Method = Literal["sttp", "svdp", "svd"]
 Form = Literal["dense", "factored"]

@@ -160,7 +160,7 @@ def _begun(case: ProblemCase, seed: int) -> Instance:
 
 
 def _built(case: ProblemCase, instance: Instance, rate: float) -> Optimizer:
-    return build_optimizer(case.optimizer, instance.parameters, rate, **options_of(case.options, "optimizer"))
+    return build_optimizer(case.optimizer, instance.parameters, rate, None, **options_of(case.options, "optimizer"))
 
 
 def _minimized(case: ProblemCase, instance: Instance, callback: Any) -> MinimizeResult:
@@ -238,7 +238,7 @@ def try_out(cases: Iterable[ProblemCase], seed: int) -> None:
                     f"problem {case.problem_name!r} cannot be begun ({type(error).__name__}: {error})"
                 ) from error
             if not case.minimizes and not is_ours:
-                require_step(case.optimizer, instance.parameters, loss, **options_of(case.options, "optimizer"))
+                require_step(case.optimizer, instance.parameters, loss, None, **options_of(case.options, "optimizer"))
 
 
 def _tried_loss(instance: Instance) -> Tensor:

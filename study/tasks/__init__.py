@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..definition import STUDIES, Study
+from .adaptation import ADAPTERS
 from .case import TrainingCase
 from .classification import Classification
 from .digits import Digits
@@ -39,6 +40,8 @@ STUDIES.add(
         }
     ),
 )
+
+STUDIES.add("adapters", Study.from_dict(ADAPTERS))
 
 __all__ = [
     "DIGITS",

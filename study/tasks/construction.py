@@ -9,6 +9,8 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
+from ...adapters import adapted_layers
+from ...adapters import report as adapter_report
 from ...layers import STTP, Specification, candidates, decompress, reparameterize, report
 from ..networks import NETWORKS, Role, network_entry
 from ..parts import SPECTRA
@@ -112,14 +114,17 @@ class Start:
     Attributes:
         network: what is trained.
         z: compression in percent; 100 for plain weights.
-        degrees_of_freedom: of all weights that are reparameterized; of plain ones their entries.
+        degrees_of_freedom: of all weights that are reparameterized; of plain ones their entries; of a network that is
+            fine-tuned of all that is trained.
         error: largest relative Frobenius error of a weight against the one it stands for; None for plain weights.
+        trained: how many numbers are trained of a network that is fine-tuned; None for others.
     """
 
     network: nn.Module
     z: float
     degrees_of_freedom: int
     error: float | None
+    trained: int | None = None
 
 
 def first_network(case: TrainingCase, shape: ImageShape | None, seed: int) -> Start:
@@ -162,6 +167,8 @@ def first_weights(network: nn.Module, spec: Specification, skip: tuple[str, ...]
 
 def _by_method(case: TrainingCase, method: Method, network: nn.Module, skip: tuple[str, ...], seed: int) -> Start:
     """Return what a method makes of a plain network, counted as :class:`Method` says."""
+    if method.fine_tunes:
+        return _fine_tuned(case, method, network, skip, seed)
     chosen = candidates(network, skip)
     entries = sum(candidate.weight.numel() for candidate in chosen)
     total = sum(parameter.numel() for parameter in network.parameters())
@@ -175,6 +182,18 @@ def _by_method(case: TrainingCase, method: Method, network: nn.Module, skip: tup
     in_place = max(0, trainable - (total - entries))
     z = 100 * (in_place + kept) / (entries + kept) if entries + kept else 100.0
     return Start(network, z, in_place, _largest_error(network, before))
+
+
+def _fine_tuned(case: TrainingCase, method: Method, network: nn.Module, skip: tuple[str, ...], seed: int) -> Start:
+    """Return what a method makes of a trained network."""
+    total = sum(parameter.numel() for parameter in network.parameters())
+    network = method.built(network, case.rank, seed, skip, case.options_of("method"))
+    trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    dimension = trained
+    if adapted_layers(network):
+        counted = adapter_report(network)
+        dimension += counted.dimension - counted.stored
+    return Start(network, 100 * trained / total, dimension, None, trained)
 
 
 @torch.no_grad()

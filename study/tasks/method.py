@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from ...layers import Specification
-from ...manifolds import described
+from ...manifolds import described, require_flag
 from .._plain import import_object, require_known
 from ..baselines import spectral_normalization, spectral_regularization
 from ..parts import FLAVOURS, GEOMETRIES, OPTIMIZERS, SPECIFICATIONS, SPECTRA, BuildOptimizer, name_of_part
@@ -44,10 +44,12 @@ class Method:
             ``optimizer(parameters, lr=rate)``, or a function of parameters and rate.
         title: how readers see it; the name by default.
         look: how plots show it; one that nobody else has by default.
+        fine_tunes: whether it changes a network that was trained before: ``build`` then gets the network with the
+            weights that it has, also with a rank, and Z is the share of all of its numbers that are trained.
 
-    Its Z is counted by trainable numbers: those of the network that ``build`` returns, but for those that were trained
-    outside the weights of linear, convolution, embedding and attention layers, stand in place of these weights. Numbers
-    that are frozen, such as the weights under a trained change, count nothing.
+    Z is otherwise counted by trainable numbers: those of the network that ``build`` returns, but for those that were
+    trained outside the weights of linear, convolution, embedding and attention layers, stand in place of these weights.
+    Numbers that are frozen count nothing.
 
     Raises:
         TypeError: a value is not of its kind.
@@ -59,8 +61,10 @@ class Method:
     optimizer: str | BuildOptimizer | None = None
     title: str | None = None
     look: Appearance | None = None
+    fine_tunes: bool = False
 
     def __post_init__(self) -> None:
+        require_flag("fine_tunes", self.fine_tunes)
         if not isinstance(self.name, str):
             raise TypeError(f"name of a method must be a string such as 'sttp stiefel', got {described(self.name)}")
         if not self.name.strip() or (self.build is not None and ":" in self.name):

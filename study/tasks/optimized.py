@@ -81,10 +81,10 @@ class OptimizedTrial(NetworkTrial):
         rate, options = self.run.learning_rate, self.case.options_of("optimizer")
         assert rate is not None, "trainings have a learning rate"
         try:
-            return build_optimizer(self.case.optimizer, parameters, rate, **options)
+            return build_optimizer(self.case.optimizer, parameters, rate, module, **options)
         except ValueError as error:  # a search may try rates that an optimizer does not take
             self._refused = str(error)
-        return build_optimizer(self.case.optimizer, parameters, ANY_RATE, **options)
+        return build_optimizer(self.case.optimizer, parameters, ANY_RATE, module, **options)
 
     def _require_rate(self) -> None:
         if self._refused is not None:

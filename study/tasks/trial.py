@@ -50,9 +50,13 @@ class NetworkTrial(Trial):
         return Look(step, measures, network_spectra(self.network))
 
     def facts(self) -> dict[str, float | None]:
-        """Return compression in percent, degrees of freedom, and how far first weights are from their model."""
+        """Return Z in percent, degrees of freedom, and how far first weights are from their model.
+
+        Of a network that is fine-tuned also how many numbers are trained.
+        """
         start = self._start
-        return {"z": start.z, "degrees_of_freedom": start.degrees_of_freedom, "start_error": start.error}
+        trained = {} if start.trained is None else {"trained": float(start.trained)}
+        return {"z": start.z, "degrees_of_freedom": start.degrees_of_freedom, "start_error": start.error, **trained}
 
     def finish(self) -> dict[str, float | None]:
         """Return measures on the test split."""

@@ -56,7 +56,7 @@ def _try(task: SupervisedTask, case: TrainingCase, surroundings: Surroundings) -
     parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if not parameters:
         raise ValueError(f"{owner} has nothing to train; leave at least one parameter that requires a gradient")
-    require_step(case.optimizer, parameters, loss, **case.options_of("optimizer"))
+    require_step(case.optimizer, parameters, loss, network, **case.options_of("optimizer"))
     task.try_scores(network.eval(), batch)
 
 
