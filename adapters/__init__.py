@@ -11,7 +11,9 @@ from ._joint_rank import JointLowRank
 from ._lora import LoRA, PiSSA
 from ._loretta import LoRETTA
 from ._lorta import LoRTA
+from ._mpo import MPO
 from ._oft import OFT
+from ._operator import Truncation
 from ._preconditioned import PreconditionedLoRA
 from ._psoft import PSOFT
 from ._published import published_optimizer
@@ -20,12 +22,14 @@ from ._report import AdapterReport, ChangeReport, report
 from ._since_start import AsPublished, FromBase, RandomStart, SinceStart
 from ._soda import SODA
 from ._spectral_adapter import SpectralAdapter
+from ._squeeze import squeeze
 from ._stella import StelLA
 from ._storage import load, save
 from ._sttp import Offset, Start, STTPAdapter, SVDPAdapter, Weights, Zero
 
 __all__ = [
     "HRA",
+    "MPO",
     "OFT",
     "PSOFT",
     "SODA",
@@ -55,6 +59,7 @@ __all__ = [
     "SpectralAdapter",
     "Start",
     "StelLA",
+    "Truncation",
     "WeightAdapter",
     "Weights",
     "Zero",
@@ -68,6 +73,7 @@ __all__ = [
     "register_part",
     "report",
     "save",
+    "squeeze",
     "switch",
     "unmerge",
 ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sttp.adapters import (
     HRA,
+    MPO,
     OFT,
     PSOFT,
     SODA,
@@ -99,4 +100,16 @@ ROWS_OF_ADAPTERS = [
     Row("loretta, as published", LoRETTA(3, 2, ((4, 3), (2, 4)), start=AsPublished()), 26 + 26, 28, one_layer=True),
     Row("deep lora", DeepLoRA(2), 44, 36),
     Row("deep lora, full", DeepLoRA(None), 384, 96),
+    # Modes (2, 3, 2) x (2, 2, 2), so q = 4, 6, 4: full bonds 4, 4, and cores of 16, 96, 16. A factor moves freely from
+    # one core to the other.
+    Row("mpo", MPO(), 32, 31),
+    # Bonds 3, 3: cores of 12, 54, 12. Σ R q R − Σ R².
+    Row("mpo, truncated", MPO(3, train="all"), 78, 60),
+    Row("mpo, center", MPO(3, train="center"), 54, 54),
+    Row("mpo, as published", MPO(3, start=AsPublished()), 24, 23, additive=False),
+    Row("mpo, frames", MPO(3, train="all", frames=Riemannian(redundant=False)), 78, 60),
+    # Two rotations of 4 x 4.
+    Row("mpo, rotations", MPO(frames=Riemannian(redundant=False)), 32, 12),
+    # 14 rows, of which two are padding; q = 8, 14 and the bond 2: the first core.
+    Row("mpo, padded", MPO(2, ((2, 7), (4, 2))), 16, 16, one_layer=True),
 ]
