@@ -32,8 +32,8 @@ def squeeze(
         skip: likewise, to leave out.
 
     Returns:
-        The adapter of each layer, for ``adapt(network, found[name], only=name)``. Where layers share a weight, the first
-        of them is named.
+        The adapter of each layer, for ``adapt(network, found[name], only=name)``. Where layers share a weight, it is
+        named after the first.
 
     Raises:
         TypeError: an argument is of a wrong type.
