@@ -4,6 +4,7 @@ from ._adapt import adapt, adapted_layers, detach, merge, switch, unmerge
 from ._adapted_layer import AdaptedLayer
 from ._adapter import Adapter, FrozenWeight, WeightAdapter
 from ._change import Additive, Change, LowRank
+from ._deep_compression import compress_deep
 from ._deep_lora import DeepLoRA
 from ._dora import DoRA
 from ._hra import HRA
@@ -65,6 +66,7 @@ __all__ = [
     "Zero",
     "adapt",
     "adapted_layers",
+    "compress_deep",
     "detach",
     "load",
     "merge",

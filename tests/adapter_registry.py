@@ -99,6 +99,9 @@ ROWS_OF_ADAPTERS = [
     # 4x2, 6x2 | 8x2, 2x2, so 2·2 + 9 + 13 + 0 and two values.
     Row("loretta, as published", LoRETTA(3, 2, ((4, 3), (2, 4)), start=AsPublished()), 26 + 26, 28, one_layer=True),
     Row("deep lora", DeepLoRA(2), 44, 36),
+    # r(o+i) + Lr².
+    Row("deep lora, compressed", DeepLoRA(2, compressed=True), 52, 36),
+    Row("deep lora, fixed frames", DeepLoRA(2, compressed=True, gamma=0.0), 12, 4),
     Row("deep lora, full", DeepLoRA(None), 384, 96),
     # Modes (2, 3, 2) x (2, 2, 2), so q = 4, 6, 4: full bonds 4, 4, and cores of 16, 96, 16. A factor moves freely from
     # one core to the other.
