@@ -27,6 +27,7 @@ from ._squeeze import squeeze
 from ._stella import StelLA
 from ._storage import load, save
 from ._sttp import Offset, Start, STTPAdapter, SVDPAdapter, Weights, Zero
+from ._tied_sttp import TiedSTTP
 
 __all__ = [
     "HRA",
@@ -60,6 +61,7 @@ __all__ = [
     "SpectralAdapter",
     "Start",
     "StelLA",
+    "TiedSTTP",
     "Truncation",
     "WeightAdapter",
     "Weights",

@@ -25,6 +25,7 @@ from sttp.adapters import (
     StelLA,
     STTPAdapter,
     SVDPAdapter,
+    TiedSTTP,
     Weights,
 )
 from sttp.manifolds import Riemannian
@@ -92,6 +93,16 @@ ROWS_OF_ADAPTERS = [
     Row("soda, as published", SODA(offset=1e-3), 72, 36, additive=False),
     # r(i + d_h + H + M + L) for one matrix in one layer, less 4r.
     Row("lorta", LoRTA(2, heads=2, matrices=1), 36, 28, still=lambda name: "outputs" not in name, one_shape=True),
+    # Modes 2, 6 | 8 of one matrix in one layer: frames of 2 x 2, 12 x 2 | 8 x 2 and two values.
+    Row(
+        "tied sttp, zero",
+        TiedSTTP(2, heads=2, matrices=1),
+        46,
+        36,
+        still=lambda name: "coordinates" in name,
+        one_shape=True,
+    ),
+    Row("tied sttp, offset", TiedSTTP(2, heads=2, matrices=1, start=Offset()), 46, 36, one_shape=True),
     Row("joint, of one", JointLowRank(2, matrices=1), 40, 36),
     # B has modes 12 | 2 and A 8 | 2: matrices of rank 2 in factors with a 2 x 2 one more each.
     Row("loretta", LoRETTA(2, 3), 24 + 4 + 16 + 4, 36),
