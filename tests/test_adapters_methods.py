@@ -127,8 +127,8 @@ def test_a_tied_train_holds_any_cp_tensor_of_its_rank():
 
 def test_a_tied_train_has_its_frames_once():
     network = adapt(projections(), TiedSTTP(2, heads=3, matrices=2, frames=Riemannian(redundant=False)))
-    # Modes 3, 2, 3, 4 | 8 and ranks 2: frames of 3x2, 4x2, 6x2, 8x2 | 8x2 and two values. The first three count 2(d − 2),
-    # those at the centre 2d − 3.
+    # Modes 3, 2, 3, 4 | 8 and ranks 2: frames of 3x2, 4x2, 6x2, 8x2 | 8x2 and two values. The first three count
+    # 2(d − 2), those at the centre 2d − 3.
     assert report(network).stored == 6 + 8 + 12 + 16 + 16 + 2
     assert report(network).dimension == 2 + 4 + 8 + 13 + 13 + 2
     changes = [layer.changes["default"] for layer in adapted_layers(network).values()]
