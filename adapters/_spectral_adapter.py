@@ -66,6 +66,11 @@ class RotatedPairs(_Pairs):
         """r²: the middle is any matrix."""
         return self.A.numel()
 
+    @property
+    def has_frames(self) -> bool:
+        """True: c(A) and c(B) are."""
+        return True
+
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return U times the middle, and V."""
         A, B = (cayley((X.mT - X) / 2) for X in (self.A, self.B))

@@ -192,6 +192,27 @@ def test_a_reachable_weight_is_found_and_frames_stay_frames(row):
 
 
 @every_adapter
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_for_the_base_and_no_frames(row, dtype):
+    torch.manual_seed(0)
+    network = adapt(nn.Sequential(nn.Linear(COLUMNS, ROWS).to(dtype)), row.adapter, generator=generator())
+    output = network(torch.randn(3, COLUMNS, dtype=dtype))
+    output.float().square().sum().backward()
+    assert output.dtype == dtype
+    assert all(p.dtype == torch.float32 and p.grad.dtype == torch.float32 for p in trained(network))
+    (adapted,) = adapted_layers(network).values()
+    network.float()
+    if adapted.changes["default"].has_frames:
+        with pytest.raises(TypeError, match=r"'default'.*float32"):
+            network.to(dtype)
+        assert {p.dtype for p in network.parameters()} == {torch.float32}
+    else:
+        assert network.to(dtype)(torch.randn(3, COLUMNS, dtype=dtype)).isfinite().all()
+    on_manifolds = any(isinstance(p, geoopt.ManifoldParameter) for p in network.parameters())
+    assert adapted.changes["default"].has_frames or not on_manifolds
+
+
+@every_adapter
 def test_the_published_optimizer_descends_and_moves_all_that_is_trained(row):
     _, network = adapted_linear(row)
     network.append(nn.Linear(ROWS, 3).double())
