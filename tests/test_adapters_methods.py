@@ -9,14 +9,19 @@ from torch import nn
 from sttp.adapters import (
     OFT,
     SODA,
+    AsPublished,
+    DeepLoRA,
     JointLowRank,
     LoRA,
+    LoRETTA,
     LoRTA,
     Offset,
     PiSSA,
     PreconditionedLoRA,
     SpectralAdapter,
+    StelLA,
     STTPAdapter,
+    SVDPAdapter,
     TiedSTTP,
     Weights,
     adapt,
@@ -24,12 +29,14 @@ from sttp.adapters import (
     detach,
     load,
     merge,
+    published_optimizer,
     report,
     save,
     switch,
 )
 from sttp.layers import STTP, SpectralLayer, reparameterize
 from sttp.manifolds import Riemannian
+from sttp.optim import LBFGS, Retracted, minimize
 
 
 def linear(rows=12, columns=8):
@@ -197,6 +204,100 @@ def test_shared_factors_are_saved_once_and_shared_again(tmp_path):
     ours, theirs = adapted_layers(network), adapted_layers(base)
     assert all(torch.equal(ours[name].weight, theirs[name].weight) for name in "qk")
     assert theirs["q"].changes["default"].change.shared is theirs["k"].changes["default"].change.shared
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        LoRA(3),
+        PiSSA(3),
+        SVDPAdapter(3, start=Offset()),
+        SVDPAdapter(3, start=Weights()),
+        StelLA(3),
+        StelLA(3, diagonal=True),
+        SpectralAdapter(3),
+        JointLowRank(3, matrices=1),
+        LoRETTA(3, 4),
+        DeepLoRA(4, compressed=True),
+    ],
+    ids=lambda adapter: f"{type(adapter).__name__} {getattr(adapter, 'start', '')}",
+)
+def test_the_best_weight_within_a_rank_is_found(adapter):
+    """Eckart and Young, of what is left of the target without the part of W0 that the change cannot reach."""
+    network = adapt(linear(), adapter, generator=torch.Generator().manual_seed(2))
+    layer = the_layer(network)
+    change, fixed = layer.changes["default"], layer.matrix(())
+    if hasattr(change, "start"):
+        fixed = fixed - change.start.update()
+    elif isinstance(adapter, SpectralAdapter):
+        fixed = fixed - (change.left * change.values) @ change.right.mT
+    target = torch.randn(12, 8, dtype=torch.float64)
+    least = torch.linalg.svdvals(target - fixed)[adapter.rank :].square().sum().detach()
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    found = minimize(lambda: (layer.weight - target).square().sum(), parameters, LBFGS(), max_iterations=2000)
+    assert torch.allclose(torch.as_tensor(found.cost, dtype=torch.float64), least, rtol=1e-6)
+
+
+@pytest.mark.parametrize("diagonal", [True, False])
+def test_stella_has_the_spectrum_of_s(diagonal):
+    network = adapt(linear(), StelLA(3, alpha=6, diagonal=diagonal, start=AsPublished()))
+    change = the_layer(network).changes["default"]
+    with torch.no_grad():
+        change.S.normal_()
+    optimizer = published_optimizer(StelLA(3), network, lr=1e-2)
+    for _ in range(3):
+        optimizer.zero_grad()
+        network(torch.randn(4, 8, dtype=torch.float64)).square().sum().backward()
+        optimizer.step()
+    expected = change.S.abs().sort(descending=True).values if diagonal else torch.linalg.svdvals(change.S)
+    assert torch.allclose(torch.linalg.svdvals(change.update())[:3], 2 * expected, atol=1e-12)
+
+
+def test_steps_of_stella_do_not_depend_on_the_bases_of_its_frames():
+    torch.manual_seed(0)
+    P, Q = (torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0] for _ in range(2))
+    target, reached = torch.randn(12, 8, dtype=torch.float64), []
+    for turned in (False, True):
+        network = adapt(linear(), StelLA(3, start=AsPublished()), generator=torch.Generator().manual_seed(2))
+        layer = the_layer(network)
+        change = layer.changes["default"]
+        if turned:
+            with torch.no_grad():
+                change.U.copy_(change.U @ P)
+                change.V.copy_(change.V @ Q)
+                change.S.copy_(P.mT @ change.S @ Q)
+        before = layer.weight.detach()
+        optimizer = Retracted(torch.optim.SGD, change.parameters(), lr=0.02, width=8)
+        for _ in range(5):
+            optimizer.zero_grad()
+            (layer.weight - target).square().sum().backward()
+            optimizer.step()
+        reached.append(layer.weight.detach())
+    assert torch.allclose(*reached, atol=1e-12)
+    assert not torch.allclose(reached[0], before, atol=1e-1)
+
+
+def test_the_published_steps_of_stella_reach_the_best_approximation():
+    network = adapt(linear(24, 8), StelLA(3))
+    layer = the_layer(network)
+    target = torch.randn(24, 8, dtype=torch.float64)
+    fixed = layer.matrix(()) - layer.changes["default"].start.update()
+    least = torch.linalg.svdvals(target - fixed)[3:].square().sum().detach()
+    optimizer = published_optimizer(StelLA(3), network, lr=0.05)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 1e-3, 400)
+    for _ in range(400):
+        optimizer.zero_grad()
+        loss = (layer.weight - target).square().sum()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    assert torch.allclose(loss.detach(), least, rtol=1e-5)
+
+
+def test_the_width_of_stella_is_the_commonest_number_of_rows():
+    network = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 64), nn.Linear(64, 16))
+    adapt(network, StelLA(2))
+    assert published_optimizer(StelLA(2), network, lr=1e-3).width == 16
 
 
 def test_pissa_starts_at_the_best_approximation():
