@@ -71,11 +71,11 @@ def test_soda_turns_by_the_kronecker_product_and_has_the_spectrum_that_it_says()
     layer = the_layer(network)
     change, base = layer.changes["default"], layer.matrix(())
     with torch.no_grad():
-        change.delta_values.copy_(torch.linspace(-1, 1, 8))
+        change.delta_values.copy_(torch.linspace(-2, 1, 8))
         for rotation in change.rotations:
             rotation.copy_(torch.linalg.qr(torch.randn_like(rotation))[0])
     left, values, right = torch.linalg.svd(base, full_matrices=False)
-    moved = (values + torch.linspace(-1, 1, 8)).clamp(min=0)
+    moved = (values + torch.linspace(-2, 1, 8)).clamp(min=0)
     expected = (left * moved) @ right @ torch.kron(*change.rotations).mT
     assert torch.allclose(layer.weight, expected, atol=1e-12)
     assert torch.allclose(torch.linalg.svdvals(layer.weight), moved.sort(descending=True).values, atol=1e-12)
