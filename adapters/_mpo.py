@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, final, get_args
+from typing import Literal, cast, final, get_args
 
 import torch
 from torch import Tensor, nn
 
 from ..layers import manifold_parameter
-from ..manifolds import Grassmann, Riemannian, Stiefel, require_choice, require_instance, require_rank, without_autocast
+from ..manifolds import (
+    Grassmann,
+    Riemannian,
+    Stiefel,
+    require_choice,
+    require_instance,
+    require_integer,
+    require_rank,
+    without_autocast,
+)
 from ._adapter import FrozenWeight, WeightAdapter
 from ._change import Additive, Change, Product, cast_like
 from ._operator import OperatorShape, Truncation, operator_modes
@@ -152,7 +161,8 @@ class MPO(WeightAdapter):
 
     The norm is in the middle core, "central" in the source, whose other cores, "auxiliary", are trained. At the start
     they are orthogonal: the source's split of each bond's singular values between its two cores, by λ^(−1/2), is
-    infinite where W0 lacks rank. Full bonds hold W0 to rounding, in more numbers than W0 has.
+    infinite where W0 lacks rank. Full bonds hold W0 to rounding, in more numbers than W0 has. The source trains biases
+    and normalizations, too; let them require gradients.
 
     Attributes:
         rank: bound on the bonds, one or one for each; None for full ones.
@@ -180,11 +190,7 @@ class MPO(WeightAdapter):
         if self.rank is not None:
             require_rank(self.rank)
         if self.modes is not None:
-            require_instance("modes", self.modes, tuple, "a pair (row modes, column modes), or None")
-            if len(self.modes) != 2 or len(self.modes[0]) != len(self.modes[1]) or len(self.modes[0]) < 2:
-                raise ValueError(
-                    f"modes must be a pair (row modes, column modes) of equally many, at least two, got {self.modes}"
-                )
+            _require_modes(self.modes)
         require_choice("train", self.train, get_args(Train))
         if self.frames is not None:
             require_instance("frames", self.frames, Riemannian, "Riemannian(redundant=False), or None for free cores")
@@ -223,6 +229,18 @@ class MPO(WeightAdapter):
         """Return the change of one weight; nothing is drawn."""
         operator = Operator(self.shape(weight.rows, weight.columns), weight.matrix, self.train, self.frames)
         return OperatorWeight(operator) if isinstance(self.start, AsPublished) else OperatorChange(operator)
+
+
+def _require_modes(modes: object) -> None:
+    cure = "a pair (row modes, column modes) of tuples, or None"
+    require_instance("modes", modes, tuple, cure)
+    pair = cast(tuple[object, ...], modes)
+    for side in pair:
+        require_instance("each side of modes", side, tuple, cure)
+        for mode in cast(tuple[object, ...], side):
+            require_integer("each mode of modes", mode, least=1)
+    if len(pair) != 2 or len(pair[0]) != len(pair[1]) or len(pair[0]) < 2:  # type: ignore[arg-type]
+        raise ValueError(f"modes must be a pair (row modes, column modes) of equally many, at least two, got {modes}")
 
 
 def _stabilizer(a: int, b: int, mode: int) -> int:

@@ -31,7 +31,7 @@ from sttp.adapters import (
     TiedSTTP,
     Weights,
 )
-from sttp.manifolds import Riemannian
+from sttp.manifolds import Householder, Riemannian
 
 # The weight that counts are given for.
 ROWS, COLUMNS = 12, 8
@@ -94,6 +94,8 @@ ROWS_OF_ADAPTERS = [
         24,
         gauge=gauges.of_train,
     ),
+    # As many numbers as dimensions.
+    Row("sttp, householder", STTPAdapter(2, frames=Householder(redundant=False), start=Offset()), 24, 24),
     # LoRA and a length for each row.
     Row(
         "dora",
