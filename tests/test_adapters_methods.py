@@ -9,12 +9,10 @@ from torch import nn
 from sttp.adapters import (
     OFT,
     SODA,
-    AsPublished,
     DeepLoRA,
     JointLowRank,
     LoRA,
     LoRETTA,
-    LoRTA,
     Offset,
     PiSSA,
     PreconditionedLoRA,
@@ -22,21 +20,18 @@ from sttp.adapters import (
     StelLA,
     STTPAdapter,
     SVDPAdapter,
-    TiedSTTP,
     Weights,
     adapt,
     adapted_layers,
     detach,
     load,
     merge,
-    published_optimizer,
     report,
     save,
     switch,
 )
 from sttp.layers import STTP, SpectralLayer, reparameterize
-from sttp.manifolds import Riemannian
-from sttp.optim import LBFGS, Retracted, minimize
+from sttp.optim import LBFGS, minimize
 
 
 def linear(rows=12, columns=8):
@@ -79,71 +74,6 @@ def test_soda_turns_by_the_kronecker_product_and_has_the_spectrum_that_it_says()
     expected = (left * moved) @ right @ torch.kron(*change.rotations).mT
     assert torch.allclose(layer.weight, expected, atol=1e-12)
     assert torch.allclose(torch.linalg.svdvals(layer.weight), moved.sort(descending=True).values, atol=1e-12)
-
-
-def test_lorta_is_tied_and_two_factors_at_zero_are_a_saddle():
-    torch.manual_seed(0)
-    network = nn.ModuleDict({f"{k}{name}": nn.Linear(8, 12) for k in range(3) for name in "qv"}).double()
-    adapt(network, LoRTA(2, heads=3, matrices=2))
-    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    # r(d + d_h + H + M + L)
-    assert sum(p.numel() for p in trained.values()) == 2 * (8 + 4 + 3 + 2 + 3)
-    tensor = adapted_layers(network)["0q"].changes["default"].tensor
-    with torch.no_grad():
-        tensor.heads.zero_()
-    vectors = torch.randn(5, 8, dtype=torch.float64)
-    sum(layer(vectors).square().sum() for layer in network.values()).backward()
-    assert all(p.grad.abs().max() == 0 for p in trained.values())
-
-
-def test_lorta_is_the_cp_tensor_of_its_factors():
-    torch.manual_seed(0)
-    network = nn.ModuleDict({f"{k}{name}": nn.Linear(8, 12) for k in range(3) for name in "qv"}).double()
-    adapt(network, LoRTA(2, heads=3, matrices=2, alpha=4))
-    move(network)
-    layers = adapted_layers(network)
-    t = layers["0q"].changes["default"].tensor
-    factors = [factor.detach() for factor in (t.layers, t.matrices, t.heads, t.outputs, t.inputs)]
-    whole = 2 * torch.einsum("lr,mr,hr,er,ir->lmhei", *factors)
-    updates = [layers[f"{k}{name}"].changes["default"].update() for k in range(3) for name in "qv"]
-    assert torch.allclose(torch.stack(updates), whole.flatten(0, 1).flatten(1, 2), atol=1e-12)
-
-
-def projections():
-    torch.manual_seed(0)
-    return nn.ModuleDict({f"{k}{name}": nn.Linear(8, 12) for k in range(3) for name in "qv"}).double()
-
-
-def test_a_tied_train_holds_any_cp_tensor_of_its_rank():
-    network = adapt(projections(), LoRTA(2, heads=3, matrices=2))
-    move(network)
-    with torch.no_grad():
-        tensor = torch.stack([layer.changes["default"].update() for layer in adapted_layers(network).values()])
-    network = projections()
-    with torch.no_grad():
-        for layer, matrix in zip(network.values(), tensor, strict=True):
-            layer.weight.copy_(matrix)
-    adapt(network, TiedSTTP(2, heads=3, matrices=2, start=Weights()))
-    whole = adapted_layers(network)["0q"].changes["default"].whole
-    assert torch.linalg.norm(whole.change.update() - tensor.flatten(0, 1)) < 1e-14 * torch.linalg.norm(tensor)
-    with torch.no_grad():
-        whole.change.spectral.spectrum.zero_()
-    weights = torch.stack([layer.weight for layer in adapted_layers(network).values()])
-    assert weights.abs().max() < 1e-14 * tensor.abs().max()
-
-
-def test_a_tied_train_has_its_frames_once():
-    network = adapt(projections(), TiedSTTP(2, heads=3, matrices=2, frames=Riemannian(redundant=False)))
-    # Modes 3, 2, 3, 4 | 8 and ranks 2: frames of 3x2, 4x2, 6x2, 8x2 | 8x2 and two values. The first three count
-    # 2(d − 2), those at the centre 2d − 3.
-    assert report(network).stored == 6 + 8 + 12 + 16 + 16 + 2
-    assert report(network).dimension == 2 + 4 + 8 + 13 + 13 + 2
-    changes = [layer.changes["default"] for layer in adapted_layers(network).values()]
-    assert len({id(change.whole) for change in changes}) == 1
-    vectors = torch.randn(5, 8, dtype=torch.float64)
-    sum(layer(vectors).square().sum() for layer in network.values()).backward()
-    spectral = changes[0].whole.spectral
-    assert spectral.spectrum.grad.abs().min() > 0
 
 
 def test_rotated_pairs_reach_the_best_middle():
@@ -236,68 +166,6 @@ def test_the_best_weight_within_a_rank_is_found(adapter):
     parameters = [p for p in network.parameters() if p.requires_grad]
     found = minimize(lambda: (layer.weight - target).square().sum(), parameters, LBFGS(), max_iterations=2000)
     assert torch.allclose(torch.as_tensor(found.cost, dtype=torch.float64), least, rtol=1e-6)
-
-
-@pytest.mark.parametrize("diagonal", [True, False])
-def test_stella_has_the_spectrum_of_s(diagonal):
-    network = adapt(linear(), StelLA(3, alpha=6, diagonal=diagonal, start=AsPublished()))
-    change = the_layer(network).changes["default"]
-    with torch.no_grad():
-        change.S.normal_()
-    optimizer = published_optimizer(StelLA(3), network, lr=1e-2)
-    for _ in range(3):
-        optimizer.zero_grad()
-        network(torch.randn(4, 8, dtype=torch.float64)).square().sum().backward()
-        optimizer.step()
-    expected = change.S.abs().sort(descending=True).values if diagonal else torch.linalg.svdvals(change.S)
-    assert torch.allclose(torch.linalg.svdvals(change.update())[:3], 2 * expected, atol=1e-12)
-
-
-def test_steps_of_stella_do_not_depend_on_the_bases_of_its_frames():
-    torch.manual_seed(0)
-    P, Q = (torch.linalg.qr(torch.randn(3, 3, dtype=torch.float64))[0] for _ in range(2))
-    target, reached = torch.randn(12, 8, dtype=torch.float64), []
-    for turned in (False, True):
-        network = adapt(linear(), StelLA(3, start=AsPublished()), generator=torch.Generator().manual_seed(2))
-        layer = the_layer(network)
-        change = layer.changes["default"]
-        if turned:
-            with torch.no_grad():
-                change.U.copy_(change.U @ P)
-                change.V.copy_(change.V @ Q)
-                change.S.copy_(P.mT @ change.S @ Q)
-        before = layer.weight.detach()
-        optimizer = Retracted(torch.optim.SGD, change.parameters(), lr=0.02, width=8)
-        for _ in range(5):
-            optimizer.zero_grad()
-            (layer.weight - target).square().sum().backward()
-            optimizer.step()
-        reached.append(layer.weight.detach())
-    assert torch.allclose(*reached, atol=1e-12)
-    assert not torch.allclose(reached[0], before, atol=1e-1)
-
-
-def test_the_published_steps_of_stella_reach_the_best_approximation():
-    network = adapt(linear(24, 8), StelLA(3))
-    layer = the_layer(network)
-    target = torch.randn(24, 8, dtype=torch.float64)
-    fixed = layer.matrix(()) - layer.changes["default"].start.update()
-    least = torch.linalg.svdvals(target - fixed)[3:].square().sum().detach()
-    optimizer = published_optimizer(StelLA(3), network, lr=0.05)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1, 1e-3, 400)
-    for _ in range(400):
-        optimizer.zero_grad()
-        loss = (layer.weight - target).square().sum()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    assert torch.allclose(loss.detach(), least, rtol=1e-5)
-
-
-def test_the_width_of_stella_is_the_commonest_number_of_rows():
-    network = nn.Sequential(nn.Linear(16, 16), nn.Linear(16, 64), nn.Linear(64, 16))
-    adapt(network, StelLA(2))
-    assert published_optimizer(StelLA(2), network, lr=1e-3).width == 16
 
 
 def test_pissa_starts_at_the_best_approximation():
