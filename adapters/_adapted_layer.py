@@ -178,6 +178,9 @@ class AdaptedLayer(nn.Module):
             return getattr(base, name)
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> AdaptedLayer:
+        for name, change in self.changes.items():  # before anything of the layer is converted
+            owner = f"{name!r}, {type(self.attachments[name].adapter).__name__},"
+            cast(Change, change).require_convertible(fn, owner)
         super()._apply(fn, recurse)
         for module in self._unmerged:
             module._apply(fn)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable
+from typing import Self
 
+import geoopt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ..manifolds import require_precision
 
 Product = Callable[[Tensor], Tensor]
 
@@ -48,6 +52,26 @@ class Change(nn.Module, abc.ABC):
     def delta(self, weight: Tensor) -> Tensor:
         """Return ΔW(θ) = W(θ) − W0."""
         return self.merged(weight) - weight
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether orthogonal matrices are among the parameters or made of them, which half precision cannot keep so."""
+        inside = any(change.has_frames for change in self.children() if isinstance(change, Change))
+        return inside or any(isinstance(parameter, geoopt.ManifoldTensor) for parameter in self.parameters())
+
+    def require_convertible(self, conversion: Callable[[Tensor], Tensor], owner: str = "a change") -> None:
+        """Refuse a conversion of frames to half precision.
+
+        Raises:
+            TypeError: it is one.
+        """
+        if self.has_frames:
+            require_precision(conversion(next(self.parameters()).new_empty(0)).dtype, f"the frames of {owner}")
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self.require_convertible(fn)
+        super()._apply(fn, recurse)
+        return self
 
 
 class Additive(Change):

@@ -64,8 +64,8 @@ class LoRA(WeightAdapter):
         return alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
 
     def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
-        """Return AdamW with weight decay 0.01, as for GPT-2 (Hu et al., Table 11)."""
-        return adamw(network, lr, weight_decay=0.01)
+        """Return AdamW with weight decay 0.1, as in the authors' scripts for the GLUE tasks."""
+        return adamw(network, lr, weight_decay=0.1)
 
     def change(self, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
         """Return the change of one weight: A uniform within ±1/√columns, B zero."""

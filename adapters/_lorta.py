@@ -77,22 +77,29 @@ class LoRTA(Adapter):
 
     def changes(self, weights: Sequence[FrozenWeight], generator: torch.Generator | None) -> list[Change]:
         """Return the slices of one tensor."""
+        layers = require_tied(weights, self.heads, self.matrices)
         first = weights[0]
-        shapes = {(weight.rows, weight.columns) for weight in weights}
-        if len(shapes) > 1:
-            raise ValueError(
-                f"only= must choose weights of one shape for LoRTA, got {sorted(shapes)}; adapt each shape by itself"
-            )
-        if len(weights) % self.matrices:
-            raise ValueError(f"matrices must divide the {len(weights)} weights, got {self.matrices}")
-        if first.rows % self.heads:
-            raise ValueError(f"heads must divide the {first.rows} rows of the weights, got {self.heads}")
 
         def drawn(size: int) -> Tensor:
             return uniform_like(first.matrix, size, self.rank, 1 / math.sqrt(self.rank), generator)
 
-        layers = len(weights) // self.matrices
         outputs = first.matrix.new_zeros(first.rows // self.heads, self.rank)
         tensor = TiedTensor(drawn(first.columns), outputs, drawn(self.heads), drawn(self.matrices), drawn(layers))
         scale = 1.0 if self.alpha is None else self.alpha / self.rank
         return [TiedSlice(tensor, *divmod(index, self.matrices), scale) for index in range(len(weights))]
+
+
+def require_tied(weights: Sequence[FrozenWeight], heads: int, matrices: int) -> int:
+    """Return the number of layers of weights that are to be one tensor.
+
+    Raises:
+        ValueError: they differ in shape, or matrices or heads do not divide them.
+    """
+    shapes = sorted({(weight.rows, weight.columns) for weight in weights})
+    if len(shapes) > 1:
+        raise ValueError(f"only= must choose weights of one shape to be tied, got {shapes}; adapt each shape by itself")
+    if len(weights) % matrices:
+        raise ValueError(f"matrices must divide the {len(weights)} weights, got {matrices}")
+    if weights[0].rows % heads:
+        raise ValueError(f"heads must divide the {weights[0].rows} rows of the weights, got {heads}")
+    return len(weights) // matrices

@@ -36,6 +36,11 @@ class PrincipalRotation(LowRank):
         """r(r − 1)/2 + 2r − 1: a factor moves freely between a and b."""
         return self.entries.numel() + 2 * len(self.a) - 1
 
+    @property
+    def has_frames(self) -> bool:
+        """True: Q is one."""
+        return True
+
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return U_r S_r (diag(b) Q diag(a) − I) and V_r."""
         rank = len(self.a)

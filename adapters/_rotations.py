@@ -27,6 +27,11 @@ def cayley(skew: Tensor) -> Tensor:
 class Rotated(Change):
     """W(θ) = W0 R(θ) with an orthogonal R: the singular values of the weight stay what they are."""
 
+    @property
+    def has_frames(self) -> bool:
+        """True: R is one."""
+        return True
+
     @abc.abstractmethod
     def rotate(self, vectors: Tensor) -> Tensor:
         """Return x Rᵀ for x of shape ``(..., columns)``."""

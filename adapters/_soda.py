@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self, final
+from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from ..layers import manifold_parameter
-from ..manifolds import Cayley, Stiefel, balanced_modes, require_integer, require_number, require_precision
+from ..manifolds import Cayley, Stiefel, balanced_modes, require_integer, require_number
 from ..optim import MomentumStiefelAdam
 from ._adapter import FrozenWeight, WeightAdapter, trained_parameters
 from ._change import Change, Product, cast_like
@@ -66,11 +65,6 @@ class TurnedSpectrum(Change):
             factor = Q.mT if transposed else Q
             tensor = (tensor.movedim(axis, -1) @ factor).movedim(-1, axis)
         return tensor.flatten(first)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        require_precision(fn(self.delta_values.new_empty(0)).dtype, "the rotations of SODA")
-        super()._apply(fn, recurse)
-        return self
 
 
 @register_adapter

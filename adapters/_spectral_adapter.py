@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..manifolds import require_choice, require_integer
-from ._adapter import FrozenWeight, WeightAdapter
+from ._adapter import FrozenWeight, WeightAdapter, adamw
 from ._change import Change, LowRank
 from ._register import register_adapter
 from ._rotations import cayley
@@ -66,6 +66,11 @@ class RotatedPairs(_Pairs):
         """r²: the middle is any matrix."""
         return self.A.numel()
 
+    @property
+    def has_frames(self) -> bool:
+        """True: c(A) and c(B) are."""
+        return True
+
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return U times the middle, and V."""
         A, B = (cayley((X.mT - X) / 2) for X in (self.A, self.B))
@@ -96,6 +101,10 @@ class SpectralAdapter(WeightAdapter):
         require_integer("rank", self.rank, least=1)
         require_choice("form", self.form, get_args(Form))
         require_integer("block", self.block, least=0)
+
+    def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Return AdamW with weight decay 0.01, as in the authors' script for the GLUE tasks."""
+        return adamw(network, lr, weight_decay=0.01)
 
     def change(self, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
         """Return the change of one weight."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Self, final
+from typing import final
 
 import geoopt
 import torch
@@ -20,7 +19,6 @@ from ..manifolds import (
     require_instance,
     require_integer,
     require_number,
-    require_precision,
 )
 from ..optim import Retracted
 from ._adapter import FrozenWeight, WeightAdapter, trained_parameters
@@ -49,11 +47,6 @@ class StiefelFactors(LowRank):
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return scale · U S and V."""
         return self.scale * (self.U @ self.S if self.S.dim() == 2 else self.U * self.S), self.V
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        require_precision(fn(self.U.new_empty(0)).dtype, "the frames of StelLA")
-        super()._apply(fn, recurse)
-        return self
 
 
 @register_adapter

@@ -34,6 +34,11 @@ class SpectralChange(LowRank):
         """DOF(ΔW) (Obukhov et al. 2021, Eq. 9)."""
         return self.spectral.manifold.degrees_of_freedom
 
+    @property
+    def has_frames(self) -> bool:
+        """True: in any geometry."""
+        return True
+
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return c U diag(s) and V."""
         left, values, right = self.spectral.factors()

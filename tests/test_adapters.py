@@ -80,6 +80,15 @@ def test_the_start_is_the_base(row):
 
 
 @every_adapter
+def test_a_start_that_is_not_the_base_is_stated(row):
+    layer, network = adapted_linear(row)
+    (adapted,) = adapted_layers(network).values()
+    is_base = torch.allclose(adapted.weight, layer.weight, atol=1e-8)
+    assert is_base == (row.adapter.defect is None)
+    assert is_base != ("not the identity" in str(report(network)))
+
+
+@every_adapter
 def test_counts_are_the_published_ones_and_the_rank_of_the_jacobian(row):
     layer, network = adapted_linear(row)
     assert report(network).stored == sum(p.numel() for p in trained(network)) == row.stored
@@ -169,6 +178,30 @@ def test_a_merged_network_is_left_plain(row):
 
 
 @every_adapter
+def test_a_gauge_moves_the_parameters_and_leaves_the_weight(row):
+    _, network = adapted_linear(row)
+    move(network)
+    (adapted,) = adapted_layers(network).values()
+    if row.gauge is None:  # then nothing but the weight can say what the parameters are
+        assert sum(freedom(parameter) for parameter in trained(network)) == row.dimension
+        return
+    weight, before = adapted.weight.detach(), [parameter.detach().clone() for parameter in trained(network)]
+    with torch.no_grad():
+        row.gauge(adapted.changes["default"])
+    assert max((p - start).abs().max() for p, start in zip(trained(network), before, strict=True)) > 0.1
+    assert torch.allclose(adapted.weight, weight, atol=1e-10 * float(weight.abs().max()))
+    for parameter in trained(network):
+        if isinstance(parameter, geoopt.ManifoldParameter):
+            assert parameter.manifold.check_point_on_manifold(parameter)
+
+
+def freedom(parameter):
+    if isinstance(parameter, geoopt.ManifoldParameter) and isinstance(parameter.manifold, FrameManifold):
+        return parameter.manifold.dimension(parameter.shape)
+    return parameter.numel()
+
+
+@every_adapter
 def test_a_reachable_weight_is_found_and_frames_stay_frames(row):
     _, network = adapted_linear(row)
     (adapted,) = adapted_layers(network).values()
@@ -189,6 +222,27 @@ def test_a_reachable_weight_is_found_and_frames_stay_frames(row):
         if isinstance(parameter, geoopt.ManifoldParameter) and isinstance(parameter.manifold, geoopt.Stiefel):
             eye = torch.eye(parameter.shape[-1], dtype=parameter.dtype)
             assert torch.linalg.norm(parameter.mT @ parameter - eye) < 1e-9
+
+
+@every_adapter
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_for_the_base_and_no_frames(row, dtype):
+    torch.manual_seed(0)
+    network = adapt(nn.Sequential(nn.Linear(COLUMNS, ROWS).to(dtype)), row.adapter, generator=generator())
+    output = network(torch.randn(3, COLUMNS, dtype=dtype))
+    output.float().square().sum().backward()
+    assert output.dtype == dtype
+    assert all(p.dtype == torch.float32 and p.grad.dtype == torch.float32 for p in trained(network))
+    (adapted,) = adapted_layers(network).values()
+    network.float()
+    if adapted.changes["default"].has_frames:
+        with pytest.raises(TypeError, match=r"'default'.*float32"):
+            network.to(dtype)
+        assert {p.dtype for p in network.parameters()} == {torch.float32}
+    else:
+        assert network.to(dtype)(torch.randn(3, COLUMNS, dtype=dtype)).isfinite().all()
+    on_manifolds = any(isinstance(p, geoopt.ManifoldParameter) for p in network.parameters())
+    assert adapted.changes["default"].has_frames or not on_manifolds
 
 
 @every_adapter

@@ -7,7 +7,27 @@ import torch
 from torch import nn
 
 from sttp import layers
-from sttp.adapters import HRA, OFT, LoRA, LoRTA, StelLA, STTPAdapter, adapt, detach, load, merge, report, save, switch
+from sttp.adapters import (
+    HRA,
+    MPO,
+    OFT,
+    DeepLoRA,
+    LoRA,
+    LoRTA,
+    StelLA,
+    STTPAdapter,
+    TiedSTTP,
+    adapt,
+    compress_deep,
+    detach,
+    load,
+    merge,
+    published_optimizer,
+    report,
+    save,
+    squeeze,
+    switch,
+)
 
 
 @pytest.fixture
@@ -35,6 +55,21 @@ def network():
         (lambda n: LoRA(0), ValueError, "rank"),
         (lambda n: STTPAdapter(2, start="zero"), TypeError, "start"),
         (lambda n: StelLA(2, start=None), TypeError, "start"),
+        (lambda n: adapt(n, TiedSTTP(2, heads=2, matrices=1)), ValueError, "one shape"),
+        (lambda n: adapt(n, TiedSTTP(2, heads=5, matrices=1), only="0"), ValueError, "heads"),
+        (lambda n: TiedSTTP(2, 1, 0), ValueError, "matrices"),
+        (lambda n: TiedSTTP(2, 1, 1, frames="stiefel"), TypeError, "frames"),
+        (lambda n: MPO(modes=(4, 3)), TypeError, "modes"),
+        (lambda n: MPO(modes=((4, 3.0), (4, 2))), TypeError, "modes"),
+        (lambda n: MPO(modes=((4, 0), (4, 2))), ValueError, "modes"),
+        (lambda n: squeeze(n, MPO(), 100, only="query"), ValueError, "query"),
+        (lambda n: squeeze(n, MPO(), 100.5), TypeError, "numbers"),
+        (lambda n: compress_deep(n, 2), ValueError, "no adapter"),
+        (lambda n: DeepLoRA(2, compressed=True, gamma=-1), ValueError, "gamma"),
+        (lambda n: published_optimizer(LoRA, n, 0.1), TypeError, "adapter"),
+        (lambda n: published_optimizer(LoRA(2), [n], 0.1), TypeError, "network"),
+        (lambda n: published_optimizer(LoRA(2), n, -0.1), ValueError, "lr"),
+        (lambda n: published_optimizer(LoRA(2), nn.ReLU(), 0.1), ValueError, "trains nothing"),
         (report, ValueError, "no adapter"),
         (merge, ValueError, "no adapter"),
         (detach, ValueError, "no adapter"),

@@ -9,15 +9,18 @@ from torch import nn
 from sttp.adapters import (
     OFT,
     SODA,
+    DeepLoRA,
     JointLowRank,
     LoRA,
-    LoRTA,
+    LoRETTA,
     Offset,
     PiSSA,
     PreconditionedLoRA,
     SpectralAdapter,
+    StelLA,
     STTPAdapter,
     SVDPAdapter,
+    Weights,
     adapt,
     adapted_layers,
     detach,
@@ -28,7 +31,7 @@ from sttp.adapters import (
     switch,
 )
 from sttp.layers import STTP, SpectralLayer, reparameterize
-from sttp.optim import RiemannianAdam
+from sttp.optim import LBFGS, RiemannianAdam, minimize
 
 
 def linear(rows=12, columns=8):
@@ -63,42 +66,14 @@ def test_soda_turns_by_the_kronecker_product_and_has_the_spectrum_that_it_says()
     layer = the_layer(network)
     change, base = layer.changes["default"], layer.matrix(())
     with torch.no_grad():
-        change.delta_values.copy_(torch.linspace(-1, 1, 8))
+        change.delta_values.copy_(torch.linspace(-2, 1, 8))
         for rotation in change.rotations:
             rotation.copy_(torch.linalg.qr(torch.randn_like(rotation))[0])
     left, values, right = torch.linalg.svd(base, full_matrices=False)
-    moved = (values + torch.linspace(-1, 1, 8)).clamp(min=0)
+    moved = (values + torch.linspace(-2, 1, 8)).clamp(min=0)
     expected = (left * moved) @ right @ torch.kron(*change.rotations).mT
     assert torch.allclose(layer.weight, expected, atol=1e-12)
     assert torch.allclose(torch.linalg.svdvals(layer.weight), moved.sort(descending=True).values, atol=1e-12)
-
-
-def test_lorta_is_tied_and_two_factors_at_zero_are_a_saddle():
-    torch.manual_seed(0)
-    network = nn.ModuleDict({f"{k}{name}": nn.Linear(8, 12) for k in range(3) for name in "qv"}).double()
-    adapt(network, LoRTA(2, heads=3, matrices=2))
-    trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
-    # r(d + d_h + H + M + L)
-    assert sum(p.numel() for p in trained.values()) == 2 * (8 + 4 + 3 + 2 + 3)
-    tensor = adapted_layers(network)["0q"].changes["default"].tensor
-    with torch.no_grad():
-        tensor.heads.zero_()
-    vectors = torch.randn(5, 8, dtype=torch.float64)
-    sum(layer(vectors).square().sum() for layer in network.values()).backward()
-    assert all(p.grad.abs().max() == 0 for p in trained.values())
-
-
-def test_lorta_is_the_cp_tensor_of_its_factors():
-    torch.manual_seed(0)
-    network = nn.ModuleDict({f"{k}{name}": nn.Linear(8, 12) for k in range(3) for name in "qv"}).double()
-    adapt(network, LoRTA(2, heads=3, matrices=2, alpha=4))
-    move(network)
-    layers = adapted_layers(network)
-    t = layers["0q"].changes["default"].tensor
-    factors = [factor.detach() for factor in (t.layers, t.matrices, t.heads, t.outputs, t.inputs)]
-    whole = 2 * torch.einsum("lr,mr,hr,er,ir->lmhei", *factors)
-    updates = [layers[f"{k}{name}"].changes["default"].update() for k in range(3) for name in "qv"]
-    assert torch.allclose(torch.stack(updates), whole.flatten(0, 1).flatten(1, 2), atol=1e-12)
 
 
 def test_rotated_pairs_reach_the_best_middle():
@@ -159,6 +134,38 @@ def test_shared_factors_are_saved_once_and_shared_again(tmp_path):
     ours, theirs = adapted_layers(network), adapted_layers(base)
     assert all(torch.equal(ours[name].weight, theirs[name].weight) for name in "qk")
     assert theirs["q"].changes["default"].change.shared is theirs["k"].changes["default"].change.shared
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        LoRA(3),
+        PiSSA(3),
+        SVDPAdapter(3, start=Offset()),
+        SVDPAdapter(3, start=Weights()),
+        StelLA(3),
+        StelLA(3, diagonal=True),
+        SpectralAdapter(3),
+        JointLowRank(3, matrices=1),
+        LoRETTA(3, 4),
+        DeepLoRA(4, compressed=True),
+    ],
+    ids=lambda adapter: f"{type(adapter).__name__} {getattr(adapter, 'start', '')}",
+)
+def test_the_best_weight_within_a_rank_is_found(adapter):
+    """Eckart and Young, of what is left of the target without the part of W0 that the change cannot reach."""
+    network = adapt(linear(), adapter, generator=torch.Generator().manual_seed(2))
+    layer = the_layer(network)
+    change, fixed = layer.changes["default"], layer.matrix(())
+    if hasattr(change, "start"):
+        fixed = fixed - change.start.update()
+    elif isinstance(adapter, SpectralAdapter):
+        fixed = fixed - (change.left * change.values) @ change.right.mT
+    target = torch.randn(12, 8, dtype=torch.float64)
+    least = torch.linalg.svdvals(target - fixed)[adapter.rank :].square().sum().detach()
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    found = minimize(lambda: (layer.weight - target).square().sum(), parameters, LBFGS(), max_iterations=2000)
+    assert torch.allclose(torch.as_tensor(found.cost, dtype=torch.float64), least, rtol=1e-6)
 
 
 def test_pissa_starts_at_the_best_approximation():
