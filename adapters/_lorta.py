@@ -81,7 +81,8 @@ class LoRTA(Adapter):
         shapes = {(weight.rows, weight.columns) for weight in weights}
         if len(shapes) > 1:
             raise ValueError(
-                f"only= must choose weights of one shape for LoRTA, got {sorted(shapes)}; adapt each shape by itself"
+                f"LoRTA wants weights of one shape, got {sorted(shapes)}; choose them by name, and adapt each shape by "
+                f"itself"
             )
         if len(weights) % self.matrices:
             raise ValueError(f"matrices must divide the {len(weights)} weights, got {self.matrices}")

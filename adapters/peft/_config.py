@@ -22,6 +22,8 @@ class ChangeConfig(PeftConfig):
         layers_to_transform: indices of the layers to which to keep.
         layers_pattern: the name of the list of layers.
         modules_to_save: names of modules that are trained in full and saved, such as a new head.
+        base: digest of the frozen weights, which is written when the adapter is attached and compared when it is
+            loaded; None for any.
     """
 
     kind: ClassVar[type[Adapter]]
@@ -32,6 +34,7 @@ class ChangeConfig(PeftConfig):
     layers_to_transform: list[int] | int | None = None
     layers_pattern: list[str] | str | None = None
     modules_to_save: list[str] | None = None
+    base: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,8 +24,8 @@ class STTPConfig(ChangeConfig):
 
     kind = STTPAdapter
 
-    rank: int = 8
-    modes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    rank: int | tuple[int, ...] = 8
+    modes: str | tuple[tuple[int, ...], tuple[int, ...]] | None = None
     frames: Geometry = field(default_factory=Riemannian)
     start: Start = field(default_factory=Zero)
 

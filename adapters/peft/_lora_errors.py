@@ -30,5 +30,7 @@ def lora_errors(model: nn.Module, rank: int, adapter_name: str = "default") -> d
         with torch.no_grad():
             values = torch.linalg.svdvals(layer.weight_shape.to_matrix(layer.get_delta_weight(adapter_name)).double())
         whole = torch.linalg.norm(values)
-        errors[place] = float(torch.linalg.norm(values[rank:]) / whole) if whole > 0 else 0.0
+        errors[place.removeprefix("base_model.model.")] = (
+            float(torch.linalg.norm(values[rank:]) / whole) if whole > 0 else 0.0
+        )
     return errors
