@@ -103,7 +103,7 @@ class AdaptedLayer(nn.Module):
         """
         require_addable(
             {name: self.changes[name] for name in names if name in self.changes},
-            {name: attachment.adapter for name, attachment in self.attachments.items()},
+            {name: type(attachment.adapter) for name, attachment in self.attachments.items()},
         )
 
     # --- merging ---
@@ -186,8 +186,8 @@ def changed_weight(weight: Tensor, shape: WeightShape, changes: Iterable[Change]
     return shape.to_weight(matrix).to(weight.dtype)
 
 
-def require_addable(changes: Mapping[str, nn.Module], adapters: Mapping[str, Adapter]) -> None:
-    """Refuse changes of one weight that cannot be active together.
+def require_addable(changes: Mapping[str, nn.Module], kinds: Mapping[str, type[Adapter]]) -> None:
+    """Refuse changes of one weight, from adapters of some kinds, that cannot be active together.
 
     Raises:
         ValueError: there are several, and one does not add to the weight.
@@ -195,7 +195,7 @@ def require_addable(changes: Mapping[str, nn.Module], adapters: Mapping[str, Ada
     for name, change in changes.items():
         if len(changes) > 1 and not isinstance(change, Additive):
             raise ValueError(
-                f"the adapters {list(changes)} cannot be active together: {name!r}, {type(adapters[name]).__name__}, "
+                f"the adapters {list(changes)} cannot be active together: {name!r}, {kinds[name].__name__}, "
                 f"does not add to the weight; switch to one of them, or merge one before the other is attached"
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import math
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -10,7 +11,16 @@ import torch
 from torch import Tensor
 
 from ..layers import STTP, SVDP, Haar, Specification, SpectralWeight
-from ..manifolds import Free, Geometry, Riemannian, SpectralTensorTrain, require_instance, require_number
+from ..manifolds import (
+    Free,
+    Geometry,
+    Riemannian,
+    SpectralTensorTrain,
+    balanced_modes,
+    prime_modes,
+    require_instance,
+    require_number,
+)
 from ._adapter import FrozenWeight, WeightAdapter
 from ._change import Change, LowRank
 from ._register import register_adapter, register_part
@@ -128,6 +138,8 @@ class STTPAdapter(WeightAdapter):
 
     def change(self, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
         """Return the change of one weight."""
+        if isinstance(self.modes, tuple):
+            _require_modes(self.modes, weight)
         return self.start.change(_spectral(self.specification(), weight), weight, generator)
 
 
@@ -158,6 +170,17 @@ class SVDPAdapter(WeightAdapter):
     def change(self, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
         """Return the change of one weight."""
         return self.start.change(_spectral(self.specification(), weight), weight, generator)
+
+
+def _require_modes(modes: tuple[tuple[int, ...], ...], weight: FrozenWeight) -> None:
+    sizes = weight.rows, weight.columns
+    if tuple(map(math.prod, modes)) != sizes:
+        fitting = [(balanced_modes(weight.rows), balanced_modes(weight.columns))]
+        fitting.append((prime_modes(weight.rows), prime_modes(weight.columns)))
+        raise ValueError(
+            f"modes must multiply to the {sizes[0]} rows and {sizes[1]} columns of the weight, got {modes}; take "
+            f"{' or '.join(map(str, dict.fromkeys(fitting)))}, or None"
+        )
 
 
 def _spectral(spec: Specification, weight: FrozenWeight) -> SpectralWeight:

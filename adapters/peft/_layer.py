@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from ...layers import WeightShape
 from .._adapted_layer import HOOKS, changed_output, changed_weight, exact_matrix, require_addable, template_of
-from .._adapter import Adapter
 from .._change import Change, Product
+from ._config import ChangeConfig
 
 
 class ChangedLayer(nn.Module, BaseTunerLayer):
@@ -23,14 +23,14 @@ class ChangedLayer(nn.Module, BaseTunerLayer):
     Attributes:
         base_layer: the layer, with the frozen weight W0 or, while it is merged, W(θ).
         weight_shape: how torch's weight becomes a matrix.
-        adapters: what the changes come from, by the same names.
+        configs: what the changes come from, by the same names.
     """
 
     def __init__(self, base_layer: nn.Module, prefix: str) -> None:
         super().__init__()
         self.base_layer = base_layer
         self.weight_shape = WeightShape.of(base_layer)
-        self.adapters: dict[str, Adapter] = {}
+        self.configs: dict[str, ChangeConfig] = {}
         container = f"{prefix}changes"
         self.add_module(container, nn.ModuleDict())
         self.adapter_layer_names = (container,)
@@ -64,16 +64,16 @@ class ChangedLayer(nn.Module, BaseTunerLayer):
         """Return W0 as a matrix without gradient, float32 where it is of half precision."""
         return exact_matrix(self._frozen_weight(), self.weight_shape)
 
-    def attach(self, name: str, change: Change, adapter: Adapter) -> None:
+    def attach(self, name: str, change: Change, config: ChangeConfig) -> None:
         """Set the change of an adapter. What it keeps frozen stays so."""
         self.changes[name] = change
-        self.adapters[name] = adapter
+        self.configs[name] = config
         self._untrained[name] = tuple(key for key, p in change.named_parameters() if not p.requires_grad)
 
     def remove(self, name: str) -> None:
         """Take the change of an adapter away."""
         del self.changes[name]
-        del self.adapters[name], self._untrained[name]
+        del self.configs[name], self._untrained[name]
 
     def require_together(self, names: Iterable[str]) -> None:
         """Refuse adapters that cannot be active together.
@@ -81,7 +81,8 @@ class ChangedLayer(nn.Module, BaseTunerLayer):
         Raises:
             ValueError: there are several, and one does not add to the weight.
         """
-        require_addable({name: self.changes[name] for name in names if name in self.changes}, self.adapters)
+        changes = {name: self.changes[name] for name in names if name in self.changes}
+        require_addable(changes, {name: config.kind for name, config in self.configs.items()})
 
     # --- what PEFT asks ---
 
@@ -133,7 +134,7 @@ class ChangedLayer(nn.Module, BaseTunerLayer):
 
     def delete_adapter(self, adapter_name: str) -> None:
         """Take the change of an adapter away."""
-        self.adapters.pop(adapter_name, None)
+        self.configs.pop(adapter_name, None)
         self._untrained.pop(adapter_name, None)
         super().delete_adapter(adapter_name)
 

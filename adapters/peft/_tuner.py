@@ -64,6 +64,10 @@ class ChangeTuner(BaseTuner):
                     setattr(model.get_submodule(parent), leaf, layer.base_layer)
             for parameter, requires_grad in trained:
                 parameter.requires_grad_(requires_grad)
+            # PEFT has noted the configuration, where there is one already in its place.
+            self.peft_config.pop(adapter_name, None)
+            for layer in _changed_layers(model, adapter_name).values():
+                self.peft_config[adapter_name] = layer.configs[adapter_name]
             raise
         finally:
             self._injection = None
@@ -95,7 +99,7 @@ class ChangeTuner(BaseTuner):
             raise ValueError(
                 f"layer {current_key!r} has an adapter {adapter_name!r} already; delete it, or give another name"
             )
-        target.attach(adapter_name, Pending(), peft_config.adapter())
+        target.attach(adapter_name, Pending(), peft_config)
         cast(_Injection, self._injection).layers[current_key] = target
 
     def _mark_only_adapters_as_trainable(self, model: nn.Module) -> None:
@@ -106,6 +110,8 @@ class ChangeTuner(BaseTuner):
         # The digest is that of this model; the configuration that was passed may serve others.
         config = self.peft_config[name] = copy.copy(self.peft_config[name])
         config.base = require_base(config.base, weights)
+        for layer in layers.values():
+            layer.configs[name] = config
         if not injection.is_filled_later:
             _fill(layers, weights, config, name)
         super()._mark_only_adapters_as_trainable(model)
@@ -202,15 +208,14 @@ def _fill(layers: dict[str, ChangedLayer], weights: list[FrozenWeight], config: 
     Raises:
         ValueError: a weight does not fit, or a part of a change is called as an adapter is.
     """
-    adapter = config.adapter()
-    changes = checked_changes(adapter, weights, None)
+    changes = checked_changes(config.adapter(), weights, None)
     parts = {part for change in changes for key in change.state_dict() for part in key.split(".")}
     for other in {other for layer in layers.values() for other in layer.changes}:
         if other in parts:
             # PEFT sorts saved tensors to adapters by such parts of their names.
             raise ValueError(f"{other!r} cannot be an adapter's name, since parts of adapters have it; give another")
     for layer, change in zip(layers.values(), changes, strict=True):
-        layer.attach(name, change, adapter)
+        layer.attach(name, change, config)
 
 
 def _weights(layers: dict[str, ChangedLayer]) -> list[FrozenWeight]:
