@@ -14,6 +14,7 @@ from ._lorta import LoRTA
 from ._oft import OFT
 from ._preconditioned import PreconditionedLoRA
 from ._psoft import PSOFT
+from ._published import published_optimizer
 from ._register import register_adapter, register_part
 from ._report import AdapterReport, ChangeReport, report
 from ._since_start import AsPublished, FromBase, RandomStart, SinceStart
@@ -62,6 +63,7 @@ __all__ = [
     "detach",
     "load",
     "merge",
+    "published_optimizer",
     "register_adapter",
     "register_part",
     "report",

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
+import geoopt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..layers import WeightShape
+from ..optim import Retracted
 from ._change import Change
 
 
@@ -55,6 +57,26 @@ class Adapter(abc.ABC):
         Raises:
             ValueError: a weight does not fit; the message says what would.
         """
+
+    def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Return the optimizer that the method was published with; see :func:`published_optimizer`.
+
+        Unless a subclass says otherwise it is AdamW without weight decay, on frames with a retraction.
+        """
+        return adamw(network, lr)
+
+
+def adamw(network: nn.Module, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+    """Return AdamW for what a network trains, made Riemannian where there are manifold parameters."""
+    parameters = trained_parameters(network)
+    optimizer = torch.optim.AdamW(parameters, lr=lr, weight_decay=weight_decay)
+    on_manifolds = any(isinstance(parameter, geoopt.ManifoldTensor) for parameter in parameters)
+    return Retracted(optimizer) if on_manifolds else optimizer
+
+
+def trained_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that require gradients."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
 class WeightAdapter(Adapter):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..manifolds import require_flag, require_integer, require_number
-from ._adapter import FrozenWeight, WeightAdapter
+from ._adapter import FrozenWeight, WeightAdapter, adamw
 from ._change import Change, LowRank
 from ._register import register_adapter
 from ._since_start import SinceStart
@@ -62,6 +62,10 @@ class LoRA(WeightAdapter):
         """α/r or α/√r."""
         alpha = self.rank if self.alpha is None else self.alpha
         return alpha / (math.sqrt(self.rank) if self.rank_stabilized else self.rank)
+
+    def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Return AdamW with weight decay 0.01, as for GPT-2 (Hu et al., Table 11)."""
+        return adamw(network, lr, weight_decay=0.01)
 
     def change(self, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
         """Return the change of one weight: A uniform within ±1/√columns, B zero."""

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from ..layers import manifold_parameter
 from ..manifolds import Cayley, Stiefel, balanced_modes, require_integer, require_number, require_precision
-from ._adapter import FrozenWeight, WeightAdapter
+from ..optim import MomentumStiefelAdam
+from ._adapter import FrozenWeight, WeightAdapter, trained_parameters
 from ._change import Change, Product, cast_like
 from ._register import register_adapter
 
@@ -100,6 +101,10 @@ class SODA(WeightAdapter):
     def defect(self) -> str | None:
         """Why the published start is not the base."""
         return f"all singular values start {self.offset:g} larger" if self.offset else None
+
+    def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Return momentum Stiefel Adam, which takes torch's Adam for δ, in place of AdamW with its published 1e-4."""
+        return MomentumStiefelAdam(trained_parameters(network), lr=lr)
 
     def change(self, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
         """Return the change of one weight."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Self, final
 
+import geoopt
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +22,8 @@ from ..manifolds import (
     require_number,
     require_precision,
 )
-from ._adapter import FrozenWeight, WeightAdapter
+from ..optim import Retracted
+from ._adapter import FrozenWeight, WeightAdapter, trained_parameters
 from ._change import Change, LowRank
 from ._lora import require_rank_within
 from ._register import register_adapter
@@ -59,9 +62,7 @@ class StiefelFactors(LowRank):
 class StelLA(WeightAdapter):
     """ΔW = (α/r) U S Vᵀ with frames U, V; random frames and S = I at the start.
 
-    As published the start is not the identity, and ``start=AsPublished()`` has it so; ``FromBase()`` takes it off. With
-    ``Retracted`` of :mod:`sttp.optim` any optimizer of torch moves the frames as the authors' does, but for a factor
-    √(c/m) of each.
+    As published the start is not the identity, and ``start=AsPublished()`` has it so; ``FromBase()`` takes it off.
 
     Attributes:
         rank: r, at most the smaller dimension of each weight.
@@ -86,6 +87,16 @@ class StelLA(WeightAdapter):
     def defect(self) -> str | None:
         """Why the published start is not the base."""
         return "U S Vᵀ is random" if isinstance(self.start, AsPublished) else None
+
+    def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Return AdamW with ``Retracted``, whose ``width`` c is the commonest number of rows of the frames.
+
+        The source takes the network's hidden width for c, which in a transformer is that number.
+        """
+        parameters = trained_parameters(network)
+        frames = Counter(len(p) for p in parameters if isinstance(p, geoopt.ManifoldTensor))
+        width = min(rows for rows, times in frames.items() if times == max(frames.values())) if frames else None
+        return Retracted(torch.optim.AdamW(parameters, lr=lr, weight_decay=0.0), width=width)
 
     def change(self, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
         """Return the change of one weight."""

@@ -1,4 +1,4 @@
-"""Spectral tensor-train adapters: ΔW = U diag(s) Vᵀ with frames that are trained on their manifolds."""
+"""Spectral tensor-train adapters: ΔW = c U diag(s) Vᵀ with frames that are trained on their manifolds."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..layers import STTP, SVDP, Haar, Specification, SpectralWeight
+from ..layers import STTP, SVDP, Haar, SpectralWeight
 from ..manifolds import (
     Free,
     Geometry,
@@ -21,7 +21,8 @@ from ..manifolds import (
     require_instance,
     require_number,
 )
-from ._adapter import FrozenWeight, WeightAdapter
+from ..optim import RiemannianAdam
+from ._adapter import FrozenWeight, WeightAdapter, trained_parameters
 from ._change import Change, LowRank
 from ._register import register_adapter, register_part
 from ._since_start import SinceStart
@@ -29,11 +30,13 @@ from ._since_start import SinceStart
 
 @final
 class SpectralChange(LowRank):
-    """ΔW = U diag(s) Vᵀ, a :class:`~sttp.layers.SpectralWeight`: frames of all layers are evaluated together."""
+    """ΔW = c U diag(s) Vᵀ, c times a :class:`~sttp.layers.SpectralWeight`, whose frames of all layers are evaluated
+    together.
+    """
 
-    def __init__(self, spectral: SpectralWeight) -> None:
+    def __init__(self, spectral: SpectralWeight, scale: float) -> None:
         super().__init__()
-        self.spectral = spectral
+        self.spectral, self.scale = spectral, scale
 
     @property
     def dimension(self) -> int:
@@ -41,17 +44,19 @@ class SpectralChange(LowRank):
         return self.spectral.manifold.degrees_of_freedom
 
     def factors(self) -> tuple[Tensor, Tensor]:
-        """Return U diag(s) and V."""
+        """Return c U diag(s) and V."""
         left, values, right = self.spectral.factors()
-        return left * values, right
+        return left * (self.scale * values), right
 
 
 class Start(abc.ABC):
     """Where the change of a spectral adapter starts. The base is reproduced at each of them."""
 
     @abc.abstractmethod
-    def change(self, spectral: SpectralWeight, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
-        """Set a fresh weight to its start and return the change with it."""
+    def change(
+        self, spectral: SpectralWeight, scale: float, weight: FrozenWeight, generator: torch.Generator | None
+    ) -> Change:
+        """Set a fresh weight to its start and return the change with it, ``scale`` times the weight."""
 
 
 @register_part
@@ -60,35 +65,39 @@ class Start(abc.ABC):
 class Zero(Start):
     """Haar frames and s = 0: at first only s has a gradient, and the frames move from the second step on."""
 
-    def change(self, spectral: SpectralWeight, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
-        """Return U diag(s) Vᵀ with s = 0."""
+    def change(
+        self, spectral: SpectralWeight, scale: float, weight: FrozenWeight, generator: torch.Generator | None
+    ) -> Change:
+        """Return the change with s = 0."""
         spectral.initialize(HAAR, generator)
         with torch.no_grad():
             _values(spectral).zero_()
-        return SpectralChange(spectral)
+        return SpectralChange(spectral, scale)
 
 
 @register_part
 @final
 @dataclass(frozen=True)
 class Offset(Start):
-    """Haar frames and s from ``scale`` down to half of it, and what that is at the start is taken off again.
+    """Haar frames and singular values of ΔW from ``size`` down to half of it, which is taken off again.
 
-    Every frame has a gradient at once. The spread of s keeps the pairs at the centre apart.
+    Every frame has a gradient at once. The spread keeps the pairs at the centre apart.
     """
 
-    scale: float = 0.1
+    size: float = 0.1
 
     def __post_init__(self) -> None:
-        require_number("scale", self.scale, above=0)
+        require_number("size", self.size, above=0)
 
-    def change(self, spectral: SpectralWeight, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
+    def change(
+        self, spectral: SpectralWeight, scale: float, weight: FrozenWeight, generator: torch.Generator | None
+    ) -> Change:
         """Return the change since the start."""
         spectral.initialize(HAAR, generator)
         with torch.no_grad():
             values = _values(spectral)
-            values.copy_(torch.linspace(self.scale, self.scale / 2, len(values), device=values.device))
-        return SinceStart(SpectralChange(spectral))
+            values.copy_(torch.linspace(self.size, self.size / 2, len(values), device=values.device) / scale)
+        return SinceStart(SpectralChange(spectral, scale))
 
 
 @register_part
@@ -97,10 +106,12 @@ class Offset(Start):
 class Weights(Start):
     """The TT-SVD of W0, which is taken off again: PiSSA's idea (arXiv 2404.02948) for a train."""
 
-    def change(self, spectral: SpectralWeight, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
+    def change(
+        self, spectral: SpectralWeight, scale: float, weight: FrozenWeight, generator: torch.Generator | None
+    ) -> Change:
         """Return the change since the start."""
-        spectral.set_point(spectral.manifold.from_matrix(weight.matrix).point)
-        return SinceStart(SpectralChange(spectral))
+        spectral.set_point(spectral.manifold.from_matrix(weight.matrix / scale).point)
+        return SinceStart(SpectralChange(spectral, scale))
 
 
 HAAR: Final = Haar()
@@ -110,13 +121,15 @@ HAAR: Final = Haar()
 @final
 @dataclass(frozen=True)
 class STTPAdapter(WeightAdapter):
-    """ΔW = U diag(s) Vᵀ with U and V tensor trains of frames (spectrum ``Free()``).
+    """ΔW = c U diag(s) Vᵀ with U and V tensor trains of frames (spectrum ``Free()``).
 
     Attributes:
         rank: bound on the ranks, one or one for each bond.
         modes: as for :class:`~sttp.layers.STTP`: None, ``"auto"``, ``"balanced"``, or (row modes, column modes).
         frames: ``Riemannian(…)`` or ``Householder(…)``.
         start: ``Zero()``, ``Offset()`` or ``Weights()``.
+        scale: c; None for √rows of each weight, with which the first steps move W about as far as those of LoRA with
+            α = r at the same learning rate.
 
     Raises:
         TypeError: an attribute is not of its kind.
@@ -127,10 +140,15 @@ class STTPAdapter(WeightAdapter):
     modes: str | tuple[tuple[int, ...], tuple[int, ...]] | None = None
     frames: Geometry = field(default_factory=Riemannian)
     start: Start = field(default_factory=Zero)
+    scale: float | None = None
 
     def __post_init__(self) -> None:
-        _require_start(self.start)
+        _require_start_and_scale(self.start, self.scale)
         self.specification()
+
+    def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Return RiemannianAdam."""
+        return RiemannianAdam(trained_parameters(network), lr=lr)
 
     def specification(self) -> STTP:
         """Return that of the layers whose weights are such changes."""
@@ -140,28 +158,34 @@ class STTPAdapter(WeightAdapter):
         """Return the change of one weight."""
         if isinstance(self.modes, tuple):
             _require_modes(self.modes, weight)
-        return self.start.change(_spectral(self.specification(), weight), weight, generator)
+        return _change(self, weight, generator)
 
 
 @register_adapter
 @final
 @dataclass(frozen=True)
 class SVDPAdapter(WeightAdapter):
-    """ΔW = U diag(s) Vᵀ with a frame each for U and V: a train with one mode a side.
+    """ΔW = c U diag(s) Vᵀ with a frame each for U and V: a train with one mode a side.
 
     Attributes:
         rank: the rank.
         frames: ``Riemannian(…)`` or ``Householder(…)``.
         start: ``Zero()``, ``Offset()`` or ``Weights()``.
+        scale: c, as for :class:`STTPAdapter`.
     """
 
     rank: int
     frames: Geometry = field(default_factory=Riemannian)
     start: Start = field(default_factory=Zero)
+    scale: float | None = None
 
     def __post_init__(self) -> None:
-        _require_start(self.start)
+        _require_start_and_scale(self.start, self.scale)
         self.specification()
+
+    def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
+        """Return RiemannianAdam."""
+        return RiemannianAdam(trained_parameters(network), lr=lr)
 
     def specification(self) -> SVDP:
         """Return that of the layers whose weights are such changes."""
@@ -169,7 +193,7 @@ class SVDPAdapter(WeightAdapter):
 
     def change(self, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
         """Return the change of one weight."""
-        return self.start.change(_spectral(self.specification(), weight), weight, generator)
+        return _change(self, weight, generator)
 
 
 def _require_modes(modes: tuple[tuple[int, ...], ...], weight: FrozenWeight) -> None:
@@ -183,9 +207,11 @@ def _require_modes(modes: tuple[tuple[int, ...], ...], weight: FrozenWeight) -> 
         )
 
 
-def _spectral(spec: Specification, weight: FrozenWeight) -> SpectralWeight:
-    manifold: SpectralTensorTrain = spec.manifold(weight.shape)
-    return SpectralWeight(manifold, weight.shape, weight.matrix.dtype, weight.matrix.device)
+def _change(adapter: STTPAdapter | SVDPAdapter, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
+    manifold: SpectralTensorTrain = adapter.specification().manifold(weight.shape)
+    spectral = SpectralWeight(manifold, weight.shape, weight.matrix.dtype, weight.matrix.device)
+    scale = math.sqrt(weight.rows) if adapter.scale is None else adapter.scale
+    return adapter.start.change(spectral, scale, weight, generator)
 
 
 def _values(spectral: SpectralWeight) -> Tensor:
@@ -193,5 +219,7 @@ def _values(spectral: SpectralWeight) -> Tensor:
     return spectral.spectrum
 
 
-def _require_start(start: object) -> None:
+def _require_start_and_scale(start: object, scale: object) -> None:
     require_instance("start", start, Start, "an object such as Zero(), Offset() or Weights()")
+    if scale is not None:
+        require_number("scale", scale, above=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, Final, final
 
@@ -9,7 +10,16 @@ import geoopt
 import torch
 from torch import Tensor
 
-from ..manifolds import TrainMember, described, longest_step, require_current, require_function, without_autocast
+from ..manifolds import (
+    FrameManifold,
+    TrainMember,
+    described,
+    longest_step,
+    require_current,
+    require_function,
+    require_integer,
+    without_autocast,
+)
 from ._kinds import Kinds
 from ._magnitudes import largest_entry, limit_
 from ._options import listed_group, listed_parameters, require_options, require_parameter, require_state
@@ -45,6 +55,9 @@ class Retracted(torch.optim.Optimizer):
     Args:
         optimizer: the optimizer, or its class.
         params: what a class is called with: parameters, named parameters or parameter groups, as in torch.
+        width: c. The change Δ of a frame with n rows is scaled by √(c/n), as the source does with the hidden width of
+            the network for c: coordinate by coordinate, Adam gives Δ the size √n, and so frames of any n turn alike.
+            None scales nothing.
         **options: its keyword arguments.
 
     Raises:
@@ -58,8 +71,12 @@ class Retracted(torch.optim.Optimizer):
         self,
         optimizer: torch.optim.Optimizer | type[torch.optim.Optimizer],
         params: Parameters | None = None,
+        *,
+        width: int | None = None,
         **options: Any,
     ) -> None:
+        if width is not None:
+            require_integer("width", width, least=1)
         if isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer):
             if params is None:
                 raise TypeError(
@@ -75,7 +92,7 @@ class Retracted(torch.optim.Optimizer):
             )
         if isinstance(optimizer, torch.optim.LBFGS):
             raise TypeError("optimizer must make one step from one gradient, got LBFGS; use sttp.optim.minimize")
-        self.optimizer = optimizer
+        self.optimizer, self.width = optimizer, width
         for group in optimizer.param_groups:
             require_options(group, _OPTIONS)
             self._require_parameters(group["params"])
@@ -91,7 +108,7 @@ class Retracted(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy is made from."""
-        return {"optimizer": self.optimizer}
+        return {"optimizer": self.optimizer, "width": self.width}
 
     def __repr__(self) -> str:
         """Return the printed form of the optimizer within, in this one's name."""
@@ -156,6 +173,8 @@ class Retracted(torch.optim.Optimizer):
             with without_autocast(points):
                 # A step of the optimizer that overflowed counts as none, and a retraction cuts down the longest.
                 change = torch.stack(list(members)).sub_(points)
+                if self.width is not None and isinstance(manifold, FrameManifold | geoopt.Stiefel):
+                    change.mul_(math.sqrt(self.width / points.shape[-2]))
                 limit_(change, longest_step(change.dtype))
                 change = manifold.proju(points, change)
                 torch._foreach_copy_(list(members), list(manifold.retr(points, change).unbind()))

@@ -9,8 +9,20 @@ from adapter_registry import COLUMNS, ROWS, ROWS_OF_ADAPTERS
 from torch import nn
 from torch.func import functional_call, jacrev
 
-from sttp.adapters import adapt, adapted_layers, detach, load, merge, report, save, switch, unmerge
+from sttp.adapters import (
+    adapt,
+    adapted_layers,
+    detach,
+    load,
+    merge,
+    published_optimizer,
+    report,
+    save,
+    switch,
+    unmerge,
+)
 from sttp.layers import STTP, reparameterize
+from sttp.manifolds import FrameManifold, orthogonality_error
 from sttp.optim import RiemannianAdam
 
 every_adapter = pytest.mark.parametrize("row", ROWS_OF_ADAPTERS, ids=lambda row: row.name)
@@ -177,6 +189,27 @@ def test_a_reachable_weight_is_found_and_frames_stay_frames(row):
         if isinstance(parameter, geoopt.ManifoldParameter) and isinstance(parameter.manifold, geoopt.Stiefel):
             eye = torch.eye(parameter.shape[-1], dtype=parameter.dtype)
             assert torch.linalg.norm(parameter.mT @ parameter - eye) < 1e-9
+
+
+@every_adapter
+def test_the_published_optimizer_descends_and_moves_all_that_is_trained(row):
+    _, network = adapted_linear(row)
+    network.append(nn.Linear(ROWS, 3).double())
+    before = [parameter.detach().clone() for parameter in trained(network)]
+    inputs, outputs = torch.randn(9, COLUMNS, dtype=torch.float64), torch.randn(9, 3, dtype=torch.float64)
+    optimizer = published_optimizer(row.adapter, network, lr=1e-2)
+    losses = []
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = (network(inputs) - outputs).square().mean()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    assert losses[-1] < losses[0]
+    for parameter, start in zip(trained(network), before, strict=True):
+        assert not torch.equal(parameter, start)
+        if isinstance(parameter, geoopt.ManifoldParameter) and isinstance(parameter.manifold, FrameManifold):
+            assert orthogonality_error(parameter) < 1e-9
 
 
 @every_adapter

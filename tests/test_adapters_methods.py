@@ -17,6 +17,7 @@ from sttp.adapters import (
     PreconditionedLoRA,
     SpectralAdapter,
     STTPAdapter,
+    SVDPAdapter,
     adapt,
     adapted_layers,
     detach,
@@ -27,6 +28,7 @@ from sttp.adapters import (
     switch,
 )
 from sttp.layers import STTP, SpectralLayer, reparameterize
+from sttp.optim import RiemannianAdam
 
 
 def linear(rows=12, columns=8):
@@ -289,3 +291,16 @@ def test_a_checkpoint_a_copy_and_a_file_of_the_whole_network_are_it(tmp_path):
 def move_spectra(network):
     for layer in adapted_layers(network).values():
         layer.changes["default"].change.spectral.spectrum.normal_()
+
+
+@pytest.mark.parametrize("adapter", [STTPAdapter(4), SVDPAdapter(4)])
+@pytest.mark.parametrize(("rows", "columns"), [(48, 48), (16, 144), (144, 16)])
+def test_a_learning_rate_means_to_a_spectral_adapter_what_it_means_to_lora(adapter, rows, columns):
+    moved = []
+    for one in (LoRA(4), adapter):
+        layer = the_layer(adapt(linear(rows, columns), one))
+        optimizer = RiemannianAdam([p for p in layer.parameters() if p.requires_grad], lr=1e-2)
+        layer(torch.randn(64, columns, dtype=torch.float64)).square().sum().backward()
+        optimizer.step()
+        moved.append(torch.linalg.norm(layer.weight - layer.matrix(())).detach())
+    assert 1 / 3 < moved[1] / moved[0] < 3

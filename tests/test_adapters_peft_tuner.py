@@ -1,7 +1,7 @@
 """The life cycle of adapters inside PEFT: every configuration, on a plain network and on a transformer."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 
 import geoopt
 import pytest
@@ -338,6 +338,14 @@ def test_a_configuration_is_what_was_saved(tmp_path):
         config.save_pretrained(tmp_path)
         assert peft.PeftConfig.from_pretrained(tmp_path) == config
         assert type(config).from_pretrained(tmp_path).adapter() == config.adapter()
+
+
+@every_config
+def test_a_configuration_has_the_fields_and_defaults_of_its_adapter(make):
+    defaults = {field.name: field.default for field in fields(make())}
+    for field in fields(make().kind):
+        assert field.name in defaults
+        assert field.default in (MISSING, defaults[field.name])
 
 
 def test_one_configuration_serves_many_models_and_none_another_base(tmp_path):

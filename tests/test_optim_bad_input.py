@@ -77,7 +77,7 @@ CALLS = {
     **dict(map(optimizer, OWN)),
     group_of(RiemannianAdam): {"params": [FRAME], "lr": 0.1, "betas": (0.9, 0.99), "amsgrad": True},
     group_of(adamw): {"params": [FRAME], "lr": 0.1, "weight_decay": 0.0},
-    Retracted: {"optimizer": torch.optim.SGD, "params": [FRAME], "lr": 0.1, "momentum": 0.9},
+    Retracted: {"optimizer": torch.optim.SGD, "params": [FRAME], "width": 8, "lr": 0.1, "momentum": 0.9},
     lambda **a: RiemannianSGD([frame()]).add_param_group(**a): {"param_group": {"params": [FRAME]}},
     lambda **a: adamw([frame()]).add_param_group(**a): {"param_group": {"params": [FRAME]}},
     lambda **a: RiemannianSGD([FRAME]).load_state_dict(**a): {"state_dict": RiemannianSGD([FRAME]).state_dict()},

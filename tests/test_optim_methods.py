@@ -1,5 +1,6 @@
 """What single optimizers promise, against exact transforms, geodesics, SVDs and bounds."""
 
+import copy
 import itertools
 
 import geoopt
@@ -273,6 +274,23 @@ def test_decoupled_weight_decay_does_nothing_to_a_frame():
         ],
     )
     torch.testing.assert_close(decayed, free, rtol=0, atol=1e-12)
+
+
+def test_a_width_scales_the_steps_of_frames_by_their_rows_alone():
+    scaled, plain = (
+        [frame(6, 2), frame(24, 2), geoopt.ManifoldParameter(frame(6, 2).detach(), geoopt.Stiefel()), beside]
+        for beside in (nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3)))
+    )
+    ours = copy.deepcopy(Retracted(torch.optim.SGD(scaled, lr=0.05), width=24))
+    scaled = ours.param_groups[0]["params"]
+    rates = [0.1, 0.05, 0.1, 0.05]
+    theirs = Retracted(torch.optim.SGD([{"params": [p], "lr": lr} for p, lr in zip(plain, rates, strict=True)]))
+    for parameters in (scaled, plain):
+        sum(parameter.sin().sum() for parameter in parameters).backward()
+    ours.step()
+    theirs.step()
+    for one, other in zip(scaled, plain, strict=True):
+        torch.testing.assert_close(one.detach(), other.detach(), rtol=0, atol=1e-12)
 
 
 def test_a_retracted_optimizer_is_printed_and_refuses_what_it_cannot_do():

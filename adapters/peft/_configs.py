@@ -28,6 +28,7 @@ class STTPConfig(ChangeConfig):
     modes: str | tuple[tuple[int, ...], tuple[int, ...]] | None = None
     frames: Geometry = field(default_factory=Riemannian)
     start: Start = field(default_factory=Zero)
+    scale: float | None = None
 
 
 @register_config("sttp_svdp")
@@ -41,6 +42,7 @@ class SVDPConfig(ChangeConfig):
     rank: int = 8
     frames: Geometry = field(default_factory=Riemannian)
     start: Start = field(default_factory=Zero)
+    scale: float | None = None
 
 
 @register_config("sttp_soda")
