@@ -212,12 +212,14 @@ def frozen_matrix(layer: nn.Module, shape: WeightShape) -> Tensor:
 
 
 def _linear(base: nn.Linear | Linear, vectors: Tensor, changes: list[Change]) -> Tensor:
-    product: Callable[[Tensor], Tensor] = partial(_base_product, base)
-    for change in changes[:-1]:
-        product = _after(change, product)
-    output = changes[-1](vectors, product)
-    bias = base.bias
-    return output if bias is None else output + bias.to(output.dtype)
+    if isinstance(changes[0], Additive):  # then all are, and what they add to may have the bias
+        product: Callable[[Tensor], Tensor] = base.forward
+        for change in changes:
+            product = _after(change, product)
+        return product(vectors)
+    (change,) = changes
+    output = cast(Tensor, change(vectors, partial(_base_product, base)))
+    return output if base.bias is None else output + base.bias.to(output.dtype)
 
 
 def _base_product(base: nn.Linear | Linear, vectors: Tensor) -> Tensor:

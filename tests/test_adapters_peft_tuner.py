@@ -1,6 +1,7 @@
 """The life cycle of adapters inside PEFT: every configuration, on a plain network and on a transformer."""
 
 import copy
+import pickle
 from dataclasses import MISSING, dataclass, fields
 
 import geoopt
@@ -40,6 +41,14 @@ from sttp.adapters.peft import (  # noqa: E402 # it needs peft
 
 # PEFT asks for it, and older versions of transformers have no other name for the option.
 pytestmark = pytest.mark.filterwarnings("ignore:.(is_)?gradient_checkpointing. is deprecated")
+
+
+@pytest.fixture(autouse=True)
+def _forget_settings():
+    """Let accelerate forget what a test before has set for the process, such as its precision."""
+    yield
+    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+
 
 CONFIGS = {
     "sttp": lambda **own: STTPConfig(rank=2, **own),
@@ -519,6 +528,15 @@ def test_a_weight_that_another_layer_shares_is_not_merged_into():
     assert network["query"].base_layer.weight is network["value"].weight
 
 
+@every_config
+def test_a_model_can_be_pickled(make):
+    model, inputs = tuned("plain", make)
+    twin = pickle.loads(pickle.dumps(move(model)))
+    assert torch.equal(output(twin, inputs), output(model, inputs))
+    train(twin, inputs)
+    assert not torch.equal(output(twin, inputs), output(model, inputs))
+
+
 def test_hooks_of_the_base_and_copies():
     network, inputs = base_of("plain")
     calls = []
@@ -609,17 +627,12 @@ def test_an_adapter_from_outside(tmp_path):
         register_config("lora")(RankOneConfig)
     with pytest.raises(TypeError, match="ChangeConfig"):
         register_config("other")(RankOne)
+    with pytest.raises(TypeError, match="register_config"):
+        dataclass(type("Bare", (ChangeConfig,), {"kind": RankOne}))()
     with pytest.raises(ValueError, match="lower case"):
         register_config("Other")
     with pytest.raises(ValueError, match="no layer"):
         lora_errors(again, 2, "other")
-
-
-@pytest.fixture(autouse=True)
-def _forget_settings():
-    """Let accelerate forget what a test before has set for the process, such as its precision."""
-    yield
-    accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
 
 
 class Words(torch.utils.data.Dataset):

@@ -38,6 +38,8 @@ class ChangeConfig(PeftConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not hasattr(self, "method"):
+            raise TypeError(f"write @sttp.adapters.peft.register_config(…) above the class {type(self).__name__}")
         self.peft_type = self.method
         for name in ("target_modules", "exclude_modules"):
             if isinstance(getattr(self, name), list | tuple):

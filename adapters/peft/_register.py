@@ -44,9 +44,10 @@ def register_config(method: str) -> Callable[[Config], Config]:
                 mapping.pop(member, None)  # a class that was written anew, in a notebook for instance
         elif member is not None:
             raise ValueError(f"PEFT has a method {method!r} already; give another name")
+        prefix, name = f"{method}_", f"{config.__qualname__}.Tuner"  # by which pickle finds it
+        tuner = type("Tuner", (ChangeTuner,), {"prefix": prefix, "__module__": config.__module__, "__qualname__": name})
         cast(Any, config).method = _extend(method.upper()) if member is None else member
-        prefix = f"{method}_"
-        tuner = type(f"{config.__name__}Tuner", (ChangeTuner,), {"prefix": prefix, "__module__": config.__module__})
+        cast(Any, config).Tuner = tuner
         register_peft_method(name=method, config_cls=config, model_cls=tuner, prefix=prefix)
         return config
 
