@@ -528,6 +528,18 @@ def test_a_weight_that_another_layer_shares_is_not_merged_into():
     assert network["query"].base_layer.weight is network["value"].weight
 
 
+def test_a_layer_in_two_places_is_refused_and_a_block_is_not():
+    block = Plain()
+    shared = nn.ModuleDict({"query": block.query, "value": nn.Linear(8, 8), "again": block.query})
+    with pytest.raises(ValueError, match="'query' is layer 'again' too"):
+        peft.get_peft_model(shared, STTPConfig(rank=2, **TARGETS))
+    assert shared["query"] is shared["again"] is block.query
+    twice = nn.ModuleList([block, block])
+    peft.get_peft_model(twice, STTPConfig(rank=2, start=Offset(), **TARGETS))
+    assert twice[0].query is twice[1].query
+    assert type(twice[0].query) is not nn.Linear
+
+
 @every_config
 def test_a_model_can_be_pickled(make):
     model, inputs = tuned("plain", make)

@@ -106,6 +106,7 @@ class ChangeTuner(BaseTuner):
         # PEFT calls this when all layers are there, and before it wraps modules_to_save: a time to refuse.
         injection = cast(_Injection, self._injection)
         name, layers = injection.adapter_name, injection.layers
+        _require_one_place(model, layers)
         weights = _weights(layers)
         # The digest is that of this model; the configuration that was passed may serve others.
         config = self.peft_config[name] = copy.copy(self.peft_config[name])
@@ -216,6 +217,21 @@ def _fill(layers: dict[str, ChangedLayer], weights: list[FrozenWeight], config: 
             raise ValueError(f"{other!r} cannot be an adapter's name, since parts of adapters have it; give another")
     for layer, change in zip(layers.values(), changes, strict=True):
         layer.attach(name, change, config)
+
+
+def _require_one_place(model: nn.Module, layers: dict[str, ChangedLayer]) -> None:
+    """Refuse a layer that the model has in several places, of which PEFT finds the first alone.
+
+    Raises:
+        ValueError: there is one.
+    """
+    bases = {id(layer.base_layer): place for place, layer in layers.items()}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if id(module) in bases and not isinstance(model.get_submodule(name.rpartition(".")[0]), ChangedLayer):
+            raise ValueError(
+                f"layer {bases[id(module)]!r} is layer {name!r} too, and PEFT gives adapters to one of them alone; "
+                f"exclude it, or use sttp.adapters.adapt, which changes both"
+            )
 
 
 def _weights(layers: dict[str, ChangedLayer]) -> list[FrozenWeight]:
