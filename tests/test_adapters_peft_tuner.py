@@ -449,6 +449,8 @@ def test_a_second_adapter_that_cannot_be_leaves_the_first():
         peft.get_peft_model(model.get_base_model(), SVDPConfig(rank=2, **TARGETS), "second")
     with pytest.raises(ValueError, match="'default' already"):
         peft.get_peft_model(model.get_base_model(), STTPConfig(rank=3, **TARGETS))
+    with pytest.raises(ValueError, match="query"):
+        peft.get_peft_model(model.get_base_model(), STTPConfig(rank=2, modes=((9,), (8,)), **TARGETS), "second")
     with pytest.raises(ValueError, match="adapter_names"):
         model(**inputs, adapter_names=["default"] * 4)
     assert modules_of(model) == before

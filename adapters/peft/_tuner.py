@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast, final
 
 import torch
+from geoopt import ManifoldTensor
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 from torch import Tensor, nn
@@ -53,6 +54,7 @@ class ChangeTuner(BaseTuner):
     ) -> None:
         """Give the layers that the configuration names their changes; with an error, the model is what it was."""
         trained = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+        active = [(module, module._active_adapter) for module in model.modules() if hasattr(module, "_active_adapter")]
         self._injection = _Injection(adapter_name, low_cpu_mem_usage or _parameters_stay_empty(), {})
         try:
             super().inject_adapter(model, adapter_name, autocast_adapter_dtype, low_cpu_mem_usage, state_dict)
@@ -64,6 +66,8 @@ class ChangeTuner(BaseTuner):
                     setattr(model.get_submodule(parent), leaf, layer.base_layer)
             for parameter, requires_grad in trained:
                 parameter.requires_grad_(requires_grad)
+            for module, names in active:
+                cast(Any, module)._active_adapter = names
             # PEFT has noted the configuration, where there is one already in its place.
             self.peft_config.pop(adapter_name, None)
             for layer in _changed_layers(model, adapter_name).values():
@@ -190,7 +194,7 @@ class ChangeTuner(BaseTuner):
             given = remapped.get(key)
             if given is None or given.shape != tensor.shape:
                 continue  # PEFT and torch tell
-            if given.is_floating_point() and given.dtype.itemsize < 4:
+            if isinstance(tensor, ManifoldTensor) and given.dtype.itemsize < 4:
                 raise ValueError(
                     f"{key!r} is saved in {given.dtype}, in which no frame is orthogonal; save the adapter in float32"
                 )
