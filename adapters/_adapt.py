@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
 import torch
@@ -65,11 +65,23 @@ def adapt(
     chosen = targets(network, only, skip)
     require_free(network, chosen, name)
     weights = [target.frozen() for target in chosen]
+    changes = checked_changes(adapter, weights, generator)
+    return attach_changes(network, chosen, changes, Attachment(adapter), name)
+
+
+def checked_changes(
+    adapter: Adapter, weights: Sequence[FrozenWeight], generator: torch.Generator | None
+) -> list[Change]:
+    """Return the changes that an adapter makes of weights, whose start was looked at.
+
+    Raises:
+        ValueError: a weight does not fit, or would not be reproduced at the start though the adapter says so.
+    """
     changes = adapter.changes(weights, generator)
     if adapter.defect is None:
         for weight, change in zip(weights, changes, strict=True):
             _require_identity(adapter, weight, change)
-    return attach_changes(network, chosen, changes, Attachment(adapter), name)
+    return changes
 
 
 def attach_changes(

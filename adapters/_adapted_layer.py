@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, cast, final
 
 import torch
@@ -16,7 +17,7 @@ from ..layers import Embedding, Linear, SpectralLayer, WeightShape
 from ._adapter import Adapter
 from ._change import Additive, Change, LowRank
 
-_HOOKS: Final = tuple(name for name in vars(nn.Module()) if "hook" in name and "state_dict" not in name)
+HOOKS: Final = tuple(name for name in vars(nn.Module()) if "hook" in name and "state_dict" not in name)
 
 
 @final
@@ -52,7 +53,7 @@ class AdaptedLayer(nn.Module):
         self.attachments: dict[str, Attachment] = {}
         self.active: tuple[str, ...] = ()
         self._unmerged: tuple[nn.Module, ...] = ()  # in a tuple, so that it is no part of the state
-        self.__dict__.update({name: base.__dict__[name] for name in _HOOKS})
+        self.__dict__.update({name: base.__dict__[name] for name in HOOKS})
         self._template = (template_of(base),)
         self.train(base.training)
 
@@ -61,10 +62,8 @@ class AdaptedLayer(nn.Module):
     @property
     def weight(self) -> Tensor:
         """W in the shape of torch's weight, differentiable in the active changes."""
-        if not self._computing():
-            return cast(Tensor, self.base.weight)
-        matrix = self.matrix()
-        return self.weight_shape.to_weight(matrix).to(cast(Tensor, self.base.weight).dtype)
+        weight, changes = cast(Tensor, self.base.weight), self._computing()
+        return changed_weight(weight, self.weight_shape, changes) if changes else weight
 
     def matrix(self, names: Iterable[str] | None = None) -> Tensor:
         """Return W as a matrix ``(rows, columns)`` with some changes, by default the active ones, unmerged."""
@@ -79,40 +78,7 @@ class AdaptedLayer(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         """Return what the base returns with the changed weight."""
-        changes = self._computing()
-        if not changes:
-            return self.base.forward(*args, **kwargs)
-        input = args[0] if args else kwargs["input"]
-        if isinstance(self.base, nn.Linear | Linear):
-            return self._linear(input, changes)
-        if isinstance(self.base, nn.Embedding | Embedding) and all(isinstance(change, LowRank) for change in changes):
-            return self._embedding(input, cast(list[LowRank], changes))
-        weights = {"weight": self.weight, "bias": getattr(self.base, "bias", None)}
-        tensors = {name: tensor for name, tensor in weights.items() if tensor is not None}
-        return cast(Tensor, functional_call(self._template[0], tensors, args, kwargs))
-
-    def _linear(self, vectors: Tensor, changes: list[Change]) -> Tensor:
-        product: Callable[[Tensor], Tensor] = self._base_product
-        for change in changes[:-1]:  # all of them additive where there are several
-            product = _after(change, product)
-        output = changes[-1](vectors, product)
-        bias = cast(Tensor | None, self.base.bias)
-        return output if bias is None else output + bias.to(output.dtype)
-
-    def _base_product(self, vectors: Tensor) -> Tensor:
-        if isinstance(self.base, nn.Linear):
-            return F.linear(vectors, self.base.weight)
-        output = cast(Tensor, self.base.forward(vectors))
-        bias = cast(Tensor | None, self.base.bias)
-        return output if bias is None else output - bias.to(output.dtype)
-
-    def _embedding(self, indices: Tensor, changes: list[LowRank]) -> Tensor:
-        output = cast(Tensor, self.base.forward(indices))
-        for change in changes:
-            left, right = change.factors()
-            rows = F.embedding(indices, left, cast(nn.Embedding, self.base).padding_idx)
-            output = output + F.linear(rows, right).to(output.dtype)
-        return output
+        return changed_output(self.base, self.weight_shape, self._template[0], self._computing(), *args, **kwargs)
 
     # --- which changes there are ---
 
@@ -135,14 +101,10 @@ class AdaptedLayer(nn.Module):
         Raises:
             ValueError: there are several, and one does not add to the weight.
         """
-        present = [name for name in names if name in self.changes]
-        for name in present:
-            if len(present) > 1 and not isinstance(self.changes[name], Additive):
-                kind = type(self.attachments[name].adapter).__name__
-                raise ValueError(
-                    f"the adapters {present} cannot be active together: {name!r}, {kind}, does not add to the weight; "
-                    f"switch to one of them, or merge one before the other is attached"
-                )
+        require_addable(
+            {name: self.changes[name] for name in names if name in self.changes},
+            {name: type(attachment.adapter) for name, attachment in self.attachments.items()},
+        )
 
     # --- merging ---
 
@@ -193,10 +155,90 @@ class AdaptedLayer(nn.Module):
         return [cast(Change, self.changes[name]) for name in names if name in self.changes]
 
 
+def changed_output(
+    base: nn.Module, shape: WeightShape, template: nn.Module, changes: list[Change], *args: Any, **kwargs: Any
+) -> Tensor:
+    """Return what a layer returns with changes of its weight.
+
+    Args:
+        base: the layer, with its frozen weight.
+        shape: how torch's weight becomes a matrix.
+        template: :func:`template_of` the layer.
+        changes: what changes the weight, in this order; all of them additive where there are several.
+        *args: what the layer is called with.
+        **kwargs: likewise.
+    """
+    if not changes:
+        return cast(Tensor, base.forward(*args, **kwargs))
+    input = args[0] if args else kwargs["input"]
+    if isinstance(base, nn.Linear | Linear):
+        return _linear(base, input, changes)
+    if isinstance(base, nn.Embedding | Embedding) and all(isinstance(change, LowRank) for change in changes):
+        return _embedding(base, input, cast(list[LowRank], changes))
+    weight = changed_weight(cast(Tensor, base.weight), shape, changes)
+    tensors = {"weight": weight, "bias": getattr(base, "bias", None)}
+    given = {name: tensor for name, tensor in tensors.items() if tensor is not None}
+    return cast(Tensor, functional_call(template, given, args, kwargs))
+
+
+def changed_weight(weight: Tensor, shape: WeightShape, changes: Iterable[Change]) -> Tensor:
+    """Return a frozen weight with changes, in its shape and precision, differentiable in the changes."""
+    matrix = exact_matrix(weight, shape)
+    for change in changes:
+        matrix = change.merged(matrix)
+    return shape.to_weight(matrix).to(weight.dtype)
+
+
+def require_addable(changes: Mapping[str, nn.Module], kinds: Mapping[str, type[Adapter]]) -> None:
+    """Refuse changes of one weight, from adapters of some kinds, that cannot be active together.
+
+    Raises:
+        ValueError: there are several, and one does not add to the weight.
+    """
+    for name, change in changes.items():
+        if len(changes) > 1 and not isinstance(change, Additive):
+            raise ValueError(
+                f"the adapters {list(changes)} cannot be active together: {name!r}, {kinds[name].__name__}, "
+                f"does not add to the weight; switch to one of them, or merge one before the other is attached"
+            )
+
+
+def exact_matrix(weight: Tensor, shape: WeightShape) -> Tensor:
+    """Return torch's weight as a matrix without gradient, float32 where it is of half precision."""
+    matrix = shape.to_matrix(weight.detach())
+    return matrix if matrix.dtype in (torch.float32, torch.float64) else matrix.to(torch.float32)
+
+
 def frozen_matrix(layer: nn.Module, shape: WeightShape) -> Tensor:
     """Return the weight of a layer as a matrix without gradient, float32 where it is of half precision."""
-    matrix = shape.to_matrix(cast(Tensor, layer.weight).detach())
-    return matrix if matrix.dtype in (torch.float32, torch.float64) else matrix.to(torch.float32)
+    return exact_matrix(cast(Tensor, layer.weight), shape)
+
+
+def _linear(base: nn.Linear | Linear, vectors: Tensor, changes: list[Change]) -> Tensor:
+    if isinstance(changes[0], Additive):  # then all are, and what they add to may have the bias
+        product: Callable[[Tensor], Tensor] = base.forward
+        for change in changes:
+            product = _after(change, product)
+        return product(vectors)
+    (change,) = changes
+    output = cast(Tensor, change(vectors, partial(_base_product, base)))
+    return output if base.bias is None else output + base.bias.to(output.dtype)
+
+
+def _base_product(base: nn.Linear | Linear, vectors: Tensor) -> Tensor:
+    if isinstance(base, nn.Linear):
+        return F.linear(vectors, base.weight)
+    output = base.forward(vectors)
+    return output if base.bias is None else output - base.bias.to(output.dtype)
+
+
+def _embedding(base: nn.Embedding | Embedding, indices: Tensor, changes: list[LowRank]) -> Tensor:
+    output = base.forward(indices)
+    for change in changes:
+        left, right = change.factors()
+        rows = F.embedding(indices, left, base.padding_idx)
+        output = output + F.linear(rows, right).to(output.dtype)
+    return output
 
 
 def template_of(layer: nn.Module) -> nn.Module:
@@ -204,7 +246,7 @@ def template_of(layer: nn.Module) -> nn.Module:
     plain = layer.dense() if isinstance(layer, SpectralLayer) else layer
     twin = copy.copy(plain)
     fresh = vars(nn.Module())
-    twin.__dict__.update({name: fresh[name] for name in _HOOKS})
+    twin.__dict__.update({name: fresh[name] for name in HOOKS})
     twin.__dict__["_parameters"] = {
         name: None if parameter is None else nn.Parameter(torch.empty_like(parameter, device="meta"), False)
         for name, parameter in plain._parameters.items()
@@ -215,7 +257,7 @@ def template_of(layer: nn.Module) -> nn.Module:
 def with_weight(layer: nn.Module, weight: nn.Parameter) -> nn.Module:
     """Return the torch.nn layer of a layer's kind, attributes, hooks and bias with another weight."""
     twin = copy.copy(template_of(layer))
-    twin.__dict__.update({name: layer.__dict__[name] for name in _HOOKS})
+    twin.__dict__.update({name: layer.__dict__[name] for name in HOOKS})
     twin.__dict__["_parameters"] = {**twin._parameters, "weight": weight}
     if "bias" in twin._parameters:
         twin._parameters["bias"] = cast(nn.Parameter | None, layer.bias)

@@ -11,7 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import STTP, SVDP, Haar, SpectralWeight
-from ..manifolds import Free, Geometry, Riemannian, SpectralTensorTrain, require_instance, require_number
+from ..manifolds import (
+    Free,
+    Geometry,
+    Riemannian,
+    SpectralTensorTrain,
+    balanced_modes,
+    prime_modes,
+    require_instance,
+    require_number,
+)
 from ..optim import RiemannianAdam
 from ._adapter import FrozenWeight, WeightAdapter, trained_parameters
 from ._change import Change, LowRank
@@ -139,7 +148,7 @@ class STTPAdapter(WeightAdapter):
     scale: float | None = None
 
     def __post_init__(self) -> None:
-        _require_start_and_scale(self.start, self.scale)
+        require_start_and_scale(self.start, self.scale)
         self.specification()
 
     def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
@@ -152,7 +161,9 @@ class STTPAdapter(WeightAdapter):
 
     def change(self, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
         """Return the change of one weight."""
-        return _change(self, weight, generator)
+        if isinstance(self.modes, tuple):
+            _require_modes(self.modes, weight)
+        return spectral_change(self.specification().manifold(weight.shape), self.start, self.scale, weight, generator)
 
 
 @register_adapter
@@ -174,7 +185,7 @@ class SVDPAdapter(WeightAdapter):
     scale: float | None = None
 
     def __post_init__(self) -> None:
-        _require_start_and_scale(self.start, self.scale)
+        require_start_and_scale(self.start, self.scale)
         self.specification()
 
     def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
@@ -187,14 +198,30 @@ class SVDPAdapter(WeightAdapter):
 
     def change(self, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
         """Return the change of one weight."""
-        return _change(self, weight, generator)
+        return spectral_change(self.specification().manifold(weight.shape), self.start, self.scale, weight, generator)
 
 
-def _change(adapter: STTPAdapter | SVDPAdapter, weight: FrozenWeight, generator: torch.Generator | None) -> Change:
-    manifold: SpectralTensorTrain = adapter.specification().manifold(weight.shape)
+def _require_modes(modes: tuple[tuple[int, ...], ...], weight: FrozenWeight) -> None:
+    sizes = weight.rows, weight.columns
+    if tuple(map(math.prod, modes)) != sizes:
+        fitting = [(balanced_modes(weight.rows), balanced_modes(weight.columns))]
+        fitting.append((prime_modes(weight.rows), prime_modes(weight.columns)))
+        raise ValueError(
+            f"modes must multiply to the {sizes[0]} rows and {sizes[1]} columns of the weight, got {modes}; take "
+            f"{' or '.join(map(str, dict.fromkeys(fitting)))}, or None"
+        )
+
+
+def spectral_change(
+    manifold: SpectralTensorTrain,
+    start: Start,
+    scale: float | None,
+    weight: FrozenWeight,
+    generator: torch.Generator | None,
+) -> Change:
+    """Return the change of a weight by a train at its start; a scale of None is √rows."""
     spectral = SpectralWeight(manifold, weight.shape, weight.matrix.dtype, weight.matrix.device)
-    scale = math.sqrt(weight.rows) if adapter.scale is None else adapter.scale
-    return adapter.start.change(spectral, scale, weight, generator)
+    return start.change(spectral, math.sqrt(weight.rows) if scale is None else scale, weight, generator)
 
 
 def _values(spectral: SpectralWeight) -> Tensor:
@@ -202,7 +229,12 @@ def _values(spectral: SpectralWeight) -> Tensor:
     return spectral.spectrum
 
 
-def _require_start_and_scale(start: object, scale: object) -> None:
+def require_start_and_scale(start: object, scale: object) -> None:
+    """Refuse what is no start, or a scale that is not above 0.
+
+    Raises:
+        TypeError, ValueError: as said.
+    """
     require_instance("start", start, Start, "an object such as Zero(), Offset() or Weights()")
     if scale is not None:
         require_number("scale", scale, above=0)

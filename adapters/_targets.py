@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..layers import SpectralLayer, WeightShape, candidates
 from ..manifolds import described, require_instance
-from ._adapted_layer import AdaptedLayer, frozen_matrix
+from ._adapted_layer import AdaptedLayer, exact_matrix, frozen_matrix
 from ._adapter import FrozenWeight
 
 _CURE: Final = "names of modules or glob patterns, such as ('*.query', '*.value')"
@@ -35,9 +35,7 @@ class Target:
 
     def frozen(self) -> FrozenWeight:
         """Return what an adapter is given of it."""
-        matrix = self.shape.to_matrix(self.weight.detach())
-        exact = matrix if matrix.dtype in (torch.float32, torch.float64) else matrix.to(torch.float32)
-        return FrozenWeight(self.names, self.shape, exact)
+        return FrozenWeight(self.names, self.shape, exact_matrix(self.weight, self.shape))
 
 
 def targets(network: nn.Module, only: Iterable[str] = (), skip: Iterable[str] = ()) -> list[Target]:

@@ -9,7 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from ..layers import SpectralWeight, WeightShape
+from ..layers import WeightShape
 from ..manifolds import (
     Free,
     Geometry,
@@ -24,7 +24,7 @@ from ._adapter import Adapter, FrozenWeight, trained_parameters
 from ._change import Change, LowRank
 from ._lorta import require_tied
 from ._register import register_adapter
-from ._sttp import Start, Zero
+from ._sttp import Start, Zero, require_start_and_scale, spectral_change
 
 
 @final
@@ -62,6 +62,7 @@ class TiedSTTP(Adapter):
         matrices: M, the number of weights in a layer.
         frames: ``Riemannian(…)`` or ``Householder(…)``.
         start: ``Zero()``, ``Offset()`` or ``Weights()``, the last from all the weights below each other.
+        scale: as for :class:`~sttp.adapters.STTPAdapter`, with the rows of all weights together.
     """
 
     rank: int
@@ -69,12 +70,13 @@ class TiedSTTP(Adapter):
     matrices: int
     frames: Geometry = field(default_factory=Riemannian)
     start: Start = field(default_factory=Zero)
+    scale: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("rank", "heads", "matrices"):
             require_integer(name, getattr(self, name), least=1)
         require_instance("frames", self.frames, Geometry, "Riemannian() or Householder()")
-        require_instance("start", self.start, Start, "an object such as Zero(), Offset() or Weights()")
+        require_start_and_scale(self.start, self.scale)
 
     def optimizer(self, network: nn.Module, lr: float) -> torch.optim.Optimizer:
         """Return RiemannianAdam."""
@@ -90,7 +92,6 @@ class TiedSTTP(Adapter):
         names = tuple(name for weight in weights for name in weight.names)
         whole = FrozenWeight(names, WeightShape(tuple(stacked.shape)), stacked)
         manifold = SpectralTensorTrain(train, self.frames, Free())
-        spectral = SpectralWeight(manifold, whole.shape, stacked.dtype, stacked.device)
-        change = self.start.change(spectral, whole, generator)
+        change = spectral_change(manifold, self.start, self.scale, whole, generator)
         assert isinstance(change, LowRank)
         return [TiedRows(change, k * rows, (k + 1) * rows) for k in range(len(weights))]

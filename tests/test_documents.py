@@ -151,8 +151,9 @@ def test_the_programs_of_a_page_run(page, tmp_path, monkeypatch, registers):
     monkeypatch.setitem(data.load.__kwdefaults__, "cache", tmp_path / "cache")
     quick = functools.partial(feature_classifier, options=ClassifierOptions(epochs=1, steps=2))
     monkeypatch.setattr(metrics, "feature_classifier", quick)
-    if "import tltorch" in TEXTS[page]:
-        pytest.importorskip("tltorch")
+    for optional in ("tltorch", "peft"):
+        if f"import {optional}" in TEXTS[page]:
+            pytest.importorskip(optional)
     names = GIVEN.get(page, lambda _: {})(tmp_path)
     try:
         with torch.random.fork_rng():

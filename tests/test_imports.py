@@ -17,7 +17,7 @@ from sttp.study.networks import NETWORKS
 load_wings()
 
 # What takes long to import: torch's compiler alone as long as all the rest of torch.
-HEAVY = ("torch._dynamo", "matplotlib", "pandas", "sklearn", "joblib", "pyarrow")
+HEAVY = ("torch._dynamo", "matplotlib", "pandas", "sklearn", "joblib", "pyarrow", "transformers", "peft")
 
 
 def ours(register):
@@ -37,7 +37,7 @@ def test_the_package_loads_nothing_before_it_is_used():
 
 
 def test_packages_load_nothing_heavy():
-    modules = loaded("import sttp.manifolds, sttp.layers, sttp.optim, sttp.study; sttp.study.read_study")
+    modules = loaded("import sttp.manifolds, sttp.layers, sttp.optim, sttp.adapters, sttp.study; sttp.study.read_study")
     assert "torch" in modules
     assert not modules & set(HEAVY)
 
