@@ -10,9 +10,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from sttp.study import NETWORKS, TASKS
-from sttp.study.data.digits import split_indices
+from sttp.study.data.digits import digits_splits, split_indices
 from sttp.study.networks.digits import digits
-from sttp.study.tasks.digits import digits_splits
 
 TASK = TASKS["digits"]
 
