@@ -22,7 +22,7 @@ from sttp.study.tasks.adversarial import CRITIC
 from sttp.study.tasks.averaging import MovingAverage
 from sttp.study.tasks.construction import first_network
 from sttp.study.tasks.images import KNOWN_SHAPES, open_images
-from sttp.study.tasks.optimized import accumulate, decay_groups
+from sttp.study.tasks.trial import accumulate, decay_groups
 
 HERE = Surroundings()
 

@@ -18,12 +18,12 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...optim import MinimizeResult, minimize
-from ..case import Run, Trial
+from ..case import Run, Trial, options_of
 from ..loop import RateRefusedError
 from ..parts import MINIMIZERS, OPTIMIZERS, build_optimizer, made, require_step
 from ..random_streams import seeded
 from ..result import Look
-from .case import ProblemCase, options_of
+from .case import ProblemCase
 from .instance import Instance
 from .problem import PROBLEMS
 

@@ -21,10 +21,10 @@ from ..data import Examples, batch_indices, own_data, read_examples
 from ..networks import NETWORKS
 from ..surroundings import Surroundings
 from .case import TrainingCase
-from .optimized import evaluating
 from .scores import Loss, Score, accuracy, explained, named_scores, squared_error
 from .splits import Kept, OwnSplits, ReadAnew
 from .task import Evaluation, ImageShape, Split, SupervisedTask
+from .trial import evaluating
 
 EVALUATION_BATCH: Final = 500
 FEW: Final = 4  # examples that are read twice to see whether they change

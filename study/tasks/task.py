@@ -131,11 +131,6 @@ class Task(abc.ABC):
             ValueError: the data is not there or damaged, or does not fit.
         """
 
-    def warm_up(self, case: TrainingCase, run: Run, surroundings: Surroundings) -> None:
-        """Look at a network once where that is cheap: the first of its kind would be timed with torch's own set-up."""
-        if self.warms_up:
-            self.begin(case, run, surroundings).look(0)
-
 
 class SupervisedTask(Task):
     """A task of one network, whose loss on a batch is a function of the batch alone."""
