@@ -21,10 +21,6 @@ if TYPE_CHECKING:
 FORMAT: Final = 3
 
 
-# Options of parts by keyword, such as ``("optimizer.momentum", 0.5)``.
-Options = tuple[tuple[str, Plain], ...]
-
-
 class Case(abc.ABC):
     """What is compared: everything that decides an outcome but learning rate and seed, each searched or repeated.
 
@@ -178,11 +174,6 @@ class Trial(abc.ABC):
     def scalars(self) -> dict[str, Tensor]:
         """Return losses of the last step by name, for logs."""
         return {}
-
-
-def options_of(options: Options, part: str) -> dict[str, Any]:
-    """Return the options of a part, such as ``network``, by their names."""
-    return {key.partition(".")[2]: value for key, value in options if key.partition(".")[0] == part}
 
 
 def equal_distances(steps: int, looks: int) -> list[int]:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Final, Self, final
 
 from ...manifolds import Embedded, Geometry
 from .._plain import Plain, require_known, to_json, tupled
-from ..case import Case, Options, Run, Trial, equal_distances, options_of
-from ..parts import EMBEDDED, GEOMETRIES, METRICS, RETRACTIONS, made
+from ..case import Case, Run, Trial, equal_distances
+from ..parts import EMBEDDED, GEOMETRIES, METRICS, RETRACTIONS, Options, made, options_of
 from ..surroundings import Surroundings
 from .problem import PROBLEMS, Problem, problem_of
 

@@ -38,11 +38,9 @@ class DigitsTraining(Problem):
     """
 
     kind: ClassVar[str] = "digits"
-    summary: ClassVar[str] = (
-        "train a network on handwritten digits; the gap is its cross-entropy on the training set / log 10"
-    )
-    is_known: ClassVar[bool] = False
-    is_deterministic: ClassVar[bool] = False
+    summary = "train a network on handwritten digits; the gap is its cross-entropy on the training set / log 10"
+    is_known = False
+    is_deterministic = False
     rank: int = 4
     batch_size: int = 32
 

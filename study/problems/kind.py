@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any, ClassVar, Final, final
 
 from ...manifolds import require_integer, require_number
@@ -13,7 +14,17 @@ from .._plain import Plain, require_known, to_json
 from ..definition import Study
 from ..design import Assignment, Design, OneAtATime
 from ..kind import Kind
-from ..parts import EMBEDDED, GEOMETRIES, METRICS, MINIMIZERS, OPTIMIZERS, RETRACTIONS, has_option, name_of_part
+from ..parts import (
+    EMBEDDED,
+    GEOMETRIES,
+    METRICS,
+    MINIMIZERS,
+    OPTIMIZERS,
+    RETRACTIONS,
+    has_option,
+    name_of_part,
+    options_among,
+)
 from ..register import Register
 from ..report.content import Content
 from ..result import Result
@@ -121,9 +132,13 @@ class OptimizersKind(Kind):
         if chosen["metric"] == EMBEDDED and chosen["geometry"] == DEFAULTS["geometry"]:
             chosen["geometry"] = "grassmann"
         parts = {name: str(chosen[name] if problem.has_geometry else usual) for name, usual in DEFAULTS.items()}
-        options = tuple(
-            (key, value) for key, value in sorted(chosen.items()) if _counts(key, {**parts, part: optimizer})
-        )
+        takes: dict[str, Callable[[str], bool]] = {
+            factor: partial(has_option, _REGISTERS[factor], name)
+            for factor, name in {**parts, part: optimizer}.items()
+            if factor != "metric"
+        }
+        takes["metric"] = lambda option: parts["metric"] == EMBEDDED
+        options = options_among(chosen, takes)
         geometry = geometry_of(parts["geometry"], parts["metric"], parts["retraction"], options)
         centre = chosen["centre"]
         assert isinstance(centre, Mapping)
@@ -159,11 +174,7 @@ class OptimizersKind(Kind):
             ValueError: as said.
         """
         cases = [case for case in study.cases if isinstance(case, ProblemCase)]
-        used = {key for case in cases for key, _ in case.options}
-        for key in (*study.factors, *study.shared):
-            if "." in key and key not in used:
-                part, _, option = key.partition(".")
-                raise ValueError(f"factor {key!r}: no {part} of the study has an option {option!r}; leave it out")
+        study.require_options(key for case in cases for key, _ in case.options)
         from .trials import try_out  # which need this module
 
         try_out(cases, study.seeds[0])
@@ -250,14 +261,6 @@ def _named(factor: str, given: Any) -> Any:
         return [values_of(problem) for problem in given]
     register = _REGISTERS.get(factor)
     return list(given) if register is None else [name_of_part(register, thing) for thing in given]
-
-
-def _counts(key: str, parts: Mapping[str, str]) -> bool:
-    """Return whether a key is an option of one of the parts, and one that it has."""
-    part, dot, option = key.partition(".")
-    if not dot or part not in parts:
-        return False
-    return parts[part] == EMBEDDED if part == "metric" else has_option(_REGISTERS[part], parts[part], option)
 
 
 def _tolerances(given: object) -> tuple[float, ...]:

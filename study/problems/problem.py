@@ -33,29 +33,17 @@ class Problem(abc.ABC):
 
     Attributes:
         kind: what problems of this class are called.
+        summary: the cost in a line.
+        is_known: whether the least cost is known, and so the gap one to it.
+        is_deterministic: whether the loss is the same whenever the parameters are, as ``minimize`` wants it.
+        has_geometry: whether retraction, metric and geometry make a difference: not for points of other manifolds.
     """
 
     kind: ClassVar[str]
-
-    @property
-    @abc.abstractmethod
-    def summary(self) -> str:
-        """The cost in a line."""
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the least cost is known, and so the gap one to it."""
-        return True
-
-    @property
-    def is_deterministic(self) -> bool:
-        """Whether the loss is the same whenever the parameters are, as ``minimize`` wants it."""
-        return True
-
-    @property
-    def has_geometry(self) -> bool:
-        """Whether retraction, metric and geometry make a difference: not for points of other manifolds."""
-        return True
+    summary: str = "minimize a cost of one's own"
+    is_known: bool = True
+    is_deterministic: bool = True
+    has_geometry: bool = True
 
     @abc.abstractmethod
     def begin(self, geometry: Geometry, seed: int) -> Instance:

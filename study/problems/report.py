@@ -16,8 +16,7 @@ from ..schedule import Results
 from ..search import Bisection, GridSearch
 from ..turns import Turn
 from .case import DEFAULTS
-from .comparison import COMBINATIONS, Comparison, comparisons_of, entries_of
-from .entry import Choice, Entry, Words
+from .comparison import COMBINATIONS, Choice, Comparison, Entry, Words, comparisons_of, entries_of
 from .figures import convergence_figure, orthogonality_figure, profile_figure
 from .findings import findings
 from .measures import tolerances

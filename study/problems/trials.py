@@ -18,9 +18,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.flop_counter import FlopCounterMode
 
 from ...optim import MinimizeResult, minimize
-from ..case import Run, Trial, options_of
+from ..case import Run, Trial
 from ..loop import RateRefusedError
-from ..parts import MINIMIZERS, OPTIMIZERS, build_optimizer, made, require_step
+from ..parts import MINIMIZERS, OPTIMIZERS, build_optimizer, made, options_of, require_step
 from ..random_streams import seeded
 from ..result import Look
 from .case import ProblemCase

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
 from ...layers import Specification
 from ...manifolds import Riemannian
 from .._plain import Plain, tupled
-from ..case import Case, Options, Run, Trial, options_of
-from ..parts import GEOMETRIES, PENALTIES, RETRACTIONS, SPECIFICATIONS, SPECTRA, made
+from ..case import Case, Run, Trial
+from ..parts import GEOMETRIES, PENALTIES, RETRACTIONS, SPECIFICATIONS, SPECTRA, Options, made, options_of
 from ..settings import SETTINGS, Settings
 from ..surroundings import Surroundings
 from .task import TASKS

@@ -127,22 +127,9 @@ class TrainingKind(Kind):
             checksums |= {} if checksum is None else {checksum: None}
             weightless_network(case, task.image_shape(case, surroundings))
             processes.require_divisible(case.batch_size, case.settings.accumulation)
-        self._require_options(study)
+        study.require_options(key for case in trainings(study) for key, _ in case.options)
         try_out(trainings(study), surroundings)
         return "-".join(checksums) or None
-
-    @staticmethod
-    def _require_options(study: Study) -> None:
-        """Refuse options that nothing in the study has, instead of leaving them aside.
-
-        Raises:
-            ValueError: as said.
-        """
-        known = {name for case in trainings(study) for name, _ in case.options}
-        for name in (*study.factors, *study.shared):
-            part, dot, option = name.partition(".")
-            if dot and name not in known:
-                raise ValueError(f"{name}: no {part} of the study has an option {option!r}; leave it out")
 
     def presentation(self, study: Study) -> dict[str, Plain]:
         """Return how the score, the methods and the settings are shown."""

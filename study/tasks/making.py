@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from ...manifolds import Riemannian, require_integer
-from .._plain import Plain, require_known
+from .._plain import require_known
 from ..design import Assignment
 from ..networks import NETWORKS, network_entry
-from ..parts import GEOMETRIES, METRICS, OPTIMIZERS, RETRACTIONS, SPECTRA, has_option, made, name_of_part
+from ..parts import GEOMETRIES, METRICS, OPTIMIZERS, RETRACTIONS, SPECTRA, has_option, made, name_of_part, options_among
 from ..register import Register
 from ..settings import SETTINGS, Settings
 from .case import TrainingCase
@@ -49,6 +49,10 @@ def case_of(values: Assignment) -> TrainingCase | None:
     found = _parts(chosen, values, chosen.spectrum or spectrum)
     if found is None:
         return None
+    takes = {"network": network_entry(str(values["network"])).takes}
+    takes |= {} if chosen.method is None else {"method": chosen.method.takes}
+    parts = {"optimizer": optimizer, "retraction": found["retraction"], "geometry": found["geometry"]}
+    takes |= {part: partial(has_option, REGISTERS[part], name) for part, name in parts.items() if name is not None}
     case = TrainingCase(
         task=task.name,
         network=str(values["network"]),
@@ -60,7 +64,7 @@ def case_of(values: Assignment) -> TrainingCase | None:
         batch_size=values["batch_size"],  # type: ignore[arg-type]
         evaluations=values["evaluations"],  # type: ignore[arg-type]
         settings=settings,
-        options=_options(chosen, values, {"optimizer": optimizer, "network": str(values["network"]), **found}),
+        options=options_among(values, takes),
         **found,
     )
     if case.batch_size % settings.accumulation:
@@ -106,31 +110,3 @@ def _parts(chosen: MethodChoice, values: Assignment, spectrum: str) -> dict[str,
         "retraction": None if values["retraction"] is None else retraction,
         "metric": metric,
     }
-
-
-def _options(
-    chosen: MethodChoice, values: Assignment, parts: Mapping[str, str | None]
-) -> tuple[tuple[str, Plain], ...]:
-    """Return the options of a definition that a case's parts have.
-
-    Args:
-        chosen: the method.
-        values: all that the definition says.
-        parts: names of optimizer, network, retraction and geometry, each None where the case has none.
-    """
-    kept = {}
-    for key, value in values.items():
-        part, dot, option = key.partition(".")
-        if not dot or value is None:
-            continue
-        if part == "method":
-            has_it = chosen.method is not None and chosen.method.takes(option)
-        elif part == "network":
-            has_it = network_entry(str(parts[part])).takes(option)
-        else:
-            has_it = parts[part] is not None and has_option(REGISTERS[part], str(parts[part]), option)
-        if has_it and isinstance(value, Mapping):
-            raise TypeError(f"{key} must be a number, a text, a flag or a list, got the table {dict(value)}")
-        if has_it:
-            kept[key] = value
-    return tuple(sorted(kept.items()))
