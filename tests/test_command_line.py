@@ -186,6 +186,7 @@ def test_a_bad_argument_is_told_in_one_line(capsys, here, arguments, words):
     assert {path.name for path in here.iterdir()} <= {"objects.py", "parts_of_mine.py", "__pycache__"}
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_study_is_run_shown_and_redrawn(capsys, here):
     (here / "mine.toml").write_text(TINY)
     code, out, err = sttp(capsys, "study", "mine.toml", "--executor", "sequential")
@@ -200,6 +201,7 @@ def test_a_study_is_run_shown_and_redrawn(capsys, here):
     assert "another study (its steps is 3, not 4)" in err
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_a_study_of_optimizers_is_run_with_what_a_module_registers(capsys, here):
     (here / "few.toml").write_text(OPTIMIZERS)
     code, _, err = sttp(capsys, "study", "few.toml", "--executor", "sequential")

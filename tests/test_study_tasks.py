@@ -49,10 +49,9 @@ def quick_scores(monkeypatch):
 
 RUNS = {
     "gan": run_of("sttp stiefel R", averaging=0.5),
-    "gan-sr": run_of("sr"),
     "generator": run_of("svdp householder L", network="sngan8-generator", conditional=True, critic_steps=2),
     "classification": run_of("sttp grassmann R", "classification", augment=True, weight_decay=1e-4, averaging=0.5),
-    "bfloat16": run_of("dense", "classification", precision="bfloat16", accumulation=2),
+    "bfloat16": run_of("sr", "classification", precision="bfloat16", accumulation=2),
     "digits": run_of("sttp stiefel", "digits", network="digits", optimizer="riemannian-adam", rate=0.01, averaging=0.9),
 }
 
@@ -205,7 +204,7 @@ def test_the_classifier_learns():
 
 
 def test_samples_are_written_beside_the_result(tmp_path, quick_scores):
-    run = RUNS["gan-sr"]
+    run = RUNS["generator"]
     perform(run, Surroundings(folder=str(tmp_path)))
     assert (tmp_path / "runs" / run.identifier / SAMPLES).read_bytes().startswith(b"\x89PNG")
     images = torch.arange(5 * 3 * 2 * 2).reshape(5, 3, 2, 2) / 60
@@ -236,7 +235,7 @@ def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores
     writer = Writer()
     monkeypatch.setattr(loop_module, "open_board", lambda *_: Board(writer))
     monkeypatch.setattr("sttp.study.run_files.STEPS_A_POINT", 2)
-    perform(RUNS["gan-sr"])
+    perform(RUNS["generator"])
     assert ("training/discriminator", 2) in writer.scalars
     assert ("training/generator", 6) in writer.scalars
     assert {step for name, step in writer.scalars if name == "looks/validation_score"} == {0, 3, 6}

@@ -8,7 +8,10 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, cast, final
+from typing import Any, Final, TypeVar, cast, final
+
+import numpy as np
+import pandas as pd
 
 from ..definition import Study
 from ..design import Assignment
@@ -19,8 +22,9 @@ from ..result import Result
 from ..schedule import Results
 from ..turns import Turn
 from .case import ProblemCase
-from .measures import SOLVED, cost_to, final_gap, finite, mean_ranks, spent, tolerances
+from .measures import SOLVED, cost_to, final_gap, finite, spent, tolerances
 
+Key = TypeVar("Key")
 PROBLEM: Final = "problem"
 # The factor of a study that changes none by itself.
 COMBINATIONS: Final = "combinations"
@@ -232,6 +236,16 @@ class Comparison:
     def _known(self, choice: Choice) -> list[Entry]:
         entries = self.entries_of(choice)
         return [entry for entry in entries if entry.problem.is_known] or entries
+
+
+def mean_ranks(scores: Mapping[Key, Mapping[str, float]]) -> dict[Key, float]:
+    """Return each solver's mean rank over the problems it was run on, 1 being the best; ties share their mean.
+
+    Args:
+        scores: for each solver its score on each problem, less being better.
+    """
+    ranks = pd.DataFrame([dict(found) for found in scores.values()]).rank().mean(axis=1)
+    return {key: float(rank) for key, rank in zip(scores, ranks, strict=True) if not np.isnan(rank)}
 
 
 EntryOf = Callable[[ProblemCase, Choice], Entry | None]

@@ -1,4 +1,4 @@
-"""What is read from results on problems: gaps, costs, performance profiles (Dolan and Moré 2002) and mean ranks."""
+"""What is read from results on problems: gaps, costs, and performance profiles (Dolan and Moré 2002)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from .._plain import Plain
 from ..result import Result
@@ -106,13 +105,3 @@ def profile(ratios: np.ndarray, abscissa: np.ndarray) -> np.ndarray:
     if not known.size:
         return np.zeros(len(abscissa))
     return (known[None, :] <= abscissa[:, None]).mean(axis=1)
-
-
-def mean_ranks(scores: Mapping[Key, Mapping[str, float]]) -> dict[Key, float]:
-    """Return each solver's mean rank over the problems it was run on, 1 being the best; ties share their mean.
-
-    Args:
-        scores: for each solver its score on each problem, less being better.
-    """
-    ranks = pd.DataFrame([dict(found) for found in scores.values()]).rank().mean(axis=1)
-    return {key: float(rank) for key, rank in zip(scores, ranks, strict=True) if not np.isnan(rank)}
