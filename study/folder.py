@@ -170,11 +170,7 @@ class ResultsFolder:
         stop_heartbeat(folder)
 
     def save_error(self, run: Run, text: str) -> Path:
-        """Write why a run failed; return where.
-
-        Raises:
-            FolderLostError, OSError: see :meth:`save`.
-        """
+        """Write why a run failed; return where."""
         self._require_held()
         path = self._run_folder(run) / ERROR
         write_content(path, f"{run.name}\n\n{text}")
@@ -271,11 +267,7 @@ class ResultsFolder:
             write_content(self.path / COMMAND, words + "\n")
 
     def _require_same(self, study: Study, data: str | None, place: str) -> None:
-        """Refuse a study, or data or code of it, that the folder's results do not belong to.
-
-        Raises:
-            ValueError: as said.
-        """
+        """Refuse a study, or data or code of it, that the folder's results do not belong to."""
         before, after = (tupled(json.loads(to_json(s.to_dict()))) for s in (self.study, study))
         for key in before | after:
             if before.get(key) != after.get(key):

@@ -45,11 +45,7 @@ class Heartbeat:
         self._last = time.monotonic()
 
     def beat(self, step: int) -> None:
-        """Tell that so many steps are made.
-
-        Raises:
-            AbandonedError: the study has died, so that there is nobody to tell.
-        """
+        """Tell that so many steps are made."""
         now = time.monotonic()
         if self._file is None or now - self._last <= SECONDS:
             return
@@ -107,9 +103,6 @@ def require_study(folder: Path) -> None:
     """Refuse to write into a folder of results whose study has died.
 
     Only a process of the same machine can see that it has; without a lock there is no study to wait for.
-
-    Raises:
-        AbandonedError: it has.
     """
     try:
         import fcntl

@@ -108,11 +108,7 @@ KINDS: Register[Kind] = Register("kind of study", _require_kind)
 
 
 def read_run(values: Mapping[str, Any]) -> Run:
-    """Read the plain values of a run.
-
-    Raises:
-        KeyError, TypeError, ValueError: something is missing, too much or wrong.
-    """
+    """Read the plain values of a run."""
     content = dict(values)
     kind = KINDS[content.pop("kind")]
     return Run(kind.case_type.from_dict(content.pop("case")), **content)

@@ -183,11 +183,7 @@ def made(register: Register[Any], name: str, **options: Any) -> Any:
 
 
 def has_option(register: Register[Any], name: str, option: str) -> bool:
-    """Return whether the part of a name takes an option by keyword.
-
-    Raises:
-        ValueError: the name is unknown.
-    """
+    """Return whether the part of a name takes an option by keyword."""
     thing = register[name]
     if isinstance(thing, partial) and thing.func is _with:
         thing = thing.args[0]
@@ -203,9 +199,6 @@ def options_among(values: Mapping[str, Plain], takes: Mapping[str, Callable[[str
     Args:
         values: all keys.
         takes: tells of each part whether it has an option.
-
-    Raises:
-        TypeError: the value of one is a table.
     """
     found = {}
     for key, value in values.items():
@@ -246,11 +239,7 @@ def build_optimizer(name: str, parameters: Any, learning_rate: float, **options:
 
 
 def require_step(name: str, parameters: Any, loss: Tensor, **options: Any) -> None:
-    """Make one step of an optimizer along the gradient of a loss, to see that one can be made.
-
-    Raises:
-        ValueError: something raised an exception.
-    """
+    """Make one step of an optimizer along the gradient of a loss, to see that one can be made."""
     try:
         optimizer = build_optimizer(name, parameters, ANY_RATE, **options)
         loss.backward()

@@ -74,11 +74,7 @@ def normalized(norm: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
 
 
 def require_labels(number_of_classes: int | None, labels: Tensor | None) -> None:
-    """Refuse labels for a network that knows no classes, and none for one that does.
-
-    Raises:
-        ValueError: as said.
-    """
+    """Refuse labels for a network that knows no classes, and none for one that does."""
     if (labels is None) is (number_of_classes is None):
         return
     if labels is None:
@@ -143,11 +139,7 @@ class Generator(nn.Module):
         self.conv = nn.Conv2d(widths[-1], channels, kernel_size=3, padding=1)
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the images.
-
-        Raises:
-            ValueError: labels are missing, or given to a generator without classes.
-        """
+        """Return the images."""
         require_labels(self.number_of_classes, labels)
         images = self.linear(noise).unflatten(1, (-1, self.seed_size, self.seed_size))
         for block in self.blocks:
@@ -208,11 +200,7 @@ class Discriminator(nn.Module):
             self.embedding = nn.Embedding(number_of_classes, widths[-1])
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the scores.
-
-        Raises:
-            ValueError: labels are missing, or given to a discriminator without classes.
-        """
+        """Return the scores."""
         require_labels(self.number_of_classes, labels)
         features = F.relu(self.blocks(images)).sum(dim=(2, 3))
         scores: Tensor = self.linear(features)

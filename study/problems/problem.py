@@ -149,9 +149,6 @@ def values_of(given: object) -> dict[str, Plain]:
     Args:
         given: a name of ``PROBLEMS`` or ``package.module:object``; a table such as ``{kind = "procrustes", n = 40}``;
             or a problem, which is registered if it is not.
-
-    Raises:
-        TypeError: it is none of these.
     """
     if isinstance(given, Problem):
         return given.to_dict()
@@ -163,11 +160,7 @@ def values_of(given: object) -> dict[str, Plain]:
 
 
 def all_values_of(given: Mapping[str, Any]) -> dict[str, Plain]:
-    """Return plain values with those that are at their defaults, so that equal problems have equal ones.
-
-    Raises:
-        TypeError, ValueError: as :func:`problem_of`.
-    """
+    """Return plain values with those that are at their defaults, so that equal problems have equal ones."""
     problem, thing = problem_of(given), PROBLEMS[given["kind"]]
     return {**(problem.to_dict() if isinstance(thing, type) else given), "kind": given["kind"]}
 

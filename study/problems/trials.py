@@ -50,11 +50,7 @@ class Steps(Trial):
         return self._case.look_steps
 
     def step(self, step: int) -> Tensor:
-        """Make a step.
-
-        Raises:
-            RateRefusedError: the optimizer does not take the learning rate.
-        """
+        """Make a step."""
         if self._optimizer is None:
             self._optimizer = self._begin()
         start = time.perf_counter()
@@ -216,11 +212,7 @@ def _operations_a_step(case: ProblemCase, run: Run) -> int:
 
 
 def try_out(cases: Iterable[ProblemCase], seed: int) -> None:
-    """Make one step on each problem of a user's, and with each optimizer of a user's.
-
-    Raises:
-        ValueError: something raised an exception, or gave something else than is needed.
-    """
+    """Make one step on each problem of a user's, and with each optimizer of a user's."""
     tried = set()
     for case in cases:
         kind = str(json.loads(case.problem_json)["kind"])

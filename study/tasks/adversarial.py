@@ -77,11 +77,7 @@ class AdversarialTrial(NetworkTrial):
         self._losses: dict[str, Tensor] = {}
 
     def step(self, step: int) -> Tensor:
-        """Make the steps of the discriminator and the one of the generator; return the former's mean loss.
-
-        Raises:
-            RateRefusedError: an optimizer does not take the learning rate.
-        """
+        """Make the steps of the discriminator and the one of the generator; return the former's mean loss."""
         self._require_rate()
         generator, discriminator = self._optimizers
         losses = []

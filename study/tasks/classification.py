@@ -60,11 +60,7 @@ class Classification(SupervisedTask):
         self._case = case
 
     def require(self, case: TrainingCase) -> None:
-        """Refuse a network that is no classifier.
-
-        Raises:
-            ValueError: as said.
-        """
+        """Refuse a network that is no classifier."""
         require_role(case, "a classifier", "classifier", None)
 
     def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape:
@@ -80,11 +76,7 @@ class Classification(SupervisedTask):
         return type(self)(open_images(case, surroundings), case)
 
     def batches(self, seed: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out.
-
-        Raises:
-            ValueError: the batch is larger than the training set.
-        """
+        """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out."""
         assert self._case is not None, "bound() gives the task its case"
         return self._images.batches(seed, batch_size, self._case.settings.augment, start)
 

@@ -26,9 +26,6 @@ def require_role(case: TrainingCase, words: str, *roles: Role | None) -> None:
         case: whose network it is.
         words: the roles as the message has them.
         roles: what would do; None for networks of users, which may be anything.
-
-    Raises:
-        ValueError: as said; the message lists the networks that would do.
     """
     if network_entry(case.network).role not in roles:
         choices = ", ".join(name for name in NETWORKS if network_entry(name).role in roles)

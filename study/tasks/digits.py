@@ -42,11 +42,7 @@ class Digits(SupervisedTask):
     settings = ("data", "width", "precision", "accumulation", "weight_decay", "averaging")
 
     def require(self, case: TrainingCase) -> None:
-        """Refuse our networks but the one for digits, other data, and a batch larger than the training set.
-
-        Raises:
-            ValueError: as said.
-        """
+        """Refuse our networks but the one for digits, other data, and a batch larger than the training set."""
         if NETWORKS.entry(case.network).is_ours:
             require_known(f"network of the task {case.task!r}", case.network, self.networks)
         require_known(f"data of the task {case.task!r}", case.settings.data, ("digits",))
@@ -61,11 +57,7 @@ class Digits(SupervisedTask):
         return self
 
     def batches(self, seed: int, batch_size: int, start: int = 0) -> Iterator[Examples]:
-        """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out.
-
-        Raises:
-            ValueError: the batch is larger than the training set.
-        """
+        """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out."""
         if batch_size > TRAINING_SIZE:
             raise ValueError(f"batch_size must be at most {TRAINING_SIZE}, the training set's size, got {batch_size}")
         return islice(digits_batches(seed, batch_size), start, None)

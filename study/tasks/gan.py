@@ -129,11 +129,7 @@ class Gan(Task):
     defaults = DEFAULTS
 
     def require(self, case: TrainingCase) -> None:
-        """Refuse a network that is no half of a pair.
-
-        Raises:
-            ValueError: as said.
-        """
+        """Refuse a network that is no half of a pair."""
         require_role(case, "a generator or a discriminator", "generator", "discriminator")
 
     def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape:

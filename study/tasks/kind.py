@@ -87,11 +87,7 @@ class TrainingKind(Kind):
     open_parts: ClassVar[tuple[str, ...]] = ("network", "method", "optimizer", "retraction", "geometry")
 
     def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a definition's keys with objects by their names, and ranks and the task's own defaults where left out.
-
-        Raises:
-            ValueError: there is no method.
-        """
+        """Return a definition's keys with objects by their names, and ranks and the task's defaults where left out."""
         if self.defaults.keys() <= values.keys():  # as a folder has it, which needs no task
             return dict(values)
         factors = values.get("factors", {})

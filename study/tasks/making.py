@@ -28,11 +28,7 @@ REGISTERS: Final[dict[str, Register[Any]]] = {
 
 
 def case_of(values: Assignment) -> TrainingCase | None:
-    """Return the case of a value for each key of a definition; None where it is another one in disguise.
-
-    Raises:
-        TypeError, ValueError: a value is unknown or out of range, or they do not go together.
-    """
+    """Return the case of a value for each key of a definition; None where it is another one in disguise."""
     chosen = read_method(values["method"])
     task = TASKS.entry(values["task"], "task")
     NETWORKS.entry(values["network"], "network")
@@ -76,11 +72,7 @@ def case_of(values: Assignment) -> TrainingCase | None:
 
 
 def _parts(chosen: MethodChoice, values: Assignment, spectrum: str) -> dict[str, str | None] | None:
-    """Return geometry, retraction and metric, each None where the method has none; None for a twin.
-
-    Raises:
-        ValueError: a name is unknown, or the method's own geometry is a twin's.
-    """
+    """Return geometry, retraction and metric, each None where the method has none; None for a twin."""
     absent: dict[str, str | None] = {"geometry": None, "retraction": None, "metric": None}
     if values["retraction"] is not None:
         retraction = name_of_part(RETRACTIONS, values["retraction"])

@@ -35,11 +35,7 @@ class SupervisedTrial(NetworkTrial):
         self._loss = torch.zeros(())
 
     def step(self, step: int) -> Tensor:
-        """Make a step; return its loss.
-
-        Raises:
-            RateRefusedError: the optimizer does not take the learning rate.
-        """
+        """Make a step; return its loss."""
         self._require_rate()
         (optimizer,) = self._optimizers
         optimizer.zero_grad()
