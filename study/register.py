@@ -160,6 +160,9 @@ class Register(Generic[Thing]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
+    def __len__(self) -> int:
+        return len(self._entries)
+
     def title(self, name: str) -> str:
         """Return how readers see a name."""
         found = self._entries.get(name) or self._imported.get(name)

@@ -142,7 +142,7 @@ def test_every_network_has_a_report_and_generators_keep_their_first_layer_dense(
         (["report", "digits", "--spectrum", "fre"], "did you mean 'free'"),
         (["report", "digits", "--skip", "conv9"], "skip='conv9' matches no module"),
         (["report", "digits", "--skip", "*"], "nothing to reparameterize"),
-        (["report", "digits", "--base-width", "0"], "base_width must be an integer of at least 1, got 0"),
+        (["report", "digits", "--base-width", "0"], "base_width must be at least 1, got 0"),
         (["report", "sngan48-generator", "--base-width", "7"], "base_width"),
         (["report", "nowhere.nets:Net"], "the module 'nowhere.nets' cannot be imported (ModuleNotFoundError"),
         (["report", "objects:NUMBER"], "network 'objects:NUMBER'"),

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...manifolds import require_integer
+
 NOISE_DIMENSION: Final = 128  # the generator's input is drawn from N(0, I)
 RESOLUTIONS: Final = (8, 32, 48, 64)  # digits, CIFAR, STL-10, anything else
 
@@ -252,8 +254,8 @@ def discriminator(
 def _checked(resolution: int, channels: int | None, number_of_classes: int | None) -> tuple[int, int | None]:
     """Return the number of channels, by default the resolution's, and the number of classes."""
     for name, value in (("channels", channels), ("number_of_classes", number_of_classes)):
-        if value is not None and (type(value) is not int or value < 1):
-            raise ValueError(f"{name} must be None or an integer of at least 1, got {value!r}")
+        if value is not None:
+            require_integer(name, value, least=1)
     return (1 if resolution == 8 else 3) if channels is None else channels, number_of_classes
 
 

@@ -7,6 +7,8 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...manifolds import require_integer
+
 
 @final
 class PreactivationBlock(nn.Module):
@@ -93,15 +95,14 @@ def wide_resnet(
         channels: of the images.
 
     Raises:
-        ValueError: an argument is not a positive integer, or no such depth exists.
+        TypeError, ValueError: an argument is not a positive integer, or no such depth exists.
 
     Source: Zagoruyko, Komodakis, "Wide Residual Networks", BMVC 2016, Table 1.
     """
     sizes = {"widen_factor": widen_factor, "number_of_classes": number_of_classes}
     sizes |= {"base_width": base_width, "channels": channels}
     for name, value in sizes.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        require_integer(name, value, least=1)
     if type(depth) is not int or depth < 10 or depth % 6 != 4:
         raise ValueError(f"depth must be 6n + 4 for an integer n of at least 1, as 10, 16 or 28 are, got {depth!r}")
     widest = base_width * widen_factor

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ..data import Batch
 from ..surroundings import Surroundings
 from .case import TrainingCase
-from .construction import require_role
 from .images import IMAGE_SETTINGS, ImageSplits, image_shape, open_images, require_images
 from .supervised import evaluate_classifier
 from .task import Evaluation, ImageShape, Split, SupervisedTask
@@ -54,14 +53,11 @@ class Classification(SupervisedTask):
     )
     settings = IMAGE_SETTINGS
     defaults = DEFAULTS
+    roles = ("classifier", None)
 
     def __init__(self, images: ImageSplits | None = None, case: TrainingCase | None = None) -> None:
         self._splits = images
         self._case = case
-
-    def require(self, case: TrainingCase) -> None:
-        """Refuse a network that is no classifier."""
-        require_role(case, "a classifier", "classifier", None)
 
     def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape:
         """Return the shape of the data set's images."""

@@ -10,28 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ...layers import STTP, Specification, candidates, decompress, reparameterize, report
-from ..networks import NETWORKS, Role, network_entry
+from ..networks import NETWORKS, network_entry
 from ..parts import SPECTRA
 from ..random_streams import seeded
 from ..settings import Settings
 from .case import USUAL, TrainingCase
 from .method import Method, method_of
 from .task import ImageShape
-
-
-def require_role(case: TrainingCase, words: str, *roles: Role | None) -> None:
-    """Refuse a network that is trained to be something else than a task trains.
-
-    Args:
-        case: whose network it is.
-        words: the roles as the message has them.
-        roles: what would do; None for networks of users, which may be anything.
-    """
-    if network_entry(case.network).role not in roles:
-        choices = ", ".join(name for name in NETWORKS if network_entry(name).role in roles)
-        raise ValueError(
-            f"network of the task {case.task!r} must be {words}, got {case.network!r}; choose from {choices}"
-        )
 
 
 def built(

@@ -29,7 +29,7 @@ from ..random_streams import seeded
 from ..surroundings import Surroundings
 from .adversarial import AdversarialTrial
 from .case import TrainingCase
-from .construction import built, require_role
+from .construction import built
 from .images import IMAGE_SETTINGS, ImageSplits, image_shape, open_images, require_images
 from .task import Evaluation, ImageShape, Split, Task
 
@@ -127,10 +127,7 @@ class Gan(Task):
     )
     settings = (*IMAGE_SETTINGS, "partner_width", "conditional", "critic_steps", "samples", "inception")
     defaults = DEFAULTS
-
-    def require(self, case: TrainingCase) -> None:
-        """Refuse a network that is no half of a pair."""
-        require_role(case, "a generator or a discriminator", "generator", "discriminator")
+    roles = ("generator", "discriminator")
 
     def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape:
         """Return the shape of the data set's images."""
