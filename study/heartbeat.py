@@ -30,13 +30,7 @@ class Shares(NamedTuple):
 
 @final
 class Heartbeat:
-    """Writes how many of a run's steps are made, whole, and at most once a second.
-
-    Args:
-        folder: of the run; None writes nothing.
-        first: number of steps that were made when it was last begun.
-        steps: of the whole run.
-    """
+    """Writes how many of a run's steps are made, whole, and at most once a second."""
 
     def __init__(self, folder: Path | None, first: int, steps: int) -> None:
         self._file = None if folder is None else _file(folder)

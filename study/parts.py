@@ -194,12 +194,7 @@ def has_option(register: Register[Any], name: str, option: str) -> bool:
 
 
 def options_among(values: Mapping[str, Plain], takes: Mapping[str, Callable[[str], bool]]) -> Options:
-    """Return those of a definition's keys that are options of parts, such as ``optimizer.momentum``, sorted.
-
-    Args:
-        values: all keys.
-        takes: tells of each part whether it has an option.
-    """
+    """Return those of a definition's keys that are options of parts, such as ``optimizer.momentum``, sorted."""
     found = {}
     for key, value in values.items():
         part, dot, option = key.partition(".")

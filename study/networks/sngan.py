@@ -44,10 +44,6 @@ class ConditionalBatchNorm2d(nn.Module):
 
     The tables are plain parameters and not embeddings: they are no linear maps, and reparameterization passes them by.
 
-    Args:
-        width: number of channels.
-        number_of_classes: labels are 0 to this number, itself left out.
-
     Source: Dumoulin, Shlens, Kudlur, "A Learned Representation for Artistic Style", ICLR 2017, as used by Miyato and
     Koyama 2018.
     """
@@ -114,13 +110,6 @@ class Generator(nn.Module):
     """Maps noise ``(batch, noise_dimension)`` to images ``(batch, channels, resolution, resolution)`` in (−1, 1).
 
     With classes, labels ``(batch,)`` choose the scales and shifts of the blocks' norms; the last norm has one of each.
-
-    Args:
-        noise_dimension: of the input, which is drawn from N(0, I).
-        widths: channels before the first block and after each.
-        resolution: height and width of the images.
-        channels: of the images.
-        number_of_classes: None for a generator without class conditioning.
     """
 
     def __init__(
@@ -182,12 +171,6 @@ class Discriminator(nn.Module):
 
     With classes, the inner product of the features with an embedding of the label is added to the score (Miyato,
     Koyama, "cGANs with Projection Discriminator", ICLR 2018).
-
-    Args:
-        widths: channels after each block.
-        halvings: number of blocks, from the first, that halve the image.
-        channels: of the images.
-        number_of_classes: None for a discriminator without class conditioning.
     """
 
     def __init__(self, widths: tuple[int, ...], halvings: int, channels: int, number_of_classes: int | None) -> None:

@@ -17,11 +17,6 @@ class PreactivationBlock(nn.Module):
     Where the width or the size changes, a 1×1 convolution of the activated input stands in for the identity.
 
     Shapes: ``(batch, input_width, height, width)`` to ``(batch, output_width, height / stride, width / stride)``.
-
-    Args:
-        input_width: number of input channels.
-        output_width: number of output channels.
-        stride: stride of the first convolution and of the shortcut.
     """
 
     def __init__(self, input_width: int, output_width: int, stride: int) -> None:
@@ -48,13 +43,6 @@ class WideResNet(nn.Module):
 
     Shapes: images ``(batch, channels, height, width)`` to logits ``(batch, number_of_classes)``; the height and width
     are 32 in CIFAR, any other size of at least 1 works as well.
-
-    Args:
-        widths: channels after the first convolution and in each of the stages; every stage but the first halves
-            the image.
-        blocks_per_stage: number of blocks in each stage.
-        number_of_classes: number of logits.
-        channels: of the images.
     """
 
     def __init__(

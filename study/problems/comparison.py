@@ -239,11 +239,7 @@ class Comparison:
 
 
 def mean_ranks(scores: Mapping[Key, Mapping[str, float]]) -> dict[Key, float]:
-    """Return each solver's mean rank over the problems it was run on, 1 being the best; ties share their mean.
-
-    Args:
-        scores: for each solver its score on each problem, less being better.
-    """
+    """Return each solver's mean rank over the problems it was run on, 1 being the best; ties share their mean."""
     ranks = pd.DataFrame([dict(found) for found in scores.values()]).rank().mean(axis=1)
     return {key: float(rank) for key, rank in zip(scores, ranks, strict=True) if not np.isnan(rank)}
 

@@ -36,13 +36,7 @@ def spent(result: Result, measure: str) -> tuple[float, ...]:
 
 
 def cost_to(result: Result, tolerance: float, costs: Sequence[float]) -> float:
-    """Return what was spent until the shortfall was at most a tolerance; infinite if it never was.
-
-    Args:
-        result: of a run.
-        tolerance: the shortfall.
-        costs: what was spent up to each look, see :func:`spent`.
-    """
+    """Return what was spent until the shortfall was at most a tolerance; infinite if it never was."""
     for cost, gap in zip(costs, shortfalls(result), strict=True):
         if gap <= tolerance:
             return cost

@@ -34,12 +34,7 @@ DEFAULTS: Final = {
 
 @final
 class Classification(SupervisedTask):
-    """Classification of images (Obukhov et al. 2021, Sec. 5.2: WRN-28-10 on CIFAR-10).
-
-    Args:
-        images: the data; None where it is not at hand yet, see :meth:`bound`.
-        case: whose batches they are; None likewise.
-    """
+    """Classification of images (Obukhov et al. 2021, Sec. 5.2: WRN-28-10 on CIFAR-10)."""
 
     score_name = "accuracy"
     description = (

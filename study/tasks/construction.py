@@ -125,12 +125,6 @@ def first_weights(network: nn.Module, spec: Specification, skip: tuple[str, ...]
     """Reparameterize a plain network, from weights that depend on rank, spectrum and seed alone.
 
     They are those of a fresh `sttp stiefel`; other parameterizations and geometries stand for the same ones.
-
-    Args:
-        network: with plain weights; it is changed.
-        spec: what its layers become.
-        skip: layers that stay dense.
-        seed: of the weights.
     """
     reference = STTP(spec.rank, spectrum=spec.spectrum)
     reparameterize(network, reference, skip, generator=torch.Generator().manual_seed(seed))

@@ -54,12 +54,7 @@ class GeneratedScores:
         self._inception = inception
 
     def __call__(self, images: Tensor, split: Split) -> Evaluation:
-        """Return the classifier score, as loss the classifier Fréchet distance, and all other scores.
-
-        Args:
-            images: generated, ``(n, C, H, W)`` in [−1, 1].
-            split: where the data set's images are from.
-        """
+        """Return the classifier score, as loss the classifier Fréchet distance, and all other scores."""
         if not bool(images.isfinite().all()):
             return Evaluation(0.0, math.nan)
         generated = from_symmetric(images)

@@ -189,11 +189,6 @@ def _splits(
 def hold_out(whole: Images, classes: Sequence[str], place: str = "data") -> tuple[Images, Images]:
     """Return the training images without a tenth of every class, and that tenth: at least one image of each.
 
-    Args:
-        whole: all training images.
-        classes: a name for each label.
-        place: what errors call the data.
-
     Raises:
         ValueError: a class has but one image.
     """

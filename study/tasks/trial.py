@@ -175,10 +175,6 @@ def decay_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]
 
     Frames have a fixed length, the entries of Householder charts would be drawn to truncated identities, and spectra
     that are normalized do not change with their scale.
-
-    Args:
-        network: any network.
-        weight_decay: the penalty; with 0 the parameters are returned in one list.
     """
     if weight_decay == 0:
         return list(network.parameters())
