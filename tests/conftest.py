@@ -26,6 +26,8 @@ def coarse_pictures():
 @pytest.fixture(scope="module")
 def blank_pictures():
     """Figures that are made and not drawn, which takes longest, and few steps taken in turns."""
+    import sttp.study.report.plot  # noqa: F401 which has the function that draws under a name of its own
+
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("sttp.study.turns.STEPS", 1)
         patched.setattr("sttp.study.report.pictures.to_file", lambda figure, ending: b"")

@@ -47,21 +47,26 @@ def quick_scores(monkeypatch):
     monkeypatch.setattr("sttp.study.tasks.gan.GeneratedScores.__call__", score)
 
 
+SHORT = {"steps": 4, "evaluations": 1}
 RUNS = {
-    "gan": run_of("sttp stiefel R", averaging=0.5),
-    "generator": run_of("svdp householder L", network="sngan8-generator", conditional=True, critic_steps=2),
-    "classification": run_of("sttp grassmann R", "classification", augment=True, weight_decay=1e-4, averaging=0.5),
-    "bfloat16": run_of("sr", "classification", precision="bfloat16", accumulation=2),
-    "digits": run_of("sttp stiefel", "digits", network="digits", optimizer="riemannian-adam", rate=0.01, averaging=0.9),
+    "gan": run_of("sttp stiefel R", averaging=0.5, **SHORT),
+    "generator": run_of("svdp householder L", network="sngan8-generator", conditional=True, critic_steps=2, **SHORT),
+    "classification": run_of(
+        "sttp grassmann R", "classification", augment=True, weight_decay=1e-4, averaging=0.5, **SHORT
+    ),
+    "bfloat16": run_of("sr", "classification", precision="bfloat16", accumulation=2, **SHORT),
+    "digits": run_of(
+        "sttp stiefel", "digits", network="digits", optimizer="riemannian-adam", rate=0.01, averaging=0.9, **SHORT
+    ),
 }
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(name, tmp_path, monkeypatch, quick_scores):
     run = RUNS[name]
-    whole, resumed = perform(run), interrupted(run, tmp_path, monkeypatch, 3)
+    whole, resumed = perform(run), interrupted(run, tmp_path, monkeypatch, 2)
     assert deterministic(resumed) == deterministic(whole)
-    assert len(resumed.timing.step_seconds) == 6
+    assert len(resumed.timing.step_seconds) == 4
 
 
 def begun(run):
@@ -237,7 +242,7 @@ def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores
     monkeypatch.setattr("sttp.study.run_files.STEPS_A_POINT", 2)
     perform(RUNS["generator"])
     assert ("training/discriminator", 2) in writer.scalars
-    assert ("training/generator", 6) in writer.scalars
-    assert {step for name, step in writer.scalars if name == "looks/validation_score"} == {0, 3, 6}
-    assert writer.images[-1] == ("samples", (64, 1, 8, 8), 6)
+    assert ("training/generator", 4) in writer.scalars
+    assert {step for name, step in writer.scalars if name == "looks/validation_score"} == {0, 4}
+    assert writer.images[-1] == ("samples", (64, 1, 8, 8), 4)
     assert writer.closed
