@@ -92,7 +92,16 @@ class ResultsFolder:
                 cls._require_own(path)  # before anything is written
                 path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(filelock.FileLock(path / LOCK).acquire(timeout=LOCK_SECONDS))
-                folder = cls._begun(path, study, data, place)
+                cls._require_own(path)  # once more: another process may have written since
+                sign_lock(path)
+                clear_heartbeats(path / RUNS)
+                if (path / DEFINITION).exists():
+                    folder = cls.open(path)
+                    folder._require_same(study, data, place)
+                else:
+                    folder = cls(path, study, study.of.presentation(study), data, _code_of(study))
+                    folder._define()
+                folder._lock = _identity(path / LOCK)
             except filelock.Timeout:
                 raise ValueError(
                     f"output {str(path)!r} is in use by another process; wait for it, or give another folder"
@@ -207,20 +216,6 @@ class ResultsFolder:
         path = self.path / RUNS / run.identifier
         path.mkdir(parents=True, exist_ok=True)
         return path
-
-    @classmethod
-    def _begun(cls, path: Path, study: Study, data: str | None, place: str) -> Self:
-        cls._require_own(path)  # once more: another process may have written since
-        sign_lock(path)
-        clear_heartbeats(path / RUNS)
-        if (path / DEFINITION).exists():
-            folder = cls.open(path)
-            folder._require_same(study, data, place)
-        else:
-            folder = cls(path, study, study.of.presentation(study), data, _code_of(study))
-            folder._define()
-        folder._lock = _identity(path / LOCK)
-        return folder
 
     @staticmethod
     def _require_own(path: Path) -> None:

@@ -13,7 +13,7 @@ from ...manifolds import require_integer, require_number
 from .._plain import Plain, require_known, to_json
 from ..definition import Study
 from ..design import Assignment, Design, OneAtATime
-from ..kind import Kind
+from ..kind import Kind, named
 from ..parts import (
     EMBEDDED,
     GEOMETRIES,
@@ -52,6 +52,13 @@ _REGISTERS: Final[dict[str, Register[Any]]] = {
     "method": MINIMIZERS,
     "retraction": RETRACTIONS,
     "geometry": GEOMETRIES,
+}
+
+
+# How things that are given as objects are named.
+_NAMES: Final[dict[str, Callable[[object], Any]]] = {
+    "problem": values_of,
+    **{name: partial(name_of_part, register) for name, register in _REGISTERS.items()},
 }
 
 
@@ -96,10 +103,10 @@ class OptimizersKind(Kind):
     def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keys with a centre's own side by side, and all that was given as objects by name."""
         filled: dict[str, Any] = {"tuning_seed": 100, "seeds": [0, 1, 2], **values}
-        factors = {name: _named(name, given) for name, given in dict(filled.get("factors", {})).items()}
+        factors = {name: named(_NAMES, name, given) for name, given in dict(filled.get("factors", {})).items()}
         for short, factor in self.short_forms.items():
             if short in filled:
-                filled[short] = _named(factor, filled[short])
+                filled[short] = named(_NAMES, factor, filled[short])
                 if factor != "problem" and not filled[short]:
                     del filled[short]
         if "problems" not in filled and "problem" not in factors:
@@ -247,20 +254,8 @@ class OptimizersKind(Kind):
         for key in centre:
             require_known("key of the centre", key, known)
         given = {key: values.get(key, self.defaults[key]) for key in known} | dict(centre)
-        chosen = {key: _named(key, [value])[0] for key, value in given.items()}
+        chosen = {key: named(_NAMES, key, [value])[0] for key, value in given.items()}
         return {"centre": chosen, **chosen}
-
-
-def _named(factor: str, given: Any) -> Any:
-    """Return values of a factor by name; what is no list is for the definition to refuse."""
-    if not isinstance(given, list | tuple):
-        if factor == "problem":
-            raise TypeError(f"problems must be a list of tables, got {given!r}")
-        return given
-    if factor == "problem":
-        return [values_of(problem) for problem in given]
-    register = _REGISTERS.get(factor)
-    return list(given) if register is None else [name_of_part(register, thing) for thing in given]
 
 
 def _tolerances(given: object) -> tuple[float, ...]:
