@@ -18,12 +18,7 @@ Plain = None | bool | int | float | str | list["Plain"] | tuple["Plain", ...] | 
 
 
 def require_known(argument: str, name: object, known: Iterable[str]) -> str:
-    """Return a name that is among the known ones.
-
-    Raises:
-        TypeError: it is no string.
-        ValueError: no such name; the message lists those there are, and the nearest one.
-    """
+    """Return a name that is among the known ones."""
     names = list(known)
     if not isinstance(name, str):
         raise TypeError(f"{argument} must be a string, got {described(name)}; choose from {', '.join(names)}")
@@ -35,12 +30,7 @@ def require_known(argument: str, name: object, known: Iterable[str]) -> str:
 
 
 def require_distinct(argument: str, values: object) -> None:
-    """Refuse all but tuples with at least one entry and no entry twice.
-
-    Raises:
-        TypeError: the values are no tuple.
-        ValueError: there is none, or one twice.
-    """
+    """Refuse all but tuples with at least one entry and no entry twice."""
     if not isinstance(values, tuple):
         raise TypeError(f"{argument} must be a list, got {described(values)}")
     if not values:
@@ -56,12 +46,7 @@ def require_distinct(argument: str, values: object) -> None:
 
 
 def require_text(argument: str, value: object) -> None:
-    """Refuse all but strings that are not blank.
-
-    Raises:
-        TypeError: the value is no string.
-        ValueError: it is blank.
-    """
+    """Refuse all but strings that are not blank."""
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a string, got {described(value)}")
     if not value.strip():
@@ -69,12 +54,7 @@ def require_text(argument: str, value: object) -> None:
 
 
 def require_plain(argument: str, value: object) -> None:
-    """Refuse all but None, flags, finite numbers, strings, and lists and tables of these.
-
-    Raises:
-        TypeError: something is of another kind, such as a date, or one of NumPy's integers.
-        ValueError: a number is not finite.
-    """
+    """Refuse all but None, flags, finite numbers, strings, and lists and tables of these."""
     if isinstance(value, Mapping):
         require_plain(argument, [*value, *value.values()])
     elif isinstance(value, list | tuple):
@@ -87,12 +67,7 @@ def require_plain(argument: str, value: object) -> None:
 
 
 def require_folder_name(argument: str, value: object) -> None:
-    """Refuse all but strings that can be the name of one folder.
-
-    Raises:
-        TypeError: the value is no string.
-        ValueError: it is blank, has a slash or another sign that Windows does not take, or leads to another folder.
-    """
+    """Refuse all but strings that can be the name of one folder."""
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a string, got {described(value)}")
     if (

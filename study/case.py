@@ -174,3 +174,8 @@ class Trial(abc.ABC):
     def scalars(self) -> dict[str, Tensor]:
         """Return losses of the last step by name, for logs."""
         return {}
+
+
+def equal_distances(steps: int, looks: int) -> list[int]:
+    """Return numbers of steps at equal distances, 0 and the last among them."""
+    return [round(steps * k / looks) for k in range(looks + 1)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +93,18 @@ class Study:
     def run(self, case: Case, learning_rate: float | None, seed: int) -> Run:
         """Return a run of a case."""
         return Run(case, learning_rate, seed)
+
+    def require_options(self, used: Iterable[str]) -> None:
+        """Refuse options that nothing in the study has, instead of leaving them aside.
+
+        Raises:
+            ValueError: one of them is not among those that cases use.
+        """
+        known = set(used)
+        for key in (*self.factors, *self.shared):
+            part, dot, option = key.partition(".")
+            if dot and key not in known:
+                raise ValueError(f"factor {key!r}: no {part} of the study has an option {option!r}; leave it out")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as a TOML file has them."""

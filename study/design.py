@@ -86,12 +86,7 @@ DESIGNS.add("one-at-a-time", OneAtATime())
 
 
 def require_factors(factors: object) -> dict[str, tuple[Plain, ...]]:
-    """Return factors as tuples.
-
-    Raises:
-        TypeError: they are no table of lists.
-        ValueError: a list is empty.
-    """
+    """Return factors as tuples."""
     if not isinstance(factors, Mapping):
         raise TypeError(f"factors must be a table such as {{rank = [2, 4]}}, got {factors!r}")
     found: dict[str, tuple[Plain, ...]] = {}

@@ -92,7 +92,16 @@ class ResultsFolder:
                 cls._require_own(path)  # before anything is written
                 path.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(filelock.FileLock(path / LOCK).acquire(timeout=LOCK_SECONDS))
-                folder = cls._begun(path, study, data, place)
+                cls._require_own(path)  # once more: another process may have written since
+                sign_lock(path)
+                clear_heartbeats(path / RUNS)
+                if (path / DEFINITION).exists():
+                    folder = cls.open(path)
+                    folder._require_same(study, data, place)
+                else:
+                    folder = cls(path, study, study.of.presentation(study), data, _code_of(study))
+                    folder._define()
+                folder._lock = _identity(path / LOCK)
             except filelock.Timeout:
                 raise ValueError(
                     f"output {str(path)!r} is in use by another process; wait for it, or give another folder"
@@ -170,11 +179,7 @@ class ResultsFolder:
         stop_heartbeat(folder)
 
     def save_error(self, run: Run, text: str) -> Path:
-        """Write why a run failed; return where.
-
-        Raises:
-            FolderLostError, OSError: see :meth:`save`.
-        """
+        """Write why a run failed; return where."""
         self._require_held()
         path = self._run_folder(run) / ERROR
         write_content(path, f"{run.name}\n\n{text}")
@@ -211,20 +216,6 @@ class ResultsFolder:
         path = self.path / RUNS / run.identifier
         path.mkdir(parents=True, exist_ok=True)
         return path
-
-    @classmethod
-    def _begun(cls, path: Path, study: Study, data: str | None, place: str) -> Self:
-        cls._require_own(path)  # once more: another process may have written since
-        sign_lock(path)
-        clear_heartbeats(path / RUNS)
-        if (path / DEFINITION).exists():
-            folder = cls.open(path)
-            folder._require_same(study, data, place)
-        else:
-            folder = cls(path, study, study.of.presentation(study), data, _code_of(study))
-            folder._define()
-        folder._lock = _identity(path / LOCK)
-        return folder
 
     @staticmethod
     def _require_own(path: Path) -> None:
@@ -271,11 +262,7 @@ class ResultsFolder:
             write_content(self.path / COMMAND, words + "\n")
 
     def _require_same(self, study: Study, data: str | None, place: str) -> None:
-        """Refuse a study, or data or code of it, that the folder's results do not belong to.
-
-        Raises:
-            ValueError: as said.
-        """
+        """Refuse a study, or data or code of it, that the folder's results do not belong to."""
         before, after = (tupled(json.loads(to_json(s.to_dict()))) for s in (self.study, study))
         for key in before | after:
             if before.get(key) != after.get(key):

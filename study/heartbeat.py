@@ -30,13 +30,7 @@ class Shares(NamedTuple):
 
 @final
 class Heartbeat:
-    """Writes how many of a run's steps are made, whole, and at most once a second.
-
-    Args:
-        folder: of the run; None writes nothing.
-        first: number of steps that were made when it was last begun.
-        steps: of the whole run.
-    """
+    """Writes how many of a run's steps are made, whole, and at most once a second."""
 
     def __init__(self, folder: Path | None, first: int, steps: int) -> None:
         self._file = None if folder is None else _file(folder)
@@ -45,11 +39,7 @@ class Heartbeat:
         self._last = time.monotonic()
 
     def beat(self, step: int) -> None:
-        """Tell that so many steps are made.
-
-        Raises:
-            AbandonedError: the study has died, so that there is nobody to tell.
-        """
+        """Tell that so many steps are made."""
         now = time.monotonic()
         if self._file is None or now - self._last <= SECONDS:
             return
@@ -107,9 +97,6 @@ def require_study(folder: Path) -> None:
     """Refuse to write into a folder of results whose study has died.
 
     Only a process of the same machine can see that it has; without a lock there is no study to wait for.
-
-    Raises:
-        AbandonedError: it has.
     """
     try:
         import fcntl

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._plain import Plain
@@ -107,12 +107,22 @@ def _require_kind(thing: object) -> None:
 KINDS: Register[Kind] = Register("kind of study", _require_kind)
 
 
-def read_run(values: Mapping[str, Any]) -> Run:
-    """Read the plain values of a run.
+def named(names: Mapping[str, Callable[[object], Any]], factor: str, given: Any) -> Any:
+    """Return what is given for a factor, one thing or a list, by names; whatever is wrong is for the case to refuse.
 
-    Raises:
-        KeyError, TypeError, ValueError: something is missing, too much or wrong.
+    Args:
+        names: returns the name of a thing, by the factors that are given as objects.
+        factor: which one.
+        given: for it.
     """
+    name_of = names.get(factor)
+    if name_of is None or given is None or isinstance(given, str):
+        return given
+    return [name_of(thing) for thing in given] if isinstance(given, list | tuple) else name_of(given)
+
+
+def read_run(values: Mapping[str, Any]) -> Run:
+    """Read the plain values of a run."""
     content = dict(values)
     kind = KINDS[content.pop("kind")]
     return Run(kind.case_type.from_dict(content.pop("case")), **content)

@@ -54,11 +54,7 @@ class OptunaSearch(Strategy):
             raise TypeError(f"sampler must be a string such as 'TPESampler', got {self.sampler!r}")
 
     def follow(self, tried: Mapping[float, Order]) -> Progress:
-        """Follow the search.
-
-        Raises:
-            ValueError: Optuna is not installed and the search not finished, or it has no such sampler.
-        """
+        """Follow the search."""
         if not _is_installed() and len(tried) >= self.trials:
             return _finished(list(tried), tried)  # such as where a folder of results is drawn
         told: list[tuple[float, float]] = []

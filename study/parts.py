@@ -51,11 +51,14 @@ from ..optim import (
     TrustRegions,
 )
 from ..optim.deterministic import Method as FullBatchMethod
+from ._plain import Plain
 from .register import Register, callable_thing
 
 # Returns an optimizer of parameters, manifold and plain ones together, at a learning rate and with options by keyword;
 # or is its class.
 BuildOptimizer = Callable[..., Optimizer]
+# Options of parts by keyword, such as ``("optimizer.momentum", 0.5)``.
+Options = tuple[tuple[str, Plain], ...]
 # A learning rate that all optimizers take.
 ANY_RATE: Final = 1e-3
 
@@ -196,11 +199,7 @@ def made(register: Register[Any], name: str, **options: Any) -> Any:
 
 
 def has_option(register: Register[Any], name: str, option: str) -> bool:
-    """Return whether the part of a name takes an option by keyword.
-
-    Raises:
-        ValueError: the name is unknown.
-    """
+    """Return whether the part of a name takes an option by keyword."""
     thing = register[name]
     if isinstance(thing, partial) and thing.func is _with:
         thing = thing.args[0]
@@ -208,6 +207,23 @@ def has_option(register: Register[Any], name: str, option: str) -> bool:
         thing = thing.func
     parameters = inspect.signature(thing if callable(thing) else type(thing)).parameters
     return option in parameters or any(given.kind is given.VAR_KEYWORD for given in parameters.values())
+
+
+def options_among(values: Mapping[str, Plain], takes: Mapping[str, Callable[[str], bool]]) -> Options:
+    """Return those of a definition's keys that are options of parts, such as ``optimizer.momentum``, sorted."""
+    found = {}
+    for key, value in values.items():
+        part, dot, option = key.partition(".")
+        if dot and value is not None and part in takes and takes[part](option):
+            if isinstance(value, Mapping):
+                raise TypeError(f"{key} must be a number, a text, a flag or a list, got the table {dict(value)}")
+            found[key] = value
+    return tuple(sorted(found.items()))
+
+
+def options_of(options: Options, part: str) -> dict[str, Any]:
+    """Return the options of a part, such as ``network``, by their names."""
+    return {key.partition(".")[2]: value for key, value in options if key.partition(".")[0] == part}
 
 
 def build_optimizer(
@@ -241,11 +257,7 @@ def build_optimizer(
 
 
 def require_step(name: str, parameters: Any, loss: Tensor, network: nn.Module | None = None, **options: Any) -> None:
-    """Make one step of an optimizer along the gradient of a loss, to see that one can be made.
-
-    Raises:
-        ValueError: something raised an exception.
-    """
+    """Make one step of an optimizer along the gradient of a loss, to see that one can be made."""
     try:
         optimizer = build_optimizer(name, parameters, ANY_RATE, network, **options)
         loss.backward()

@@ -123,11 +123,7 @@ def first_alone() -> Iterator[None]:
 
 
 def require_divisible(batch_size: int, accumulation: int) -> None:
-    """Refuse a batch that the processes, or the pieces of each one's part, do not divide.
-
-    Raises:
-        ValueError: as said.
-    """
+    """Refuse a batch that the processes, or the pieces of each one's part, do not divide."""
     if batch_size % (world_size() * accumulation):
         raise ValueError(
             f"batch_size must be a multiple of {world_size()} processes times accumulation={accumulation}, "

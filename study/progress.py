@@ -30,11 +30,7 @@ LINES: Final = 10  # without a terminal
 
 @final
 class ProgressDisplay:
-    """Shows how far a study is; call it as :data:`~sttp.study.engine.Progress` is called.
-
-    Args:
-        folder: of the results, where runs under way tell how far they are.
-    """
+    """Shows how far a study is; call it as :data:`~sttp.study.engine.Progress` is called."""
 
     def __init__(self, folder: Path) -> None:
         self._runs = folder / RUNS

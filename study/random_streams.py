@@ -23,12 +23,7 @@ def generator_of(seed: int, *key: int) -> torch.Generator:
 
 @contextmanager
 def seeded(seed: int, cards: Sequence[int] = ()) -> Iterator[None]:
-    """Seed the global generators of torch, NumPy and Python, from which users' code draws, and put them back.
-
-    Args:
-        seed: of all of them.
-        cards: GPUs whose generators are put back, too.
-    """
+    """Seed the global generators of torch, NumPy and Python, from which users' code draws, and put them back."""
     arrays, numbers = np.random.get_state(), random.getstate()  # noqa: NPY002 the global one is what users draw from
     with torch.random.fork_rng(list(cards)):
         seed_all(seed)

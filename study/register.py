@@ -163,19 +163,10 @@ class Register(Generic[Thing]):
     def __len__(self) -> int:
         return len(self._entries)
 
-    def names(self) -> tuple[str, ...]:
-        """Return all registered names, in the order in which they came."""
-        return tuple(self._entries)
-
     def title(self, name: str) -> str:
         """Return how readers see a name."""
         found = self._entries.get(name) or self._imported.get(name)
         return name.rpartition(":")[2] if found is None or found.title is None else found.title
-
-    def look(self, name: str, position: int = 0) -> Appearance:
-        """Return how plots show a name: its own look, or one by its position among those that are drawn."""
-        found = self._entries.get(name) or self._imported.get(name)
-        return default_look(position) if found is None or found.look is None else found.look
 
     def entries(self) -> Mapping[str, Entry[Thing]]:
         """Return all entries by name."""
@@ -224,10 +215,6 @@ def default_look(position: int) -> Appearance:
 
 
 def callable_thing(thing: object) -> None:
-    """Refuse what cannot be called.
-
-    Raises:
-        TypeError: it cannot.
-    """
+    """Refuse what cannot be called."""
     if not callable(thing):
         raise TypeError(f"it must be callable, got {thing!r}")

@@ -62,10 +62,6 @@ class Timing:
     processor: str | None = None
     ended: float | None = None
 
-    def seconds(self, step: int) -> float:
-        """Return the time that the first steps took together."""
-        return sum(self.step_seconds[:step])
-
 
 @final
 @dataclass(frozen=True)

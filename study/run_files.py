@@ -30,13 +30,7 @@ _DIGEST: Final = hashlib.sha256
 
 
 def write_checkpoint(folder: Path, environment: dict[str, str], content: dict[str, Any]) -> None:
-    """Write a checkpoint in place of the last one, whole or not at all, after its own SHA-256.
-
-    Args:
-        folder: of the run.
-        environment: versions of what decides an outcome.
-        content: tensors and plain values.
-    """
+    """Write a checkpoint in place of the last one, whole or not at all, after its own SHA-256."""
     buffer = io.BytesIO()
     torch.save({"environment": environment, "content": content}, buffer)
     data = buffer.getvalue()

@@ -146,12 +146,7 @@ STRATEGIES.add("bisection", Bisection)
 
 
 def require_rates(rates: object) -> tuple[float, ...]:
-    """Return learning rates as floats, so that equal studies have equal runs whether a rate was written 1 or 1.0.
-
-    Raises:
-        TypeError: they are no tuple of numbers.
-        ValueError: one is not positive and finite, there is none or one twice, or they do not ascend.
-    """
+    """Return learning rates as floats, so that equal studies have equal runs whether a rate was written 1 or 1.0."""
     require_distinct("learning_rates", rates)
     assert isinstance(rates, tuple)
     for rate in rates:

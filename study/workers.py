@@ -67,12 +67,7 @@ def perform_all(
 
 
 def require_workers(executor: str | Executor, workers: int | None, values: Any) -> Parcel:
-    """Refuse workers that cannot be reached, or do not get or import what plain values name; return what they are sent.
-
-    Raises:
-        ValueError: as said, with the name and the cure.
-        TypeError: the number of workers is no integer.
-    """
+    """Refuse workers that cannot be reached or do not know what plain values name; return what they are sent."""
     chosen, count = executor_of(executor), _number(workers)
     chosen.require()
     parcel = _packed(chosen, count, values)

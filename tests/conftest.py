@@ -23,6 +23,17 @@ def coarse_pictures():
         yield
 
 
+@pytest.fixture(scope="module")
+def blank_pictures():
+    """Figures that are made and not drawn, which takes longest, and few steps taken in turns."""
+    import sttp.study.report.plot  # noqa: F401 which has the function that draws under a name of its own
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sttp.study.turns.STEPS", 1)
+        patched.setattr("sttp.study.report.pictures.to_file", lambda figure, ending: b"")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _registers_as_they_were():
     """Forget what a test registers: other tests use the same names. What the package registers on import stays."""

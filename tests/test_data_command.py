@@ -61,6 +61,7 @@ def made(*arguments):
 
 
 @pytest.mark.parametrize("data", ["cifar10", "data/cifar10"])
+@pytest.mark.usefixtures("blank_pictures")
 def test_data_is_fetched_where_it_is_asked_for_and_before_anything_is_made(tmp_path, capsys, site, cache, data):
     place = cache / "archives" if data == "cifar10" else tmp_path / data
     line = refused(capsys, "--data", data)
@@ -156,6 +157,7 @@ def stl10(tmp_path, monkeypatch):
         yield files
 
 
+@pytest.mark.usefixtures("blank_pictures")
 def test_gans_are_trained_on_images_without_classes(tmp_path, capsys, stl10):
     arguments = ["study", "paper-table1", *SHORT, "--data", f"{UNLABELLED}:data", "--size", "8", "--set", "samples=40"]
     arguments += ["--set", "batch_size=4", "--output", "out"]

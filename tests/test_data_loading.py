@@ -10,9 +10,9 @@ from image_archives import TEST, TRAINING, cifar_files, drawn, published, small_
 
 from sttp.study.cli.request import read_data
 from sttp.study.data import DATA, Archive, DataSource, Found, ImageData, Images, fetch_missing, load, register_data
+from sttp.study.data.digits import digits_splits
 from sttp.study.surroundings import Surroundings
 from sttp.study.tasks import images as task_images
-from sttp.study.tasks.digits import digits_splits
 
 
 def test_digits_are_those_of_the_task_in_shades_of_uint8():

@@ -9,8 +9,10 @@ from torch import nn
 from torch.nn.utils import parametrizations, parametrize
 
 from sttp.layers import STTP, SVDP, Lipschitz, decompress, reparameterize
-from sttp.study.baselines import BASELINES
+from sttp.study.baselines import spectral_normalization, spectral_regularization
 from sttp.study.metrics import LayerSpectrum, layer_spectra
+
+BASELINES = {"sn": spectral_normalization, "sr": spectral_regularization}
 
 
 def network():

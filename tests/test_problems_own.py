@@ -2,10 +2,7 @@
 
 import json
 import math
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import dataclass
 
 import geoopt
@@ -17,12 +14,12 @@ from test_problems_definition import study_of
 from sttp.manifolds import Retraction, qr_positive, register_retraction
 from sttp.study import compare
 from sttp.study.definition import Study
-from sttp.study.engine import run_study
+from sttp.study.engine import redraw, run_study
 from sttp.study.loop import perform
 from sttp.study.parts import OPTIMIZERS
 from sttp.study.problems import PROBLEMS, CostInstance, CostProblem, PointVariable, Problem
 
-pytestmark = pytest.mark.usefixtures("coarse_pictures")
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 TARGET = torch.linspace(1, 2, 6).double()
 FEW = {"learning_rates": [0.1, 0.3], "trials": 2, "seeds": [0], "steps": 20, "looks": 4}
@@ -180,44 +177,25 @@ from sttp.study.problems import CostProblem
 
 mine = CostProblem("mine", lambda x: (x - 1).square().sum(), (4,), manifold=geoopt.Sphere(), optimum=1.0)
 """
-VALUES = {"kind": "optimizers", "name": "own", "problems": ["mine:mine"], "methods": ["lbfgs"], **FEW}
-PROGRAM = f"""
-import sys, sttp.study.problems
-sys.path.insert(0, sys.argv[2])
-from sttp.study.definition import Study
-from sttp.study.engine import run_study
-run_study(Study.from_dict({VALUES!r}), sys.argv[1], "sequential")
-"""
-REDRAW = """
-import sys, sttp.study.problems
-from sttp.study.engine import redraw
-from sttp.study.report import pictures
-pictures.RESOLUTION = 30
-redraw(sys.argv[1])
-assert "mine" not in sys.modules
-"""
 
 
-def test_a_killed_study_goes_on_to_the_same_table_and_is_drawn_without_its_code(tmp_path, monkeypatch):
-    whole, killed, code = tmp_path / "whole", tmp_path / "killed", tmp_path / "code"
-    code.mkdir()
-    (code / "mine.py").write_text(MINE)
-    process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(killed), str(code)])
-    while not list(killed.glob("runs/*/result.json")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    monkeypatch.syspath_prepend(code)
-    study = Study.from_dict(VALUES)
-    for folder in (whole, killed):
-        run_study(study, folder, "sequential")
-    assert (killed / "results.csv").read_bytes() == (whole / "results.csv").read_bytes()
-    before = {path.name: path.read_bytes() for path in killed.glob("*.*") if path.suffix in (".csv", ".png", ".html")}
+def test_the_folder_of_a_problem_of_one_s_own_is_drawn_without_its_code(tmp_path, monkeypatch):
+    (tmp_path / "own_problem_module.py").write_text(MINE)
+    with monkeypatch.context() as patched:
+        patched.syspath_prepend(tmp_path)
+        run_study(
+            study_of(problems=["own_problem_module:mine"], methods=["lbfgs"], **FEW), tmp_path / "out", "sequential"
+        )
+    before = {
+        path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.*") if path.suffix in (".csv", ".html")
+    }
     for name in before:
-        (killed / name).unlink()
-    subprocess.run([sys.executable, "-c", REDRAW, str(killed)], cwd=tmp_path, check=True, timeout=300)
-    assert {name: (killed / name).read_bytes() for name in before} == before
+        (tmp_path / "out" / name).unlink()
+    monkeypatch.delitem(sys.modules, "own_problem_module")
+    monkeypatch.setattr(PROBLEMS, "_imported", {})
+    assert redraw(tmp_path / "out").finished
+    assert "own_problem_module" not in sys.modules
+    assert {name: (tmp_path / "out" / name).read_bytes() for name in before} == before
 
 
 def test_what_a_notebook_makes_goes_to_worker_processes(tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.usefixtures("coarse_pictures")
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("study_*.py"))
 SMALL = {"steps": 8, "seeds": [0], "learning_rates": [0.03], "extensions": 0, "evaluations": 1, "wanted": 0.05}

@@ -26,7 +26,7 @@ from sttp.study import (
 from sttp.study.engine import redraw, run_study
 from sttp.study.loop import perform
 
-pytestmark = pytest.mark.usefixtures("coarse_pictures")
+pytestmark = pytest.mark.usefixtures("blank_pictures")
 
 FEW = {"ranks": [2], "steps": 4, "batch_size": 8, "evaluations": 2, "learning_rates": [0.03], "seeds": [0]}
 

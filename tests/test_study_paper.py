@@ -66,7 +66,7 @@ def test_published_numbers_stand_beside_equal_conditions_alone():
         assert not published_z(other), other
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS.names())
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
 @pytest.mark.parametrize(("data", "scale"), [("digits", 1e-6), ("cifar10", 0.01), ("stl10", 0.1)])
 def test_every_experiment_is_a_study_at_any_scale(name, data, scale):
     study = paper_study(name, data, KNOWN_SHAPES[data], scale)
@@ -79,7 +79,7 @@ def test_every_experiment_is_a_study_at_any_scale(name, data, scale):
         assert z == 100 if case.rank is None else 0 < z <= 101
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS.names())
+@pytest.mark.parametrize("name", list(EXPERIMENTS))
 def test_every_experiment_on_the_digits_is_a_built_in_study(name):
     assert STUDIES[name] == paper_study(name, "digits", KNOWN_SHAPES["digits"])
 

@@ -44,12 +44,12 @@ def test_a_thing_is_found_by_its_name_with_its_title_and_look(things):
     assert things.add("half", half, title="A half", look=look) is half
     assert things["half"] is half
     assert things.entry("half").name == "half"
-    assert (things.title("half"), things.look("half", 5)) == ("A half", look)
+    assert (things.title("half"), things.entry("half").look) == ("A half", look)
     assert "half" in things
-    assert list(things) == list(things.names()) == ["half"]
+    assert list(things) == ["half"]
     things.add("half", abs)  # in its place
     assert things["half"] is abs
-    assert (things.title("half"), things.look("half", 2)) == ("half", default_look(2))
+    assert (things.title("half"), things.entry("half").look) == ("half", None)
 
 
 def test_a_decorator_registers_and_gives_the_thing_back(things):

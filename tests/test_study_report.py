@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from sttp.study.folder import COMMAND, ResultsFolder
-from sttp.study.outcome import write_all
+from sttp.study.outcome import Outcome, write_all
 from sttp.study.report.content import Picture, Table
 from sttp.study.report.falling import still_falling
 from sttp.study.report.intervals import Interval, half_widths
@@ -36,6 +36,14 @@ def write(tmp_path):
             return write_all(folder, kept)
 
     return write
+
+
+@pytest.fixture(scope="module")
+def outcome(tmp_path_factory):
+    """What a finished study has led to; nothing of it is written."""
+    study = made_up_kind.study()
+    with ResultsFolder.held(tmp_path_factory.mktemp("outcome") / "results", study) as folder:
+        return Outcome.of(folder, results_of(study, 0.0))
 
 
 class Page(HTMLParser):
@@ -201,8 +209,7 @@ def test_intervals_are_those_of_students_t():
     assert Interval.of([1.0]).half_width is None
 
 
-def test_a_plot_against_a_column_has_a_line_a_method_through_means_with_bars(write):
-    outcome = write()
+def test_a_plot_against_a_column_has_a_line_a_method_through_means_with_bars(outcome):
     axes = outcome.plot("accuracy", against="z").axes[0]
     assert len(axes.containers) == 3
     for container, method in zip(axes.containers, ("dense", "STTP stiefel", "STTP grassmann"), strict=True):
@@ -211,14 +218,13 @@ def test_a_plot_against_a_column_has_a_line_a_method_through_means_with_bars(wri
         assert container.get_label() == method
 
 
-def test_a_case_without_a_place_across_is_a_level_line(write):
-    axes = write().plot("accuracy", against="rank").axes[0]
+def test_a_case_without_a_place_across_is_a_level_line(outcome):
+    axes = outcome.plot("accuracy", against="rank").axes[0]
     assert len(axes.containers) == 2
     assert [line.get_label() for line in axes.lines if line.get_label() == "dense"] == ["dense"]
 
 
-def test_against_words_there_is_a_place_a_word_and_no_line_between_them(write):
-    outcome = write()
+def test_against_words_there_is_a_place_a_word_and_no_line_between_them(outcome):
     axes = outcome.plot("accuracy", against="method").axes[0]
     assert {label.get_text() for label in axes.get_xticklabels()} == {"dense", "STTP stiefel", "STTP grassmann"}
     assert {container.lines[0].get_linestyle() for container in axes.containers} == {"None"}
@@ -226,8 +232,7 @@ def test_against_words_there_is_a_place_a_word_and_no_line_between_them(write):
 
 @pytest.mark.parametrize("against", ["step", "seconds"])
 @pytest.mark.parametrize("measure", ["loss", "validation_score", "accuracy"])
-def test_a_plot_over_training_has_a_line_and_a_band_a_case(write, measure, against):
-    outcome = write()
+def test_a_plot_over_training_has_a_line_and_a_band_a_case(outcome, measure, against):
     axes = outcome.plot(measure, against=against).axes[0]
     assert [line.get_label() for line in axes.lines] == [case.title for case in outcome.study.cases]
     assert len(axes.collections) == len(outcome.study.cases)
@@ -239,18 +244,17 @@ def test_a_plot_over_training_has_a_line_and_a_band_a_case(write, measure, again
     ("measure", "against", "known"),
     [("acuracy", "z", "accuracy"), ("acuracy", "step", "accuracy"), ("accuracy", "rnk", "rank"), ("mss", "rank", "ms")],
 )
-def test_an_unknown_measure_or_column_is_refused_by_name(write, measure, against, known):
+def test_an_unknown_measure_or_column_is_refused_by_name(outcome, measure, against, known):
     with pytest.raises(ValueError, match=f"did you mean '{known}'"):
-        write().plot(measure, against=against)
+        outcome.plot(measure, against=against)
 
 
-def test_a_column_of_the_table_alone_can_be_plotted(write):
-    axes = write().plot("ms", against="rank").axes[0]
+def test_a_column_of_the_table_alone_can_be_plotted(outcome):
+    axes = outcome.plot("ms", against="rank").axes[0]
     assert {float(y) for container in axes.containers for y in container.lines[0].get_ydata()} == {3.5}
 
 
-def test_a_notebook_shows_outcomes_and_their_plots(write):
-    outcome = write()
+def test_a_notebook_shows_outcomes_and_their_plots(outcome):
     html = outcome._repr_html_()
     assert html.count("<li>") == len(outcome.findings)
     assert html.count("<tr") == 1 + len(outcome.table)

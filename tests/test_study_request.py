@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from sttp.study.cli import run
-from sttp.study.cli.estimate import Estimate, Measurement, Row, in_words
+from sttp.study.cli.estimate import Estimate, Row, in_words
 from sttp.study.cli.options import load_wings
 from sttp.study.cli.request import DataChoice, changed, named_study, read_change, read_data, requested_study
 
@@ -98,9 +98,7 @@ def test_the_dry_run_prints_runs_compressions_time_and_memory(capsys, monkeypatc
 
 
 def test_all_runs_are_shared_out_among_the_workers():
-    rows = tuple(
-        Row("case", "", runs, steps, Measurement(50.0, s, 1.0)) for runs, steps, s in ((2, 100, 0.5), (3, 10, 2))
-    )
+    rows = tuple(Row("case", "", runs, steps, 50.0, s, 1.0) for runs, steps, s in ((2, 100, 0.5), (3, 10, 2)))
     assert Estimate(requested_study("digits"), rows, workers=2).seconds == 80.0
 
 

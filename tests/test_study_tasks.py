@@ -22,7 +22,7 @@ from sttp.study.tasks.adversarial import CRITIC
 from sttp.study.tasks.averaging import MovingAverage
 from sttp.study.tasks.construction import first_network
 from sttp.study.tasks.images import KNOWN_SHAPES, open_images
-from sttp.study.tasks.optimized import accumulate, decay_groups
+from sttp.study.tasks.trial import accumulate, decay_groups
 
 HERE = Surroundings()
 
@@ -47,22 +47,26 @@ def quick_scores(monkeypatch):
     monkeypatch.setattr("sttp.study.tasks.gan.GeneratedScores.__call__", score)
 
 
+SHORT = {"steps": 4, "evaluations": 1}
 RUNS = {
-    "gan": run_of("sttp stiefel R", averaging=0.5),
-    "gan-sr": run_of("sr"),
-    "generator": run_of("svdp householder L", network="sngan8-generator", conditional=True, critic_steps=2),
-    "classification": run_of("sttp grassmann R", "classification", augment=True, weight_decay=1e-4, averaging=0.5),
-    "bfloat16": run_of("dense", "classification", precision="bfloat16", accumulation=2),
-    "digits": run_of("sttp stiefel", "digits", network="digits", optimizer="riemannian-adam", rate=0.01, averaging=0.9),
+    "gan": run_of("sttp stiefel R", averaging=0.5, **SHORT),
+    "generator": run_of("svdp householder L", network="sngan8-generator", conditional=True, critic_steps=2, **SHORT),
+    "classification": run_of(
+        "sttp grassmann R", "classification", augment=True, weight_decay=1e-4, averaging=0.5, **SHORT
+    ),
+    "bfloat16": run_of("sr", "classification", precision="bfloat16", accumulation=2, **SHORT),
+    "digits": run_of(
+        "sttp stiefel", "digits", network="digits", optimizer="riemannian-adam", rate=0.01, averaging=0.9, **SHORT
+    ),
 }
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(name, tmp_path, monkeypatch, quick_scores):
     run = RUNS[name]
-    whole, resumed = perform(run), interrupted(run, tmp_path, monkeypatch, 3)
+    whole, resumed = perform(run), interrupted(run, tmp_path, monkeypatch, 2)
     assert deterministic(resumed) == deterministic(whole)
-    assert len(resumed.timing.step_seconds) == 6
+    assert len(resumed.timing.step_seconds) == 4
 
 
 def begun(run):
@@ -205,7 +209,7 @@ def test_the_classifier_learns():
 
 
 def test_samples_are_written_beside_the_result(tmp_path, quick_scores):
-    run = RUNS["gan-sr"]
+    run = RUNS["generator"]
     perform(run, Surroundings(folder=str(tmp_path)))
     assert (tmp_path / "runs" / run.identifier / SAMPLES).read_bytes().startswith(b"\x89PNG")
     images = torch.arange(5 * 3 * 2 * 2).reshape(5, 3, 2, 2) / 60
@@ -236,9 +240,9 @@ def test_tensorboard_is_told_losses_scores_and_samples(monkeypatch, quick_scores
     writer = Writer()
     monkeypatch.setattr(loop_module, "open_board", lambda *_: Board(writer))
     monkeypatch.setattr("sttp.study.run_files.STEPS_A_POINT", 2)
-    perform(RUNS["gan-sr"])
+    perform(RUNS["generator"])
     assert ("training/discriminator", 2) in writer.scalars
-    assert ("training/generator", 6) in writer.scalars
-    assert {step for name, step in writer.scalars if name == "looks/validation_score"} == {0, 3, 6}
-    assert writer.images[-1] == ("samples", (64, 1, 8, 8), 6)
+    assert ("training/generator", 4) in writer.scalars
+    assert {step for name, step in writer.scalars if name == "looks/validation_score"} == {0, 4}
+    assert writer.images[-1] == ("samples", (64, 1, 8, 8), 4)
     assert writer.closed

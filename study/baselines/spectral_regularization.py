@@ -65,9 +65,7 @@ class SpectralRegularization(nn.Module):
         return weight
 
 
-def spectral_regularization(
-    network: nn.Module, skip: Iterable[str] = (), generator: torch.Generator | None = None
-) -> nn.Module:
+def spectral_regularization(network: nn.Module, skip: Iterable[str] = ()) -> nn.Module:
     """Give all linear, convolution, embedding and attention layers :class:`SpectralRegularization`, in place.
 
     Build the optimizer afterwards.
@@ -75,7 +73,6 @@ def spectral_regularization(
     Args:
         network: any network with torch.nn layers.
         skip: names of modules, or glob patterns for them, to leave as they are.
-        generator: not used, as nothing is drawn; it is there so that all baselines are called alike.
 
     Returns:
         The network.

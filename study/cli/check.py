@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, final
 
@@ -68,13 +67,13 @@ def check(
     """
     import torch
 
+    from ..surroundings import Surroundings
     from .check_rows import Origin, requested_rows
 
     rows = requested_rows(names or (), None if shape is None else _sizes(shape))
-    _require_device(device)
-    precision = {Precision.FLOAT32: torch.float32, Precision.FLOAT64: torch.float64}[dtype]
-    with _one_thread():
-        found = [(row, row.check(precision, device)) for row in rows]
+    Surroundings(device=device)  # which refuses one that is not there
+    torch.set_num_threads(1)  # on matrices as small as these, several wait for one another
+    found = [(row, row.check(getattr(torch, dtype.value), device)) for row in rows]
     if plot is not None:
         _draw(found, plot)
     passed = all(_passed(results) for row, results in found if row.origin is not Origin.BESIDE)
@@ -105,29 +104,6 @@ def _sizes(text: str) -> tuple[int, ...]:
     if not all(size.isdecimal() and int(size) for size in sizes):
         raise ValueError(f"--shape must be sizes such as 5x5, got {text!r}")
     return tuple(map(int, sizes))
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch compute with one thread: on matrices as small as these, several wait for one another."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _require_device(device: str) -> None:
-    import torch
-
-    try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"--device must be one that this machine has, got {device!r}: {reason}") from None
 
 
 def _draw(found: Found, folder: Path) -> None:

@@ -9,11 +9,11 @@ from typing import Any, Final, final
 import joblib
 import torch
 
-from ..case import Case, Run
+from ..case import Run
 from ..definition import Study
 from ..executors import Executor, executor_of
 from ..machine import peak_memory, reset_peak_memory
-from ..schedule import progress
+from ..schedule import expected_runs, progress
 from ..surroundings import Surroundings
 from ..tasks.case import TrainingCase
 from ..workers import Failure, perform_all
@@ -27,37 +27,33 @@ MEBIBYTE: Final = 2**20
 
 @final
 @dataclass(frozen=True)
-class Measurement:
-    """Time and memory of a run's steps.
+class Row:
+    """A case of an estimate, with time and memory of its steps.
 
     Attributes:
+        case: its title.
+        published: what is published of its Z; empty for nothing.
+        runs: how many it has at least.
+        steps: of one of them.
         z: degrees of freedom that are kept, in percent; None where the run knows of none.
         step_seconds: of a step.
         memory: largest resident set, or memory of the device, in bytes.
         extrapolated: whether smaller batches were measured, and the rest is a straight line through them.
     """
 
+    case: str
+    published: str
+    runs: int
+    steps: int
     z: float | None
     step_seconds: float
     memory: float
     extrapolated: bool = False
 
-
-@final
-@dataclass(frozen=True)
-class Row:
-    """A case of an estimate: what is published of its Z, how many runs it has at least, and what one of them takes."""
-
-    title: str
-    published: str
-    runs: int
-    steps: int
-    measured: Measurement
-
     @property
     def seconds(self) -> float:
         """Seconds of all steps of one run."""
-        return self.steps * self.measured.step_seconds
+        return self.steps * self.step_seconds
 
 
 @final
@@ -76,39 +72,32 @@ class Estimate:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        rows = [
-            {"case": row.title, "published": row.published, "runs": row.runs, "steps": row.steps} | asdict(row.measured)
-            for row in self.rows
-        ]
-        return {"study": self.study.to_dict(), "workers": self.workers, "seconds": self.seconds, "cases": rows}
+        cases = [asdict(row) for row in self.rows]
+        return {"study": self.study.to_dict(), "workers": self.workers, "seconds": self.seconds, "cases": cases}
 
     def table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-        """Return titles and cells for people."""
-        has_z = any(row.measured.z is not None for row in self.rows)
-        has_published = any(row.published for row in self.rows)
-        titles = ["case", *(["Z %"] if has_z else []), *(["paper’s Z %"] if has_published else [])]
-        titles += ["runs", "steps", "s/step", "time a run", "MiB"]
+        """Return titles and cells for people; a column that no case has is left out."""
+        has_z, has_published = (any(getattr(row, name) for row in self.rows) for name in ("z", "published"))
         rows = []
         for row in self.rows:
-            measured = row.measured
-            about = "≈" if measured.extrapolated else ""
-            cells = [row.title]
-            cells += [("–" if measured.z is None else f"{measured.z:.3f}")] if has_z else []
-            cells += [row.published or "–"] if has_published else []
-            cells += [str(row.runs), str(row.steps), f"{about}{measured.step_seconds:.3g}"]
-            cells += [about + in_words(row.seconds), f"{about}{measured.memory / MEBIBYTE:.0f}"]
-            rows.append(tuple(cells))
-        return tuple(titles), rows
+            about = "≈" if row.extrapolated else ""
+            cells = {"case": row.case}
+            cells |= {"Z %": "–" if row.z is None else f"{row.z:.3f}"} if has_z else {}
+            cells |= {"paper’s Z %": row.published or "–"} if has_published else {}
+            cells |= {"runs": str(row.runs), "steps": str(row.steps), "s/step": f"{about}{row.step_seconds:.3g}"}
+            cells |= {"time a run": about + in_words(row.seconds), "MiB": f"{about}{row.memory / MEBIBYTE:.0f}"}
+            rows.append(cells)
+        return tuple(rows[0]), [tuple(cells.values()) for cells in rows]
 
     def sentences(self) -> list[str]:
         """Return what stands under the table."""
-        memory = self.workers * max(row.measured.memory for row in self.rows) / MEBIBYTE
+        memory = self.workers * max(row.memory for row in self.rows) / MEBIBYTE
         words = [
             f"All steps together: {in_words(self.seconds)} with {self.workers} at once, in up to {memory:.0f} MiB. "
             "Measured just now, on noise of the data's shape where there is data; looks on the way and reading the "
             "data come on top, and so do learning rates that the search may add."
         ]
-        if any(row.measured.extrapolated for row in self.rows):
+        if any(row.extrapolated for row in self.rows):
             words.append(
                 f"≈: from batches of {SMALL_BATCHES[0]} and {SMALL_BATCHES[1]}, along a straight line to the whole one."
             )
@@ -122,10 +111,11 @@ def estimate_study(
     surroundings = replace(surroundings, synthetic=True, folder=None)
     published = study.of.presentation(study).get("published")
     titles = published if isinstance(published, dict) else {}
-    begun = [_begun(study, case) for case in study.cases]
-    measured: dict[Run, Measurement] = {}
+    searches = {case: progress(study, case, {}) for case in study.cases}
+    begun = [study.run(case, found and found.rates[0], study.seeds[0]) for case, found in searches.items()]
+    measured: dict[Run, dict[str, Any]] = {}
     # One at a time: several at once would measure each other.
-    for made in perform_all(_Measure(surroundings), [run for run, _ in begun], executor, 1, surroundings.threads):
+    for made in perform_all(_Measure(surroundings), begun, executor, 1, surroundings.threads):
         if isinstance(made, Failure):
             kind, _, words = made.summary.partition(": ")
             if kind in (ValueError.__name__, TypeError.__name__):  # a refusal, which names what is wrong
@@ -136,22 +126,14 @@ def estimate_study(
             )
         run, found = made
         measured[run] = found
+    counts = {run: expected_runs(study, run.case, {}) for run in begun}
     rows = tuple(
-        Row(case.title, str(titles.get(case.title, "")), least, case.steps, measured[run])
-        for case, (run, least) in zip(study.cases, begun, strict=True)
+        Row(run.case.title, str(titles.get(run.case.title, "")), counts[run], run.case.steps, **measured[run])
+        for run in begun
     )
     count = workers or int(joblib.cpu_count(only_physical_cores=True))
     at_once = 1 if executor_of(executor).is_here(count) else count
-    return Estimate(study, rows, min(at_once, sum(row.runs for row in rows)))
-
-
-def _begun(study: Study, case: Case) -> tuple[Run, int]:
-    """Return the first run of a case, and how many it has at least."""
-    found = progress(study, case, {})
-    if found is None:
-        return study.run(case, None, study.seeds[0]), len(study.seeds)
-    shared = study.tuning_seed in study.seeds
-    return study.run(case, found.rates[0], study.seeds[0]), len(study.seeds) + found.expected - shared
+    return Estimate(study, rows, min(at_once, sum(counts.values())))
 
 
 @final
@@ -161,7 +143,7 @@ class _Measure:
 
     surroundings: Surroundings
 
-    def __call__(self, run: Run) -> tuple[Run, Measurement]:
+    def __call__(self, run: Run) -> tuple[Run, dict[str, Any]]:
         case = run.case
         if not isinstance(case, TrainingCase):
             return run, self._measured(run)
@@ -169,21 +151,22 @@ class _Measure:
         whole = case.batch_size // pieces
         in_one = replace(case, settings=replace(case.settings, accumulation=1))
 
-        def measured(batch: int) -> Measurement:
+        def measured(batch: int) -> dict[str, Any]:
             return self._measured(replace(run, case=replace(in_one, batch_size=batch)))
 
         first, second = SMALL_BATCHES
         small = measured(first) if whole > first else None
-        if small is None or small.step_seconds * whole / first < WHOLE_BATCH_SECONDS:
+        if small is None or small["step_seconds"] * whole / first < WHOLE_BATCH_SECONDS:
             found = measured(whole)
-            return run, replace(found, step_seconds=pieces * found.step_seconds)
-        large = measured(second)
-        share = (whole - first) / (second - first)
-        seconds = small.step_seconds + max(large.step_seconds - small.step_seconds, 0) * share
-        memory = small.memory + max(large.memory - small.memory, 0) * share
-        return run, Measurement(small.z, pieces * seconds, memory, extrapolated=True)
+        else:
+            large, share = measured(second), (whole - first) / (second - first)
+            grown = {
+                name: small[name] + max(large[name] - small[name], 0) * share for name in ("step_seconds", "memory")
+            }
+            found = {**small, **grown, "extrapolated": True}
+        return run, found | {"step_seconds": pieces * found["step_seconds"]}
 
-    def _measured(self, run: Run) -> Measurement:
+    def _measured(self, run: Run) -> dict[str, Any]:
         """Measure a few steps."""
         reset_peak_memory(self.surroundings.device)
         trial = run.case.begin(run, self.surroundings)
@@ -197,9 +180,8 @@ class _Measure:
             torch.as_tensor(loss).item()
             own = trial.step_seconds(len(times))
             times.append(time.perf_counter() - start if own is None else own)
-        return Measurement(
-            z, min(times[1:], default=times[0] if times else 0.0), float(peak_memory(self.surroundings.device))
-        )
+        seconds = min(times[1:], default=times[0] if times else 0.0)
+        return {"z": z, "step_seconds": seconds, "memory": float(peak_memory(self.surroundings.device))}
 
 
 def in_words(seconds: float) -> str:

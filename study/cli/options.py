@@ -43,11 +43,7 @@ def load_wings() -> None:
 
 
 def import_modules(names: Iterable[str] | None) -> None:
-    """Import what registers parts of the user's.
-
-    Raises:
-        ValueError: a module cannot be imported, whose own error is shown.
-    """
+    """Import what registers parts of the user's."""
     for name in names or ():
         try:
             importlib.import_module(name)

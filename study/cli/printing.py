@@ -54,13 +54,7 @@ def print_estimate(study: Study, estimate: Estimate, as_json: bool) -> None:
 
 
 def print_compression(counted: CompressionReport, title: str, bonds: bool = False) -> None:
-    """Print the degrees of freedom of a network's layers.
-
-    Args:
-        counted: them.
-        title: above the table.
-        bonds: whether the ranks of all bonds of trains are shown, and not that of the matrix alone.
-    """
+    """Print the degrees of freedom of a network's layers, of trains with the ranks of all ``bonds`` if asked for."""
     named = {"fit error": "fit_error", "calibrated": "calibrated_error"}
     errors = [title for title, name in named.items() if any(getattr(layer, name) for layer in counted.layers)]
     rows = [
@@ -85,11 +79,7 @@ def print_compression(counted: CompressionReport, title: str, bonds: bool = Fals
 
 @contextmanager
 def compression_bar(steps: int) -> Iterator[Callable[[int, float], None] | None]:
-    """Show on the standard error, where that is a terminal, that a network is fitted, and then the steps of recovery.
-
-    Args:
-        steps: of recovery.
-    """
+    """Show on the standard error, if it is a terminal, that a network is fitted, and then the steps of recovery."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield None

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple, final
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from .image_data import ImageData, Images
 from .source import DataSource, Found
@@ -19,20 +22,20 @@ TEST_SIZE: Final = 419
 SPLIT_SEED: Final = 0
 
 
-class Scans(NamedTuple):
-    """Shades of grey from 0 to 16, ``(n, 8, 8)``, and digits ``(n,)``."""
+class Examples(NamedTuple):
+    """Images ``(n, 1, 8, 8)`` of float32 in [0, 1] and labels ``(n,)``."""
 
-    shades: np.ndarray
-    digits: np.ndarray
+    images: Tensor
+    labels: Tensor
 
 
-def read_scans() -> Scans:
-    """Return all scans in the order in which scikit-learn has them."""
+def _read_scans() -> tuple[np.ndarray, np.ndarray]:
+    """Return shades of grey from 0 to 16, ``(n, 8, 8)``, and digits ``(n,)`` as scikit-learn has them."""
     # Here, because scikit-learn is of the extra `study`: what only counts parameters goes without it.
     from sklearn.datasets import load_digits
 
     data = load_digits()
-    return Scans(data.images, data.target)
+    return data.images, data.target
 
 
 def split_indices(digits: np.ndarray) -> dict[str, np.ndarray]:
@@ -44,6 +47,25 @@ def split_indices(digits: np.ndarray) -> dict[str, np.ndarray]:
     )
     validation, test = train_test_split(rest, test_size=TEST_SIZE, stratify=digits[rest], random_state=SPLIT_SEED)
     return {"training": training, "validation": validation, "test": test}
+
+
+@cache
+def digits_splits() -> dict[str, Examples]:
+    """Return the splits `training`, `validation` and `test`, loaded once a process."""
+    shades, digits = _read_scans()
+    images, labels = torch.from_numpy(shades).float().unsqueeze(1) / SHADES, torch.from_numpy(digits).long()
+    return {name: Examples(images[indices], labels[indices]) for name, indices in split_indices(digits).items()}
+
+
+def digits_batches(seed: int, batch_size: int) -> Iterator[Examples]:
+    """Yield training batches, each epoch a new permutation; an incomplete batch is left out."""
+    images, labels = digits_splits()["training"]
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(len(labels), generator=generator)
+        for chosen in order.split(batch_size):
+            if len(chosen) == batch_size:
+                yield Examples(images[chosen], labels[chosen])
 
 
 @final
@@ -64,7 +86,7 @@ class BundledDigits(DataSource):
         return Found((), self._read)
 
     def _read(self) -> ImageData:
-        shades, digits = read_scans()
+        shades, digits = _read_scans()
         pixels = np.rint(shades * (255 / SHADES)).astype(np.uint8)
         images, labels = torch.from_numpy(pixels).unsqueeze(1), torch.from_numpy(digits).long()
         splits = split_indices(digits)

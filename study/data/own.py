@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, Literal, NamedTuple, Self, final
 
 import numpy as np
 import torch
@@ -53,6 +53,37 @@ class OwnData:
     test: Examples
     classes: int | None
     class_names: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Numbers of examples for training, validation and test."""
+        return len(self.training.targets), len(self.validation.targets), len(self.test.targets)
+
+    @property
+    def is_classified(self) -> bool:
+        """Whether the targets are classes."""
+        return self.classes is not None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return tuple(self.training.inputs.shape[1:])
+
+    def batch(self, indices: Tensor, seed: int, position: int) -> Examples:
+        """Return training examples; they depend on neither the seed of a run nor the position of the batch."""
+        indices = indices.to(self.training.targets.device)
+        return Examples(self.training.inputs[indices], self.training.targets[indices])
+
+    def pieces(self, split: Literal["validation", "test"], size: int) -> Iterator[Examples]:
+        """Yield all examples of a split, some at a time."""
+        inputs, targets = self.validation if split == "validation" else self.test
+        return (Examples(*pair) for pair in zip(inputs.split(size), targets.split(size), strict=True))
+
+    def to(self, device: str) -> Self:
+        """Return the splits on a device."""
+        parts = (self.training, self.validation, self.test)
+        training, validation, test = (Examples(part.inputs.to(device), part.targets.to(device)) for part in parts)
+        return replace(self, training=training, validation=validation, test=test)
 
     @cached_property
     def checksum(self) -> str:

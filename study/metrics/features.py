@@ -67,10 +67,6 @@ class FeatureNetwork(nn.Module):
 
     Shapes: normalized images ``(batch, channels, height, width)`` of any size to logits ``(batch, classes)``; the
     features are ``(batch, 128)``.
-
-    Args:
-        channels: of the images.
-        classes: number of logits.
     """
 
     def __init__(self, channels: int, classes: int) -> None:

@@ -49,11 +49,7 @@ def inception_weights(path: Path | None = None, download: bool = False) -> Path 
 
 
 def require_inception() -> None:
-    """Refuse scores that could not be computed at the end of a training, before it begins.
-
-    Raises:
-        ValueError: torch-fidelity or torchvision is missing or does not fit torch, or the weights are not at hand.
-    """
+    """Refuse scores that could not be computed at the end of a training, before it begins."""
     try:
         _torch_fidelity()
         inception_weights()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from ...manifolds import require_integer
+
 
 def digits(base_width: int = 16, number_of_classes: int = 10, channels: int = 1) -> nn.Sequential:
     """Build three convolutions, each with batch norm and ReLU, two of them followed by max-pooling, and a linear layer.
@@ -17,12 +19,11 @@ def digits(base_width: int = 16, number_of_classes: int = 10, channels: int = 1)
         channels: of the images.
 
     Raises:
-        ValueError: an argument is not a positive integer.
+        TypeError, ValueError: an argument is not a positive integer.
     """
     sizes = {"base_width": base_width, "number_of_classes": number_of_classes, "channels": channels}
     for name, value in sizes.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        require_integer(name, value, least=1)
     network = nn.Sequential()
     widths = (channels, base_width, 2 * base_width, 2 * base_width)
     for stage in (1, 2, 3):

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...manifolds import require_integer
+
 NOISE_DIMENSION: Final = 128  # the generator's input is drawn from N(0, I)
 RESOLUTIONS: Final = (8, 32, 48, 64)  # digits, CIFAR, STL-10, anything else
 
@@ -41,10 +43,6 @@ class ConditionalBatchNorm2d(nn.Module):
     Shapes: images ``(batch, width, height, width)`` and labels ``(batch,)`` to images of the same shape.
 
     The tables are plain parameters and not embeddings: they are no linear maps, and reparameterization passes them by.
-
-    Args:
-        width: number of channels.
-        number_of_classes: labels are 0 to this number, itself left out.
 
     Source: Dumoulin, Shlens, Kudlur, "A Learned Representation for Artistic Style", ICLR 2017, as used by Miyato and
     Koyama 2018.
@@ -74,11 +72,7 @@ def normalized(norm: nn.Module, x: Tensor, labels: Tensor | None) -> Tensor:
 
 
 def require_labels(number_of_classes: int | None, labels: Tensor | None) -> None:
-    """Refuse labels for a network that knows no classes, and none for one that does.
-
-    Raises:
-        ValueError: as said.
-    """
+    """Refuse labels for a network that knows no classes, and none for one that does."""
     if (labels is None) is (number_of_classes is None):
         return
     if labels is None:
@@ -116,13 +110,6 @@ class Generator(nn.Module):
     """Maps noise ``(batch, noise_dimension)`` to images ``(batch, channels, resolution, resolution)`` in (−1, 1).
 
     With classes, labels ``(batch,)`` choose the scales and shifts of the blocks' norms; the last norm has one of each.
-
-    Args:
-        noise_dimension: of the input, which is drawn from N(0, I).
-        widths: channels before the first block and after each.
-        resolution: height and width of the images.
-        channels: of the images.
-        number_of_classes: None for a generator without class conditioning.
     """
 
     def __init__(
@@ -143,11 +130,7 @@ class Generator(nn.Module):
         self.conv = nn.Conv2d(widths[-1], channels, kernel_size=3, padding=1)
 
     def forward(self, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the images.
-
-        Raises:
-            ValueError: labels are missing, or given to a generator without classes.
-        """
+        """Return the images."""
         require_labels(self.number_of_classes, labels)
         images = self.linear(noise).unflatten(1, (-1, self.seed_size, self.seed_size))
         for block in self.blocks:
@@ -188,12 +171,6 @@ class Discriminator(nn.Module):
 
     With classes, the inner product of the features with an embedding of the label is added to the score (Miyato,
     Koyama, "cGANs with Projection Discriminator", ICLR 2018).
-
-    Args:
-        widths: channels after each block.
-        halvings: number of blocks, from the first, that halve the image.
-        channels: of the images.
-        number_of_classes: None for a discriminator without class conditioning.
     """
 
     def __init__(self, widths: tuple[int, ...], halvings: int, channels: int, number_of_classes: int | None) -> None:
@@ -208,11 +185,7 @@ class Discriminator(nn.Module):
             self.embedding = nn.Embedding(number_of_classes, widths[-1])
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the scores.
-
-        Raises:
-            ValueError: labels are missing, or given to a discriminator without classes.
-        """
+        """Return the scores."""
         require_labels(self.number_of_classes, labels)
         features = F.relu(self.blocks(images)).sum(dim=(2, 3))
         scores: Tensor = self.linear(features)
@@ -264,8 +237,8 @@ def discriminator(
 def _checked(resolution: int, channels: int | None, number_of_classes: int | None) -> tuple[int, int | None]:
     """Return the number of channels, by default the resolution's, and the number of classes."""
     for name, value in (("channels", channels), ("number_of_classes", number_of_classes)):
-        if value is not None and (type(value) is not int or value < 1):
-            raise ValueError(f"{name} must be None or an integer of at least 1, got {value!r}")
+        if value is not None:
+            require_integer(name, value, least=1)
     return (1 if resolution == 8 else 3) if channels is None else channels, number_of_classes
 
 

@@ -7,6 +7,8 @@ from typing import final
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...manifolds import require_integer
+
 
 @final
 class PreactivationBlock(nn.Module):
@@ -15,11 +17,6 @@ class PreactivationBlock(nn.Module):
     Where the width or the size changes, a 1×1 convolution of the activated input stands in for the identity.
 
     Shapes: ``(batch, input_width, height, width)`` to ``(batch, output_width, height / stride, width / stride)``.
-
-    Args:
-        input_width: number of input channels.
-        output_width: number of output channels.
-        stride: stride of the first convolution and of the shortcut.
     """
 
     def __init__(self, input_width: int, output_width: int, stride: int) -> None:
@@ -46,13 +43,6 @@ class WideResNet(nn.Module):
 
     Shapes: images ``(batch, channels, height, width)`` to logits ``(batch, number_of_classes)``; the height and width
     are 32 in CIFAR, any other size of at least 1 works as well.
-
-    Args:
-        widths: channels after the first convolution and in each of the stages; every stage but the first halves
-            the image.
-        blocks_per_stage: number of blocks in each stage.
-        number_of_classes: number of logits.
-        channels: of the images.
     """
 
     def __init__(
@@ -93,15 +83,14 @@ def wide_resnet(
         channels: of the images.
 
     Raises:
-        ValueError: an argument is not a positive integer, or no such depth exists.
+        TypeError, ValueError: an argument is not a positive integer, or no such depth exists.
 
     Source: Zagoruyko, Komodakis, "Wide Residual Networks", BMVC 2016, Table 1.
     """
     sizes = {"widen_factor": widen_factor, "number_of_classes": number_of_classes}
     sizes |= {"base_width": base_width, "channels": channels}
     for name, value in sizes.items():
-        if type(value) is not int or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        require_integer(name, value, least=1)
     if type(depth) is not int or depth < 10 or depth % 6 != 4:
         raise ValueError(f"depth must be 6n + 4 for an integer n of at least 1, as 10, 16 or 28 are, got {depth!r}")
     widest = base_width * widen_factor

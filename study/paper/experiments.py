@@ -136,11 +136,7 @@ def _register(name: str, title: str, define: Callable[[ImageShape, float], Defin
 
 
 def choose_size(shape: ImageShape, table: Mapping[int, tuple[int, ...]]) -> tuple[int, ...]:
-    """Return a table's row for the size of the images.
-
-    Raises:
-        ValueError: there is none.
-    """
+    """Return a table's row for the size of the images."""
     if shape.size not in table:
         raise ValueError(
             f"size must be one of {', '.join(map(str, table))} for a GAN, got {shape.size}; resize images with --size"

@@ -10,12 +10,10 @@ from typing import Any, ClassVar, Final, Self, final
 
 from ...manifolds import Embedded, Geometry
 from .._plain import Plain, require_known, to_json, tupled
-from ..case import Case, Run, Trial
-from ..parts import EMBEDDED, GEOMETRIES, METRICS, RETRACTIONS, made
+from ..case import Case, Run, Trial, equal_distances
+from ..parts import EMBEDDED, GEOMETRIES, METRICS, RETRACTIONS, Options, made, options_of
 from ..surroundings import Surroundings
 from .problem import PROBLEMS, Problem, problem_of
-
-Options = tuple[tuple[str, Plain], ...]
 
 # What moves frames where a study does not say, and what needs no words in a title.
 DEFAULTS: Final = {"retraction": "qr", "metric": "euclidean", "geometry": "stiefel"}
@@ -60,7 +58,7 @@ class ProblemCase(Case):
     @property
     def look_steps(self) -> list[int]:
         """Numbers of steps at equal distances, after which the gap is read; 0 and the last among them."""
-        return [round(self.steps * k / self.looks) for k in range(self.looks + 1)]
+        return equal_distances(self.steps, self.looks)
 
     @property
     def problem(self) -> Problem:
@@ -106,11 +104,6 @@ class ProblemCase(Case):
         from .trials import Iterations, Steps  # which need this module
 
         return Iterations(self, run) if self.minimizes else Steps(self, run)
-
-
-def options_of(options: Options, part: str) -> dict[str, Plain]:
-    """Return the options of a part by their names."""
-    return {key.partition(".")[2]: value for key, value in options if key.partition(".")[0] == part}
 
 
 def geometry_of(name: str, metric: str, retraction: str, options: Options = ()) -> Geometry:

@@ -1,30 +1,110 @@
-"""One factor in numbers: what each of its choices leads to on each problem."""
+"""One factor in numbers: what each of its choices leads to on each problem, over the starts."""
 
 from __future__ import annotations
 
 import json
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Self, final
+from typing import Any, Final, TypeVar, cast, final
+
+import numpy as np
+import pandas as pd
 
 from ..definition import Study
 from ..design import Assignment
+from ..register import Appearance, default_look
 from ..report.intervals import median_interval
-from ..report.reached import look_of
+from ..report.reached import Reached, look_of
 from ..result import Result
 from ..schedule import Results
 from ..turns import Turn
 from .case import ProblemCase
-from .entry import Choice, Entry, Words
 from .measures import SOLVED, cost_to, final_gap, finite, spent, tolerances
-from .profiles import mean_ranks
 
+Key = TypeVar("Key")
 PROBLEM: Final = "problem"
 # The factor of a study that changes none by itself.
 COMBINATIONS: Final = "combinations"
+
+
+@final
+@dataclass(frozen=True)
+class Words:
+    """What a problem is called, as a study's folder has it.
+
+    Attributes:
+        text: the problem's plain values, as JSON.
+        name, label, summary, sizes: the problem in a few words, in two, its cost in a line, and its sizes.
+        is_known: whether its least cost is known.
+        is_deterministic: whether its loss is no batch's.
+    """
+
+    text: str
+    name: str
+    label: str
+    summary: str
+    sizes: str
+    is_known: bool
+    is_deterministic: bool
+
+    @property
+    def unit(self) -> int | None:
+        """Operations of a product of n × p with p × p on Procrustes, whose cost has none of its own; None elsewhere."""
+        values = json.loads(self.text)
+        return 2 * values["n"] * values["p"] ** 2 if values["kind"] == "procrustes" else None
+
+
+@final
+@dataclass(frozen=True)
+class Choice:
+    """A choice of a factor, or a combination of several: its place among them, its name and its look."""
+
+    index: int
+    label: str
+    look: Appearance
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Entry(Reached):
+    """A choice on a problem, at its chosen learning rate, over the starts.
+
+    Methods of ``minimize`` have neither a learning rate nor times in turns: they make all their iterations at once.
+    """
+
+    case: ProblemCase
+    choice: Choice
+    problem: Words
+
+    @property
+    def gap(self) -> float:
+        """Geometric mean over the starts of the gap at the end, none below 1e-12; infinite if a run diverged."""
+        if self.diverged:
+            return math.inf
+        return math.exp(statistics.fmean(math.log(final_gap(result)) for result in self.results))
+
+    @property
+    def extremes(self) -> tuple[float, float]:
+        """The smallest and the largest gap at the end of all starts."""
+        gaps = [final_gap(result) for result in self.results]
+        return min(gaps), max(gaps)
+
+    @property
+    def step_microseconds(self) -> float:
+        """Median time of a step or iteration; NaN where none was made."""
+        return math.nan if self.step_seconds is None else 1e6 * self.step_seconds
+
+    @property
+    def products(self) -> float | None:
+        """Products of n × p with p × p a step or iteration; None but on Procrustes, whose cost has none of its own."""
+        unit = self.problem.unit
+        if unit is None:
+            return None
+        totals = [(result.series("operations"), result.steps) for result in self.results]
+        return statistics.fmean(found[-1] / max(steps, 1) / unit for found, steps in totals if found)
 
 
 @final
@@ -45,33 +125,6 @@ class Comparison:
     choices: tuple[Choice, ...]
     entries: tuple[Entry, ...]
     tolerance: float
-
-    @classmethod
-    def of(
-        cls,
-        study: Study,
-        factor: str,
-        assignments: tuple[Assignment, ...],
-        results: Results,
-        presentation: Mapping[str, Any],
-        turns: Mapping[str, Turn],
-    ) -> Self:
-        """Return what a factor's choices led to, as far as there are results.
-
-        A problem is left out where but one choice of the factor is open to it.
-        """
-        choices = tuple(_choice(study, factor, i, given, presentation) for i, given in enumerate(assignments))
-        entries: list[Entry] = []
-        for problem in study.factors[PROBLEM]:
-            found: list[Entry] = []
-            for choice, given in zip(choices, assignments, strict=True):
-                case = study.case_of({PROBLEM: problem, **given})
-                if isinstance(case, ProblemCase) and case not in [entry.case for entry in found]:
-                    entry = _entry(study, choice, case, results, presentation, turns)
-                    found += [] if entry is None else [entry]
-            entries += found if len(found) > 1 or len(choices) == 1 else []
-        plural = next((short for short, name in study.of.short_forms.items() if name == factor), factor)
-        return cls(factor, plural, choices, tuple(entries), max(tolerances(study)[-1], SOLVED))
 
     @cached_property
     def problems(self) -> tuple[Words, ...]:
@@ -139,10 +192,7 @@ class Comparison:
         return spent(result, measure)
 
     def costs(self, tolerance: float, measure: str) -> dict[Choice, list[float]]:
-        """Return the cost to reach a gap of each choice on each problem with a known answer and start; NaN if not run.
-
-        See :func:`~sttp.study.problems.measures.cost_to`.
-        """
+        """Return what each choice needs for a gap on each problem with a known answer and start; NaN if not run."""
         known = [problem for problem in self.problems if problem.is_known]
         instances = [
             (problem, result.run.seed)
@@ -188,6 +238,15 @@ class Comparison:
         return [entry for entry in entries if entry.problem.is_known] or entries
 
 
+def mean_ranks(scores: Mapping[Key, Mapping[str, float]]) -> dict[Key, float]:
+    """Return each solver's mean rank over the problems it was run on, 1 being the best; ties share their mean."""
+    ranks = pd.DataFrame([dict(found) for found in scores.values()]).rank().mean(axis=1)
+    return {key: float(rank) for key, rank in zip(scores, ranks, strict=True) if not np.isnan(rank)}
+
+
+EntryOf = Callable[[ProblemCase, Choice], Entry | None]
+
+
 def comparisons_of(
     study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...]
 ) -> tuple[Comparison, ...]:
@@ -197,16 +256,43 @@ def comparisons_of(
         assignments = [json.loads(text) for text in study.assigned]
         without = ({name: v for name, v in given.items() if name != PROBLEM} for given in assignments)
         groups = {COMBINATIONS: tuple({json.dumps(given): given for given in without}.values())}
-    by_run = {turn.run: turn for turn in turns}
-    return tuple(Comparison.of(study, factor, group, results, presentation, by_run) for factor, group in groups.items())
+    entry_of = _entry_of(study, results, presentation, turns)
+    return tuple(_comparison(study, factor, group, presentation, entry_of) for factor, group in groups.items())
 
 
 def entries_of(study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...]) -> list[Entry]:
     """Return what each case that has results has led to, in the study's order."""
-    by_run = {turn.run: turn for turn in turns}
-    cases = (case for case in study.cases if isinstance(case, ProblemCase))
-    found = (_entry(study, Choice(0, case.setting), case, results, presentation, by_run) for case in cases)
+    entry_of, cases = _entry_of(study, results, presentation, turns), cast("tuple[ProblemCase, ...]", study.cases)
+    found = (entry_of(case, Choice(0, case.setting, default_look(0))) for case in cases)
     return [entry for entry in found if entry is not None]
+
+
+def _entry_of(study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...]) -> EntryOf:
+    """Return what tells what a choice has led to on the problem of a case; None where no run is finished."""
+    by_run = {turn.run: turn for turn in turns}
+
+    def entry_of(case: ProblemCase, choice: Choice) -> Entry | None:
+        problem = Words(text=case.problem_json, **presentation["problems"][case.problem_json])
+        return Entry.of(study, case, results, {} if case.minimizes else by_run, choice=choice, problem=problem)
+
+    return entry_of
+
+
+def _comparison(
+    study: Study, factor: str, group: tuple[Assignment, ...], presentation: Mapping[str, Any], entry_of: EntryOf
+) -> Comparison:
+    """Return what a factor's choices led to; a problem is left out where but one of them is open to it."""
+    choices = tuple(_choice(study, factor, index, given, presentation) for index, given in enumerate(group))
+    entries: list[Entry] = []
+    for problem in study.factors[PROBLEM]:
+        found: dict[ProblemCase, Entry] = {}
+        for choice, given in zip(choices, group, strict=True):
+            case = study.case_of({PROBLEM: problem, **given})
+            if isinstance(case, ProblemCase) and case not in found and (entry := entry_of(case, choice)) is not None:
+                found[case] = entry
+        entries += found.values() if len(found) > 1 or len(choices) == 1 else []
+    plural = next((short for short, name in study.of.short_forms.items() if name == factor), factor)
+    return Comparison(factor, plural, choices, tuple(entries), max(tolerances(study)[-1], SOLVED))
 
 
 def _choice(study: Study, factor: str, index: int, given: Assignment, presentation: Mapping[str, Any]) -> Choice:
@@ -221,17 +307,4 @@ def _choice(study: Study, factor: str, index: int, given: Assignment, presentati
         value = values[name]
         words.append(f"{name.partition('.')[2]} {value}" if "." in name else titles.get(value, str(value)))
     found = [looks[value] for name in names if isinstance(value := values[name], str) and value in looks]
-    return Choice(index, ", ".join(words), look_of(found[0]) if found else None)
-
-
-def _entry(
-    study: Study,
-    choice: Choice,
-    case: ProblemCase,
-    results: Results,
-    presentation: Mapping[str, Any],
-    turns: Mapping[str, Turn],
-) -> Entry | None:
-    """Return what a choice has led to on the problem of a case; None where no run is finished."""
-    problem = Words(text=case.problem_json, **presentation["problems"][case.problem_json])
-    return Entry.of(study, case, results, {} if case.minimizes else turns, choice=choice, problem=problem)
+    return Choice(index, ", ".join(words), (look_of(found[0]) if found else None) or default_look(index))

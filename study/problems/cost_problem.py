@@ -71,7 +71,8 @@ class CostProblem(Problem):
             require_number("optimum", optimum)
         require_number("scale", scale, above=0)
         self._name, self._cost, self._shape, self._manifold, self._start = name, cost, shape, manifold, start
-        self._optimum, self._scale, self._only_span, self._summary = optimum, scale, only_span, summary
+        self._optimum, self._scale, self._only_span, self.summary = optimum, scale, only_span, summary
+        self.is_known, self.has_geometry = optimum is not None, manifold is None
 
     @property
     def name(self) -> str:
@@ -82,21 +83,6 @@ class CostProblem(Problem):
     def label(self) -> str:
         """The name that was given."""
         return self._name
-
-    @property
-    def summary(self) -> str:
-        """The cost in a line."""
-        return self._summary
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the least cost was given."""
-        return self._optimum is not None
-
-    @property
-    def has_geometry(self) -> bool:
-        """Whether points are frames, which a study's geometry stores."""
-        return self._manifold is None
 
     def begin(self, geometry: Geometry, seed: int) -> Instance:
         """Return the problem at a start."""

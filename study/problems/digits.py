@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import ClassVar, final
 
 import torch
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from ...layers import STTP, decompress, reparameterize, shared_evaluation, spectral_weights
 from ...manifolds import Geometry, require_integer
-from ..data.digits import SHADES, TRAINING_SIZE, read_scans, split_indices
+from ..data.digits import TRAINING_SIZE, Examples, digits_batches, digits_splits
 from ..networks.digits import digits
 from ..random_streams import seeded
 from .instance import Instance
@@ -39,11 +38,9 @@ class DigitsTraining(Problem):
     """
 
     kind: ClassVar[str] = "digits"
-    summary: ClassVar[str] = (
-        "train a network on handwritten digits; the gap is its cross-entropy on the training set / log 10"
-    )
-    is_known: ClassVar[bool] = False
-    is_deterministic: ClassVar[bool] = False
+    summary = "train a network on handwritten digits; the gap is its cross-entropy on the training set / log 10"
+    is_known = False
+    is_deterministic = False
     rank: int = 4
     batch_size: int = 32
 
@@ -63,7 +60,7 @@ class DigitsTraining(Problem):
 
     def begin(self, geometry: Geometry, seed: int) -> Instance:
         """Return the network at its first weights."""
-        return _Training(self.network(geometry, seed), self.batches(seed))
+        return _Training(self.network(geometry, seed), digits_batches(seed, self.batch_size))
 
     def network(self, geometry: Geometry, seed: int) -> nn.Module:
         """Return the network at its first weights, which are the same in all geometries: a fresh `sttp stiefel`'s."""
@@ -75,20 +72,10 @@ class DigitsTraining(Problem):
             return network
         return reparameterize(decompress(network), specification, init="weights")
 
-    def batches(self, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield images and labels, each epoch a new permutation; an incomplete batch is left out."""
-        images, labels = _training_set()
-        generator = torch.Generator().manual_seed(seed)
-        while True:
-            order = torch.randperm(len(labels), generator=generator)
-            for chosen in order.split(self.batch_size):
-                if len(chosen) == self.batch_size:
-                    yield images[chosen], labels[chosen]
-
 
 @final
 class _Training(Instance):
-    def __init__(self, network: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> None:
+    def __init__(self, network: nn.Module, batches: Iterator[Examples]) -> None:
         self._network, self._batches = network, batches
         self.parameters = tuple(network.parameters())
 
@@ -100,7 +87,7 @@ class _Training(Instance):
     @torch.no_grad()
     def gap(self) -> float:
         """Return the cross-entropy on the training set, divided by log 10."""
-        images, labels = _training_set()
+        images, labels = digits_splits()["training"]
         training = self._network.training
         self._network.eval()
         with shared_evaluation(self._network):
@@ -111,12 +98,3 @@ class _Training(Instance):
     def orthogonality_error(self) -> float:
         """Return the largest ‖XᵀX − I‖_F of any frame."""
         return max(float(weight.orthogonality_error()) for weight in spectral_weights(self._network).values())
-
-
-@cache
-def _training_set() -> tuple[Tensor, Tensor]:
-    """Return images ``(n, 1, 8, 8)`` in [0, 1] and labels, loaded once a process."""
-    shades, labels = read_scans()
-    chosen = split_indices(labels)["training"]
-    images = torch.from_numpy(shades).float().unsqueeze(1) / SHADES
-    return images[chosen], torch.from_numpy(labels).long()[chosen]

@@ -14,10 +14,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 from ..report.axes import add_legend, dress, handle, logarithmic
 from ..report.text import label
 from ..result import Result
-from .comparison import Comparison
-from .entry import Entry, Words
-from .measures import SOLVED, final_gap, shortfalls
-from .profiles import performance_ratios, profile
+from .comparison import Comparison, Entry, Words
+from .measures import SOLVED, final_gap, performance_ratios, profile, shortfalls
 
 WIDTH: Final = 10.0  # inches; wider figures would be shrunk in the report, and their letters with them
 # Measures of cost: what they are called, their words on an axis, and their unit there.

@@ -8,8 +8,7 @@ from typing import Final
 from ..report.content import listed
 from ..report.intervals import is_clear_of_one
 from ..report.reached import on_searches
-from .comparison import Comparison
-from .entry import Choice
+from .comparison import Choice, Comparison
 
 # Mean ranks closer than this are called equal.
 CLOSE: Final = 0.5

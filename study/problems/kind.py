@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any, ClassVar, Final, final
 
 from ...manifolds import require_integer, require_number
 from .._plain import Plain, require_known, to_json
 from ..definition import Study
 from ..design import Assignment, Design, OneAtATime
-from ..kind import Kind
-from ..parts import EMBEDDED, GEOMETRIES, METRICS, MINIMIZERS, OPTIMIZERS, RETRACTIONS, has_option, name_of_part
+from ..kind import Kind, named
+from ..parts import (
+    EMBEDDED,
+    GEOMETRIES,
+    METRICS,
+    MINIMIZERS,
+    OPTIMIZERS,
+    RETRACTIONS,
+    has_option,
+    name_of_part,
+    options_among,
+)
 from ..register import Register
 from ..report.content import Content
 from ..result import Result
@@ -41,6 +52,13 @@ _REGISTERS: Final[dict[str, Register[Any]]] = {
     "method": MINIMIZERS,
     "retraction": RETRACTIONS,
     "geometry": GEOMETRIES,
+}
+
+
+# How things that are given as objects are named.
+_NAMES: Final[dict[str, Callable[[object], Any]]] = {
+    "problem": values_of,
+    **{name: partial(name_of_part, register) for name, register in _REGISTERS.items()},
 }
 
 
@@ -85,10 +103,10 @@ class OptimizersKind(Kind):
     def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keys with a centre's own side by side, and all that was given as objects by name."""
         filled: dict[str, Any] = {"tuning_seed": 100, "seeds": [0, 1, 2], **values}
-        factors = {name: _named(name, given) for name, given in dict(filled.get("factors", {})).items()}
+        factors = {name: named(_NAMES, name, given) for name, given in dict(filled.get("factors", {})).items()}
         for short, factor in self.short_forms.items():
             if short in filled:
-                filled[short] = _named(factor, filled[short])
+                filled[short] = named(_NAMES, factor, filled[short])
                 if factor != "problem" and not filled[short]:
                     del filled[short]
         if "problems" not in filled and "problem" not in factors:
@@ -121,9 +139,13 @@ class OptimizersKind(Kind):
         if chosen["metric"] == EMBEDDED and chosen["geometry"] == DEFAULTS["geometry"]:
             chosen["geometry"] = "grassmann"
         parts = {name: str(chosen[name] if problem.has_geometry else usual) for name, usual in DEFAULTS.items()}
-        options = tuple(
-            (key, value) for key, value in sorted(chosen.items()) if _counts(key, {**parts, part: optimizer})
-        )
+        takes: dict[str, Callable[[str], bool]] = {
+            factor: partial(has_option, _REGISTERS[factor], name)
+            for factor, name in {**parts, part: optimizer}.items()
+            if factor != "metric"
+        }
+        takes["metric"] = lambda option: parts["metric"] == EMBEDDED
+        options = options_among(chosen, takes)
         geometry = geometry_of(parts["geometry"], parts["metric"], parts["retraction"], options)
         centre = chosen["centre"]
         assert isinstance(centre, Mapping)
@@ -159,11 +181,7 @@ class OptimizersKind(Kind):
             ValueError: as said.
         """
         cases = [case for case in study.cases if isinstance(case, ProblemCase)]
-        used = {key for case in cases for key, _ in case.options}
-        for key in (*study.factors, *study.shared):
-            if "." in key and key not in used:
-                part, _, option = key.partition(".")
-                raise ValueError(f"factor {key!r}: no {part} of the study has an option {option!r}; leave it out")
+        study.require_options(key for case in cases for key, _ in case.options)
         from .trials import try_out  # which need this module
 
         try_out(cases, study.seeds[0])
@@ -236,28 +254,8 @@ class OptimizersKind(Kind):
         for key in centre:
             require_known("key of the centre", key, known)
         given = {key: values.get(key, self.defaults[key]) for key in known} | dict(centre)
-        chosen = {key: _named(key, [value])[0] for key, value in given.items()}
+        chosen = {key: named(_NAMES, key, [value])[0] for key, value in given.items()}
         return {"centre": chosen, **chosen}
-
-
-def _named(factor: str, given: Any) -> Any:
-    """Return values of a factor by name; what is no list is for the definition to refuse."""
-    if not isinstance(given, list | tuple):
-        if factor == "problem":
-            raise TypeError(f"problems must be a list of tables, got {given!r}")
-        return given
-    if factor == "problem":
-        return [values_of(problem) for problem in given]
-    register = _REGISTERS.get(factor)
-    return list(given) if register is None else [name_of_part(register, thing) for thing in given]
-
-
-def _counts(key: str, parts: Mapping[str, str]) -> bool:
-    """Return whether a key is an option of one of the parts, and one that it has."""
-    part, dot, option = key.partition(".")
-    if not dot or part not in parts:
-        return False
-    return parts[part] == EMBEDDED if part == "metric" else has_option(_REGISTERS[part], parts[part], option)
 
 
 def _tolerances(given: object) -> tuple[float, ...]:

@@ -97,7 +97,7 @@ class Recovery(MeasuredTrain):
     """Find a train from the inner products ⟨A_k, W⟩ with m Gaussian matrices A_k of variance 1/m."""
 
     kind: ClassVar[str] = "recovery"
-    summary: ClassVar[str] = "minimize ½‖𝒜(W) − b‖² over trains W, b being random linear measurements of one"
+    summary = "minimize ½‖𝒜(W) − b‖² over trains W, b being random linear measurements of one"
 
     def measure(self, value: Tensor) -> Tensor:
         """Return ⟨A_k, W⟩ of matrices ``(..., rows, columns)``."""
@@ -125,7 +125,7 @@ class Completion(MeasuredTrain):
     """
 
     kind: ClassVar[str] = "completion"
-    summary: ClassVar[str] = "minimize ½‖𝒜(W) − b‖² over trains W, b being some entries of one"
+    summary = "minimize ½‖𝒜(W) − b‖² over trains W, b being some entries of one"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,10 +1,12 @@
-"""What is read from the result of a run on a problem."""
+"""What is read from results on problems: gaps, costs, and performance profiles (Dolan and Moré 2002)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import numpy as np
 
 from .._plain import Plain
 from ..result import Result
@@ -13,6 +15,7 @@ from .case import ProblemCase
 if TYPE_CHECKING:
     from ..definition import Study
 
+Key = TypeVar("Key")
 # Gaps below this are one: the accuracy that float64 leaves in a cost.
 SOLVED: Final = 1e-12
 
@@ -33,13 +36,7 @@ def spent(result: Result, measure: str) -> tuple[float, ...]:
 
 
 def cost_to(result: Result, tolerance: float, costs: Sequence[float]) -> float:
-    """Return what was spent until the shortfall was at most a tolerance; infinite if it never was.
-
-    Args:
-        result: of a run.
-        tolerance: the shortfall.
-        costs: what was spent up to each look, see :func:`spent`.
-    """
+    """Return what was spent until the shortfall was at most a tolerance; infinite if it never was."""
     for cost, gap in zip(costs, shortfalls(result), strict=True):
         if gap <= tolerance:
             return cost
@@ -74,3 +71,31 @@ def tolerances(study: Study) -> tuple[float, ...]:
 def finite(value: float) -> float | None:
     """Return a number as JSON and CSV can hold it: None where it is not finite."""
     return float(value) if math.isfinite(value) else None
+
+
+def performance_ratios(costs: Mapping[Key, Sequence[float]]) -> dict[Key, np.ndarray]:
+    """Return each solver's cost on each instance over the least cost of any solver on it.
+
+    Instances that no solver solves are infinite for all; one that all solve for nothing counts 1 for all.
+
+    Args:
+        costs: for each solver one cost an instance, the same instances in the same order; infinite where unsolved, NaN
+            where the solver was not run.
+    """
+    table = np.array([list(row) for row in costs.values()], dtype=float)
+    best = np.nanmin(np.where(np.isnan(table), np.inf, table), axis=0) if table.size else np.ones(0)
+    ratios = {}
+    for key, row in zip(costs, table, strict=True):
+        solved = np.isfinite(row)
+        ratio = np.where(np.isnan(row), np.nan, np.inf)
+        ratio[solved] = np.where(best[solved] > 0, row[solved] / np.where(best[solved] > 0, best[solved], 1), 1.0)
+        ratios[key] = ratio
+    return ratios
+
+
+def profile(ratios: np.ndarray, abscissa: np.ndarray) -> np.ndarray:
+    """Return ρ(τ), the share of the instances it was run on that a solver solves within τ times the least cost."""
+    known = ratios[~np.isnan(ratios)]
+    if not known.size:
+        return np.zeros(len(abscissa))
+    return (known[None, :] <= abscissa[:, None]).mean(axis=1)

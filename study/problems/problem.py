@@ -33,29 +33,17 @@ class Problem(abc.ABC):
 
     Attributes:
         kind: what problems of this class are called.
+        summary: the cost in a line.
+        is_known: whether the least cost is known, and so the gap one to it.
+        is_deterministic: whether the loss is the same whenever the parameters are, as ``minimize`` wants it.
+        has_geometry: whether retraction, metric and geometry make a difference: not for points of other manifolds.
     """
 
     kind: ClassVar[str]
-
-    @property
-    @abc.abstractmethod
-    def summary(self) -> str:
-        """The cost in a line."""
-
-    @property
-    def is_known(self) -> bool:
-        """Whether the least cost is known, and so the gap one to it."""
-        return True
-
-    @property
-    def is_deterministic(self) -> bool:
-        """Whether the loss is the same whenever the parameters are, as ``minimize`` wants it."""
-        return True
-
-    @property
-    def has_geometry(self) -> bool:
-        """Whether retraction, metric and geometry make a difference: not for points of other manifolds."""
-        return True
+    summary: str = "minimize a cost of one's own"
+    is_known: bool = True
+    is_deterministic: bool = True
+    has_geometry: bool = True
 
     @abc.abstractmethod
     def begin(self, geometry: Geometry, seed: int) -> Instance:
@@ -161,9 +149,6 @@ def values_of(given: object) -> dict[str, Plain]:
     Args:
         given: a name of ``PROBLEMS`` or ``package.module:object``; a table such as ``{kind = "procrustes", n = 40}``;
             or a problem, which is registered if it is not.
-
-    Raises:
-        TypeError: it is none of these.
     """
     if isinstance(given, Problem):
         return given.to_dict()
@@ -175,11 +160,7 @@ def values_of(given: object) -> dict[str, Plain]:
 
 
 def all_values_of(given: Mapping[str, Any]) -> dict[str, Plain]:
-    """Return plain values with those that are at their defaults, so that equal problems have equal ones.
-
-    Raises:
-        TypeError, ValueError: as :func:`problem_of`.
-    """
+    """Return plain values with those that are at their defaults, so that equal problems have equal ones."""
     problem, thing = problem_of(given), PROBLEMS[given["kind"]]
     return {**(problem.to_dict() if isinstance(thing, type) else given), "kind": given["kind"]}
 

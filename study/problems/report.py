@@ -16,8 +16,7 @@ from ..schedule import Results
 from ..search import Bisection, GridSearch
 from ..turns import Turn
 from .case import DEFAULTS
-from .comparison import COMBINATIONS, Comparison, comparisons_of, entries_of
-from .entry import Choice, Entry, Words
+from .comparison import COMBINATIONS, Choice, Comparison, Entry, Words, comparisons_of, entries_of
 from .figures import convergence_figure, orthogonality_figure, profile_figure
 from .findings import findings
 from .measures import tolerances
@@ -54,14 +53,7 @@ ORTHOGONALITY: Final = (
 def content_of(
     study: Study, results: Results, presentation: Mapping[str, Any], turns: tuple[Turn, ...] = ()
 ) -> Content:
-    """Return what the report of a study shows: a table and figures for each factor.
-
-    Args:
-        study: what was compared.
-        results: of all finished runs.
-        presentation: what problems and parts are called, as the kind of study said when the study began.
-        turns: times of steps that were taken in turns; none of an unfinished study.
-    """
+    """Return what the report of a study shows: a table and figures for each factor."""
     comparisons = comparisons_of(study, results, presentation, turns)
     shown = [comparison for comparison in comparisons if comparison.problems]
     problems, seeds = presentation["problems"], len(study.seeds)

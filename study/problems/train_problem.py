@@ -99,9 +99,7 @@ class LowRankApproximation(TrainProblem):
     """
 
     kind: ClassVar[str] = "low-rank-approximation"
-    summary: ClassVar[str] = (
-        "minimize ½‖W − A‖² over trains W; the optimum is A’s truncated singular value decomposition"
-    )
+    summary = "minimize ½‖W − A‖² over trains W; the optimum is A’s truncated singular value decomposition"
     rank: int = 4
     noise: float = 0.3
 

@@ -20,10 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from ...optim import MinimizeResult, minimize
 from ..case import Run, Trial
 from ..loop import RateRefusedError
-from ..parts import MINIMIZERS, OPTIMIZERS, build_optimizer, made, require_step
+from ..parts import MINIMIZERS, OPTIMIZERS, build_optimizer, made, options_of, require_step
 from ..random_streams import seeded
 from ..result import Look
-from .case import ProblemCase, options_of
+from .case import ProblemCase
 from .instance import Instance
 from .problem import PROBLEMS
 
@@ -50,11 +50,7 @@ class Steps(Trial):
         return self._case.look_steps
 
     def step(self, step: int) -> Tensor:
-        """Make a step.
-
-        Raises:
-            RateRefusedError: the optimizer does not take the learning rate.
-        """
+        """Make a step."""
         if self._optimizer is None:
             self._optimizer = self._begin()
         start = time.perf_counter()
@@ -216,11 +212,7 @@ def _operations_a_step(case: ProblemCase, run: Run) -> int:
 
 
 def try_out(cases: Iterable[ProblemCase], seed: int) -> None:
-    """Make one step on each problem of a user's, and with each optimizer of a user's.
-
-    Raises:
-        ValueError: something raised an exception, or gave something else than is needed.
-    """
+    """Make one step on each problem of a user's, and with each optimizer of a user's."""
     tried = set()
     for case in cases:
         kind = str(json.loads(case.problem_json)["kind"])

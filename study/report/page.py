@@ -30,13 +30,7 @@ CSV_FILES: Final = ("results.csv", "timings.csv")
 
 
 def render_page(outcome: Outcome, folder: ResultsFolder, pictures: Sequence[Drawn]) -> str:
-    """Return the report as HTML, the same text for the same results.
-
-    Args:
-        outcome: what the page shows.
-        folder: of the results, which says where they come from.
-        pictures: those of the outcome's content, in its order.
-    """
+    """Return the report as HTML, the same text for the same results."""
     study, results, content = outcome.study, outcome.results, outcome.content
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader(__package__),

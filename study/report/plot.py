@@ -59,11 +59,7 @@ def plot(outcome: Outcome, measure: str, against: str = "step") -> Plot:
 
 
 def _reported(outcome: Outcome) -> dict[Case, tuple[Result, ...]]:
-    """Return the results of the chosen runs of each case that has any.
-
-    Raises:
-        ValueError: none has.
-    """
+    """Return the results of the chosen runs of each case that has any."""
     study, results = outcome.study, outcome.results
     found = {case: chosen_results(study, case, results) for case in study.cases}
     found = {case: runs for case, runs in found.items() if runs}

@@ -79,13 +79,7 @@ def chosen_results(study: Study, case: Case, results: Results) -> tuple[Result, 
 
 
 def on_searches(diverged: Mapping[str, int], at_edge: Mapping[str, int], each: str = "") -> Iterator[str]:
-    """Say which chosen learning rates diverged, and which lie at an edge, by what they belong to.
-
-    Args:
-        diverged: numbers of runs that diverged.
-        at_edge: numbers of learning rates at an edge.
-        each: what the numbers of the latter are, where one is of several.
-    """
+    """Say which chosen learning rates diverged, and which lie at an edge, by what they belong to."""
     failed = [f"{name} ({count})" for name, count in diverged.items() if count]
     if failed:
         yield f"Runs whose loss ceased to be finite, at a chosen learning rate: {listed(failed)}."

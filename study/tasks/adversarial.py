@@ -20,8 +20,8 @@ from ..surroundings import Surroundings
 from .averaging import STATISTICS_BATCHES
 from .case import TrainingCase
 from .images import ImageSplits
-from .optimized import OptimizedTrial, accumulate, evaluating
 from .task import Evaluation, Split
+from .trial import NetworkTrial, accumulate, evaluating
 
 # What noise is drawn for: each purpose has numbers of its own, apart from those of data.batches.
 CRITIC, GENERATOR, GRID, VALIDATION, TEST, STATISTICS = range(16, 22)
@@ -41,7 +41,7 @@ class Round(NamedTuple):
 
 
 @final
-class AdversarialTrial(OptimizedTrial):
+class AdversarialTrial(NetworkTrial):
     """Several steps of the discriminator, then one of the generator; both learning rates fall linearly to 0.
 
     The discriminator minimizes the mean of max(0, 1 − D(x)) over real images plus that of max(0, 1 + D(G(z))), the
@@ -77,11 +77,7 @@ class AdversarialTrial(OptimizedTrial):
         self._losses: dict[str, Tensor] = {}
 
     def step(self, step: int) -> Tensor:
-        """Make the steps of the discriminator and the one of the generator; return the former's mean loss.
-
-        Raises:
-            RateRefusedError: an optimizer does not take the learning rate.
-        """
+        """Make the steps of the discriminator and the one of the generator; return the former's mean loss."""
         self._require_rate()
         generator, discriminator = self._optimizers
         losses = []

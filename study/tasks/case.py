@@ -10,7 +10,7 @@ from ...layers import Specification
 from ...manifolds import Riemannian
 from .._plain import Plain, tupled
 from ..case import Case, Run, Trial
-from ..parts import GEOMETRIES, PENALTIES, RETRACTIONS, SPECIFICATIONS, SPECTRA, made
+from ..parts import GEOMETRIES, PENALTIES, RETRACTIONS, SPECIFICATIONS, SPECTRA, Options, made, options_of
 from ..settings import SETTINGS, Settings
 from ..surroundings import Surroundings
 from .task import TASKS
@@ -65,7 +65,7 @@ class TrainingCase(Case):
     batch_size: int = USUAL["batch_size"]
     evaluations: int = USUAL["evaluations"]
     settings: Settings = field(default_factory=Settings)
-    options: tuple[tuple[str, Plain], ...] = ()
+    options: Options = ()
 
     @property
     def title(self) -> str:
@@ -105,8 +105,7 @@ class TrainingCase(Case):
 
     def options_of(self, part: str) -> dict[str, Any]:
         """Return the options of a part, such as ``network``, by their names."""
-        found = ((name.partition("."), value) for name, value in self.options)
-        return {option: value for (owner, _, option), value in found if owner == part}
+        return options_of(self.options, part)
 
     def to_dict(self) -> dict[str, Plain]:
         """Return all values that are not as they usually are, the settings among them."""
@@ -128,8 +127,9 @@ class TrainingCase(Case):
         return TASKS[self.task].begin(self, run, surroundings)
 
     def warm_up(self, run: Run, surroundings: Surroundings) -> None:
-        """Look at a network once, where that is cheap."""
-        TASKS[self.task].warm_up(self, run, surroundings)
+        """Look at a network once where that is cheap: the first of its kind would be timed with torch's own set-up."""
+        if TASKS[self.task].warms_up:
+            self.begin(run, surroundings).look(0)
 
     def _others(self) -> dict[str, Plain]:
         """Return what few cases have."""

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from ..data import Batch
 from ..surroundings import Surroundings
 from .case import TrainingCase
-from .construction import require_role
 from .images import IMAGE_SETTINGS, ImageSplits, image_shape, open_images, require_images
 from .supervised import evaluate_classifier
 from .task import Evaluation, ImageShape, Split, SupervisedTask
@@ -35,12 +34,7 @@ DEFAULTS: Final = {
 
 @final
 class Classification(SupervisedTask):
-    """Classification of images (Obukhov et al. 2021, Sec. 5.2: WRN-28-10 on CIFAR-10).
-
-    Args:
-        images: the data; None where it is not at hand yet, see :meth:`bound`.
-        case: whose batches they are; None likewise.
-    """
+    """Classification of images (Obukhov et al. 2021, Sec. 5.2: WRN-28-10 on CIFAR-10)."""
 
     score_name = "accuracy"
     description = (
@@ -54,18 +48,11 @@ class Classification(SupervisedTask):
     )
     settings = IMAGE_SETTINGS
     defaults = DEFAULTS
+    roles = ("classifier", None)
 
     def __init__(self, images: ImageSplits | None = None, case: TrainingCase | None = None) -> None:
         self._splits = images
         self._case = case
-
-    def require(self, case: TrainingCase) -> None:
-        """Refuse a network that is no classifier.
-
-        Raises:
-            ValueError: as said.
-        """
-        require_role(case, "a classifier", "classifier", None)
 
     def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape:
         """Return the shape of the data set's images."""
@@ -80,11 +67,7 @@ class Classification(SupervisedTask):
         return type(self)(open_images(case, surroundings), case)
 
     def batches(self, seed: int, batch_size: int, start: int = 0) -> Iterator[Batch]:
-        """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out.
-
-        Raises:
-            ValueError: the batch is larger than the training set.
-        """
+        """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out."""
         assert self._case is not None, "bound() gives the task its case"
         return self._images.batches(seed, batch_size, self._case.settings.augment, start)
 

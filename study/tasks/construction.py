@@ -12,31 +12,13 @@ from torch import Tensor, nn
 from ...adapters import adapted_layers
 from ...adapters import report as adapter_report
 from ...layers import STTP, Specification, candidates, decompress, reparameterize, report
-from ..networks import NETWORKS, Role, network_entry
+from ..networks import NETWORKS, network_entry
 from ..parts import SPECTRA
 from ..random_streams import seeded
 from ..settings import Settings
 from .case import USUAL, TrainingCase
 from .method import Method, method_of
 from .task import ImageShape
-
-
-def require_role(case: TrainingCase, words: str, *roles: Role | None) -> None:
-    """Refuse a network that is trained to be something else than a task trains.
-
-    Args:
-        case: whose network it is.
-        words: the roles as the message has them.
-        roles: what would do; None for networks of users, which may be anything.
-
-    Raises:
-        ValueError: as said; the message lists the networks that would do.
-    """
-    if network_entry(case.network).role not in roles:
-        choices = ", ".join(name for name in NETWORKS if network_entry(name).role in roles)
-        raise ValueError(
-            f"network of the task {case.task!r} must be {words}, got {case.network!r}; choose from {choices}"
-        )
 
 
 def built(
@@ -148,12 +130,6 @@ def first_weights(network: nn.Module, spec: Specification, skip: tuple[str, ...]
     """Reparameterize a plain network, from weights that depend on rank, spectrum and seed alone.
 
     They are those of a fresh `sttp stiefel`; other parameterizations and geometries stand for the same ones.
-
-    Args:
-        network: with plain weights; it is changed.
-        spec: what its layers become.
-        skip: layers that stay dense.
-        seed: of the weights.
     """
     reference = STTP(spec.rank, spectrum=spec.spectrum)
     reparameterize(network, reference, skip, generator=torch.Generator().manual_seed(seed))

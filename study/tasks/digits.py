@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 from itertools import islice
-from typing import Final, NamedTuple, Self, final
+from typing import Final, Self, final
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .._plain import require_known
-from ..data.digits import SHADES, TRAINING_SIZE, read_scans, split_indices
+from ..data.digits import TRAINING_SIZE, Examples, digits_batches, digits_splits
 from ..networks import NETWORKS
 from ..surroundings import Surroundings
 from .case import TrainingCase
@@ -21,13 +19,6 @@ from .task import Evaluation, ImageShape, Split, SupervisedTask
 
 # Evaluation in pieces as small as training's, so that the peak memory of a run is that of training.
 EVALUATION_BATCH: Final = 64
-
-
-class Examples(NamedTuple):
-    """Images ``(n, 1, 8, 8)`` of float32 in [0, 1] and labels ``(n,)``."""
-
-    images: Tensor
-    labels: Tensor
 
 
 @final
@@ -51,11 +42,7 @@ class Digits(SupervisedTask):
     settings = ("data", "width", "precision", "accumulation", "weight_decay", "averaging")
 
     def require(self, case: TrainingCase) -> None:
-        """Refuse our networks but the one for digits, other data, and a batch larger than the training set.
-
-        Raises:
-            ValueError: as said.
-        """
+        """Refuse our networks but the one for digits, other data, and a batch larger than the training set."""
         if NETWORKS.entry(case.network).is_ours:
             require_known(f"network of the task {case.task!r}", case.network, self.networks)
         require_known(f"data of the task {case.task!r}", case.settings.data, ("digits",))
@@ -70,14 +57,10 @@ class Digits(SupervisedTask):
         return self
 
     def batches(self, seed: int, batch_size: int, start: int = 0) -> Iterator[Examples]:
-        """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out.
-
-        Raises:
-            ValueError: the batch is larger than the training set.
-        """
+        """Return batches, each epoch a new permutation; the last, incomplete batch of an epoch is left out."""
         if batch_size > TRAINING_SIZE:
             raise ValueError(f"batch_size must be at most {TRAINING_SIZE}, the training set's size, got {batch_size}")
-        return islice(self._batches(seed, batch_size), start, None)
+        return islice(digits_batches(seed, batch_size), start, None)
 
     def loss(self, network: nn.Module, batch: Examples) -> Tensor:
         """Return the mean cross-entropy."""
@@ -87,20 +70,3 @@ class Digits(SupervisedTask):
         """Return accuracy and mean cross-entropy."""
         images, labels = digits_splits()[split]
         return evaluate_classifier(network, images.split(EVALUATION_BATCH), labels)
-
-    def _batches(self, seed: int, batch_size: int) -> Iterator[Examples]:
-        images, labels = digits_splits()["training"]
-        generator = torch.Generator().manual_seed(seed)
-        while True:
-            order = torch.randperm(len(labels), generator=generator)
-            for chosen in order.split(batch_size):
-                if len(chosen) == batch_size:
-                    yield Examples(images[chosen], labels[chosen])
-
-
-@cache
-def digits_splits() -> dict[str, Examples]:
-    """Return the splits `training`, `validation` and `test`, loaded once a process."""
-    shades, digits = read_scans()
-    images, labels = torch.from_numpy(shades).float().unsqueeze(1) / SHADES, torch.from_numpy(digits).long()
-    return {name: Examples(images[indices], labels[indices]) for name, indices in split_indices(digits).items()}

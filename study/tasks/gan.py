@@ -29,7 +29,7 @@ from ..random_streams import seeded
 from ..surroundings import Surroundings
 from .adversarial import AdversarialTrial
 from .case import TrainingCase
-from .construction import built, require_role
+from .construction import built
 from .images import IMAGE_SETTINGS, ImageSplits, image_shape, open_images, require_images
 from .task import Evaluation, ImageShape, Split, Task
 
@@ -54,12 +54,7 @@ class GeneratedScores:
         self._inception = inception
 
     def __call__(self, images: Tensor, split: Split) -> Evaluation:
-        """Return the classifier score, as loss the classifier Fréchet distance, and all other scores.
-
-        Args:
-            images: generated, ``(n, C, H, W)`` in [−1, 1].
-            split: where the data set's images are from.
-        """
+        """Return the classifier score, as loss the classifier Fréchet distance, and all other scores."""
         if not bool(images.isfinite().all()):
             return Evaluation(0.0, math.nan)
         generated = from_symmetric(images)
@@ -127,14 +122,7 @@ class Gan(Task):
     )
     settings = (*IMAGE_SETTINGS, "partner_width", "conditional", "critic_steps", "samples", "inception")
     defaults = DEFAULTS
-
-    def require(self, case: TrainingCase) -> None:
-        """Refuse a network that is no half of a pair.
-
-        Raises:
-            ValueError: as said.
-        """
-        require_role(case, "a generator or a discriminator", "generator", "discriminator")
+    roles = ("generator", "discriminator")
 
     def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape:
         """Return the shape of the data set's images."""

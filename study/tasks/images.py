@@ -77,21 +77,13 @@ class ImageSplits:
         return self.validation if name == "validation" else self.test
 
     def batches(self, seed: int, batch_size: int, augmented: bool, start: int = 0) -> Iterator[Batch]:
-        """Return training batches of all processes from a position on, augmented or not.
-
-        Raises:
-            ValueError: the batch is larger than the training set.
-        """
+        """Return training batches of all processes from a position on, augmented or not."""
         augmentation = augment if augmented else None
         return batches(self.training, batch_size, seed, start=start, augmentation=augmentation)
 
 
 def open_images(case: TrainingCase, surroundings: Surroundings) -> ImageSplits:
-    """Return the images of a case, loaded once a process.
-
-    Raises:
-        ValueError: the data is not there or damaged.
-    """
+    """Return the images of a case, loaded once a process."""
     settings, device = case.settings, processes.own_device(surroundings.device)
     if surroundings.synthetic:
         return _synthetic(settings.data, image_shape(case, surroundings), case.batch_size, device)
@@ -104,11 +96,7 @@ def image_shape(case: TrainingCase, surroundings: Surroundings) -> ImageShape:
 
 
 def shape_of(name: str, size: int | None, surroundings: Surroundings) -> ImageShape:
-    """Return the shape of a data set's images, from the data only where its name does not tell it.
-
-    Raises:
-        ValueError: the data is not there or damaged.
-    """
+    """Return the shape of a data set's images, from the data only where its name does not tell it."""
     known = _known_shape(DATA[require_known("data", name, DATA)])
     if known is None:
         return _open(name, surroundings.data, size, None, "cpu").shape
@@ -141,11 +129,7 @@ def data_fingerprint(name: str, size: int | None, surroundings: Surroundings, im
 
 
 def require_images(case: TrainingCase, surroundings: Surroundings) -> str | None:
-    """Refuse a batch that is larger than the training split; return :func:`data_fingerprint`.
-
-    Raises:
-        ValueError: as said, or the data is not there or damaged.
-    """
+    """Refuse a batch that is larger than the training split; return :func:`data_fingerprint`."""
     settings = case.settings
     checksum = data_fingerprint(settings.data, settings.size, surroundings, settings.images)
     count = len(_open(settings.data, surroundings.data, settings.size, settings.images, "cpu").training)
@@ -204,11 +188,6 @@ def _splits(
 
 def hold_out(whole: Images, classes: Sequence[str], place: str = "data") -> tuple[Images, Images]:
     """Return the training images without a tenth of every class, and that tenth: at least one image of each.
-
-    Args:
-        whole: all training images.
-        classes: a name for each label.
-        place: what errors call the data.
 
     Raises:
         ValueError: a class has but one image.

@@ -14,7 +14,7 @@ from .._plain import Plain
 from ..case import Case
 from ..definition import Study
 from ..design import Assignment
-from ..kind import KINDS, Kind
+from ..kind import KINDS, Kind, named
 from ..parts import name_of_part
 from ..result import Result
 from ..schedule import Results
@@ -87,19 +87,15 @@ class TrainingKind(Kind):
     open_parts: ClassVar[tuple[str, ...]] = ("network", "method", "optimizer", "retraction", "geometry")
 
     def filled(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return a definition's keys with objects by their names, and ranks and the task's own defaults where left out.
-
-        Raises:
-            ValueError: there is no method.
-        """
+        """Return a definition's keys with objects by their names, and ranks and the task's defaults where left out."""
         if self.defaults.keys() <= values.keys():  # as a folder has it, which needs no task
             return dict(values)
         factors = values.get("factors", {})
         if not any(key in values for key in ("methods", "method")) and "method" not in factors:
             raise ValueError("methods is missing; give a list such as ['dense', 'sttp stiefel']")
-        given = {key: _named(self.short_forms.get(key, key), value) for key, value in values.items()}
+        given = {key: named(_NAMES, self.short_forms.get(key, key), value) for key, value in values.items()}
         short = {name: given.pop(key) for key, name in self.short_forms.items() if key in given}  # methods come first
-        given["factors"] = short | {name: _named(name, chosen) for name, chosen in dict(factors).items()}
+        given["factors"] = short | {name: named(_NAMES, name, chosen) for name, chosen in dict(factors).items()}
         own = dict(TASKS.entry(given.get("task", USUAL["task"]), "task").thing.defaults)
         if given.get("search", "grid") != "grid":
             own.pop("extensions", None)
@@ -127,22 +123,9 @@ class TrainingKind(Kind):
             checksums |= {} if checksum is None else {checksum: None}
             weightless_network(case, task.image_shape(case, surroundings))
             processes.require_divisible(case.batch_size, case.settings.accumulation)
-        self._require_options(study)
+        study.require_options(key for case in trainings(study) for key, _ in case.options)
         try_out(trainings(study), surroundings)
         return "-".join(checksums) or None
-
-    @staticmethod
-    def _require_options(study: Study) -> None:
-        """Refuse options that nothing in the study has, instead of leaving them aside.
-
-        Raises:
-            ValueError: as said.
-        """
-        known = {name for case in trainings(study) for name, _ in case.options}
-        for name in (*study.factors, *study.shared):
-            part, dot, option = name.partition(".")
-            if dot and name not in known:
-                raise ValueError(f"{name}: no {part} of the study has an option {option!r}; leave it out")
 
     def presentation(self, study: Study) -> dict[str, Plain]:
         """Return how the score, the methods and the settings are shown."""
@@ -187,16 +170,6 @@ class TrainingKind(Kind):
         from .report import content_of  # which draws: definitions need it not
 
         return content_of(study, results, presentation, turns)
-
-
-def _named(factor: str, given: Any) -> Any:
-    """Return what is given for a factor, one thing or a list, by names; whatever is wrong is for the case to refuse."""
-    name_of = _NAMES.get(factor)
-    if name_of is None or given is None or isinstance(given, str):
-        return given
-    if not isinstance(given, list | tuple):
-        return name_of(given)
-    return [name_of(thing) for thing in given]
 
 
 KINDS.add(TrainingKind.name, TrainingKind())

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from ...manifolds import Riemannian, require_integer
-from .._plain import Plain, require_known
+from .._plain import require_known
 from ..design import Assignment
 from ..networks import NETWORKS, network_entry
-from ..parts import GEOMETRIES, METRICS, OPTIMIZERS, RETRACTIONS, SPECTRA, has_option, made, name_of_part
+from ..parts import GEOMETRIES, METRICS, OPTIMIZERS, RETRACTIONS, SPECTRA, has_option, made, name_of_part, options_among
 from ..register import Register
 from ..settings import SETTINGS, Settings
 from .case import TrainingCase
@@ -28,11 +28,7 @@ REGISTERS: Final[dict[str, Register[Any]]] = {
 
 
 def case_of(values: Assignment) -> TrainingCase | None:
-    """Return the case of a value for each key of a definition; None where it is another one in disguise.
-
-    Raises:
-        TypeError, ValueError: a value is unknown or out of range, or they do not go together.
-    """
+    """Return the case of a value for each key of a definition; None where it is another one in disguise."""
     chosen = read_method(values["method"])
     task = TASKS.entry(values["task"], "task")
     NETWORKS.entry(values["network"], "network")
@@ -49,6 +45,10 @@ def case_of(values: Assignment) -> TrainingCase | None:
     found = _parts(chosen, values, chosen.spectrum or spectrum)
     if found is None:
         return None
+    takes = {"network": network_entry(str(values["network"])).takes}
+    takes |= {} if chosen.method is None else {"method": chosen.method.takes}
+    parts = {"optimizer": optimizer, "retraction": found["retraction"], "geometry": found["geometry"]}
+    takes |= {part: partial(has_option, REGISTERS[part], name) for part, name in parts.items() if name is not None}
     case = TrainingCase(
         task=task.name,
         network=str(values["network"]),
@@ -60,7 +60,7 @@ def case_of(values: Assignment) -> TrainingCase | None:
         batch_size=values["batch_size"],  # type: ignore[arg-type]
         evaluations=values["evaluations"],  # type: ignore[arg-type]
         settings=settings,
-        options=_options(chosen, values, {"optimizer": optimizer, "network": str(values["network"]), **found}),
+        options=options_among(values, takes),
         **found,
     )
     if case.batch_size % settings.accumulation:
@@ -72,11 +72,7 @@ def case_of(values: Assignment) -> TrainingCase | None:
 
 
 def _parts(chosen: MethodChoice, values: Assignment, spectrum: str) -> dict[str, str | None] | None:
-    """Return geometry, retraction and metric, each None where the method has none; None for a twin.
-
-    Raises:
-        ValueError: a name is unknown, or the method's own geometry is a twin's.
-    """
+    """Return geometry, retraction and metric, each None where the method has none; None for a twin."""
     absent: dict[str, str | None] = {"geometry": None, "retraction": None, "metric": None}
     if values["retraction"] is not None:
         retraction = name_of_part(RETRACTIONS, values["retraction"])
@@ -106,31 +102,3 @@ def _parts(chosen: MethodChoice, values: Assignment, spectrum: str) -> dict[str,
         "retraction": None if values["retraction"] is None else retraction,
         "metric": metric,
     }
-
-
-def _options(
-    chosen: MethodChoice, values: Assignment, parts: Mapping[str, str | None]
-) -> tuple[tuple[str, Plain], ...]:
-    """Return the options of a definition that a case's parts have.
-
-    Args:
-        chosen: the method.
-        values: all that the definition says.
-        parts: names of optimizer, network, retraction and geometry, each None where the case has none.
-    """
-    kept = {}
-    for key, value in values.items():
-        part, dot, option = key.partition(".")
-        if not dot or value is None:
-            continue
-        if part == "method":
-            has_it = chosen.method is not None and chosen.method.takes(option)
-        elif part == "network":
-            has_it = network_entry(str(parts[part])).takes(option)
-        else:
-            has_it = parts[part] is not None and has_option(REGISTERS[part], str(parts[part]), option)
-        if has_it and isinstance(value, Mapping):
-            raise TypeError(f"{key} must be a number, a text, a flag or a list, got the table {dict(value)}")
-        if has_it:
-            kept[key] = value
-    return tuple(sorted(kept.items()))

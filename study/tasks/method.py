@@ -234,23 +234,13 @@ def method_of(name: str) -> Method | None:
 
 
 def read_spectrum(name: object) -> str:
-    """Return the name of a spectrum, also where it is given by the paper's letter.
-
-    Raises:
-        TypeError: it is no string.
-        ValueError: it is unknown.
-    """
+    """Return the name of a spectrum, also where it is given by the paper's letter."""
     full = FLAVOURS.get(name, name) if isinstance(name, str) else name
     return SPECTRA.entry(full, "spectrum").name
 
 
 def name_of_method(method: object) -> str:
-    """Return the text of a method that is given as an object: a :class:`Method`, a function of a network, or the text.
-
-    Raises:
-        TypeError: it is something else.
-        ValueError: one of this package has its name.
-    """
+    """Return the text of a method, given as an object: a :class:`Method`, a function of a network, or the text."""
     if isinstance(method, Method) and method == Method(method.name):
         return method.name
     name = METHODS.name_for(method)

@@ -17,14 +17,14 @@ from torch.utils.data import Subset
 
 from ...manifolds import described, require_flag, require_instance
 from .. import processes
-from ..data import Examples, batch_indices, own_data, read_examples
+from ..data import Examples, OwnData, batch_indices, own_data, read_examples
 from ..networks import NETWORKS
 from ..surroundings import Surroundings
 from .case import TrainingCase
-from .optimized import evaluating
 from .scores import Loss, Score, accuracy, explained, named_scores, squared_error
-from .splits import Kept, OwnSplits, ReadAnew
+from .splits import ReadAnew
 from .task import Evaluation, ImageShape, Split, SupervisedTask
+from .trial import evaluating
 
 EVALUATION_BATCH: Final = 500
 FEW: Final = 4  # examples that are read twice to see whether they change
@@ -100,7 +100,7 @@ class Training(SupervisedTask):
         self._target, self._in_memory = target, in_memory
         self._network = network
         NETWORKS.entry(NETWORKS.name_for(network))
-        self._device_copies: dict[str, OwnSplits] = {}
+        self._device_copies: dict[str, OwnData | ReadAnew] = {}
 
     @property
     def defaults(self) -> Mapping[str, Any]:  # type: ignore[override]  # a property may stand for an attribute
@@ -136,7 +136,7 @@ class Training(SupervisedTask):
         return f"{self._given_description} {counted}".strip()
 
     @cached_property
-    def data(self) -> OwnSplits:
+    def data(self) -> OwnData | ReadAnew:
         """The three splits, read when they are asked for first.
 
         Raises:
@@ -146,10 +146,7 @@ class Training(SupervisedTask):
         if not self._in_memory:
             return ReadAnew(train, validation, test)
         _warn_of_draws(train)
-        return Kept(own_data(train, validation, test, target=self._target))
-
-    def require(self, case: TrainingCase) -> None:
-        """Refuse nothing yet."""
+        return own_data(train, validation, test, target=self._target)
 
     def require_data(self, case: TrainingCase, surroundings: Surroundings) -> str | None:
         """Refuse a batch larger than the training split; return the checksum of the data.

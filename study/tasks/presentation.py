@@ -54,12 +54,7 @@ def presentation_of(study: Study) -> dict[str, Plain]:
 
 
 def method_title(chosen: MethodChoice, flavour: str | None = None) -> str:
-    """Return a method as readers see it, such as ``STTP stiefel`` or ``STTP-L stiefel``.
-
-    Args:
-        chosen: the method.
-        flavour: its spectrum, where methods differ in it.
-    """
+    """Return a method as readers see it, such as ``STTP stiefel`` or ``STTP-L stiefel``."""
     if chosen.shown is not None and chosen.shown.title is not None:
         return chosen.shown.title
     if chosen.method is not None:
@@ -128,13 +123,7 @@ _SPECTRA: Final[dict[str, tuple[str, float]]] = {
 
 
 def look_of_ours(parameterization: str, geometry: str, spectrum: str | None) -> Appearance | None:
-    """Return how layers of this package look; None for a geometry or specification of somebody else.
-
-    Args:
-        parameterization: name of the specification.
-        geometry: its name.
-        spectrum: where methods differ in it, which then have different markers and shades.
-    """
+    """Return how layers of this package look; None for a geometry or specification of somebody else."""
     look = _LOOKS.get((parameterization, geometry))
     if look is None or spectrum is None:
         return look

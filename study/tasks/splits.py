@@ -1,8 +1,7 @@
-"""A user's own data in three splits: as tensors, or read anew whenever a batch needs it."""
+"""A user's own data in three splits that are read anew whenever a batch needs them."""
 
 from __future__ import annotations
 
-import abc
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, Final, Self, final
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Subset
 
 from ...manifolds import described
-from ..data import Examples, OwnData, read_examples
+from ..data import Examples, read_examples
 from ..data.folder import SPLIT_SEED, TEST_SHARE
 from ..data.image_data import checksum_of
 from ..data.own import VALIDATION_SHARE
@@ -23,74 +22,12 @@ from .task import Split
 FEW: Final = 32
 
 
-class OwnSplits(abc.ABC):
-    """Three splits, and what their targets are.
-
-    Attributes:
-        sizes: numbers of examples for training, validation and test.
-        classes: number of classes; None where the targets are numbers, or it is not known.
-        is_classified: whether the targets are classes.
-        input_shape: of one input.
-        checksum: tells this data from other data.
-    """
-
-    sizes: tuple[int, int, int]
-    classes: int | None
-    is_classified: bool
-    input_shape: tuple[int, ...]
-    checksum: str
-
-    @abc.abstractmethod
-    def batch(self, indices: Tensor, seed: int, position: int) -> Examples:
-        """Return training examples.
-
-        Args:
-            indices: which ones.
-            seed, position: of the run and of the batch; what a data set draws depends on them alone.
-        """
-
-    @abc.abstractmethod
-    def pieces(self, split: Split, size: int) -> Iterator[Examples]:
-        """Yield all examples of a split, some at a time."""
-
-    @abc.abstractmethod
-    def to(self, device: str) -> Self:
-        """Return the splits with their examples on a device."""
-
-
 @final
-class Kept(OwnSplits):
-    """Splits that are tensors."""
-
-    def __init__(self, data: OwnData) -> None:
-        self._data = data
-        self.sizes = (len(data.training.targets), len(data.validation.targets), len(data.test.targets))
-        self.classes, self.is_classified = data.classes, data.classes is not None
-        self.input_shape = tuple(data.training.inputs.shape[1:])
-        self.checksum = data.checksum
-
-    def batch(self, indices: Tensor, seed: int, position: int) -> Examples:
-        """Return training examples."""
-        inputs, targets = self._data.training
-        indices = indices.to(targets.device)
-        return Examples(inputs[indices], targets[indices])
-
-    def pieces(self, split: Split, size: int) -> Iterator[Examples]:
-        """Yield all examples of a split, some at a time."""
-        inputs, targets = self._data.validation if split == "validation" else self._data.test
-        return (Examples(*pair) for pair in zip(inputs.split(size), targets.split(size), strict=True))
-
-    def to(self, device: str) -> Self:
-        """Return the splits on a device."""
-        data = self._data
-        parts = (data.training, data.validation, data.test)
-        training, validation, test = (Examples(part.inputs.to(device), part.targets.to(device)) for part in parts)
-        return type(self)(OwnData(training, validation, test, data.classes, data.class_names))
-
-
-@final
-class ReadAnew(OwnSplits):
+class ReadAnew:
     """Splits whose examples are read from their data sets each time, which may change them at random.
+
+    They are used as :class:`~sttp.study.data.OwnData` is; what a batch draws depends on the seed of the run and on the
+    position of the batch alone.
 
     Args:
         train: a data set with a length, of pairs (input, target).
@@ -111,7 +48,7 @@ class ReadAnew(OwnSplits):
                 )
         self._device = device
         self._sources: Mapping[str, Any] = _divided(given)
-        self.sizes = tuple(len(self._sources[name]) for name in given)  # type: ignore[assignment]  # there are three
+        self.sizes = tuple(len(self._sources[name]) for name in given)
         first = self._read("train", [0], 0)
         self.classes = None  # it would take a reading of all examples
         self.is_classified = not first.targets.is_floating_point()
@@ -133,7 +70,7 @@ class ReadAnew(OwnSplits):
         return type(self)(sources["train"], sources["validation"], sources["test"], device)
 
     @cached_property
-    def checksum(self) -> str:  # type: ignore[override]
+    def checksum(self) -> str:
         """Eight hexadecimal digits, the CRC-32 of the sizes and of some examples of each split."""
         found = self._checksum_of_some()
         if found != self._checksum_of_some():

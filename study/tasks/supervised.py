@@ -16,12 +16,12 @@ from ..case import Run
 from ..surroundings import Surroundings
 from .averaging import STATISTICS_BATCHES
 from .case import TrainingCase
-from .optimized import OptimizedTrial, accumulate, evaluating
 from .task import Evaluation, Split, SupervisedTask
+from .trial import NetworkTrial, accumulate, evaluating
 
 
 @final
-class SupervisedTrial(OptimizedTrial):
+class SupervisedTrial(NetworkTrial):
     """Steps on a task's loss and the spectrum's penalty; ``task`` has its data at hand.
 
     Where the settings ask for a moving average of the network, it is the average that is evaluated.
@@ -35,11 +35,7 @@ class SupervisedTrial(OptimizedTrial):
         self._loss = torch.zeros(())
 
     def step(self, step: int) -> Tensor:
-        """Make a step; return its loss.
-
-        Raises:
-            RateRefusedError: the optimizer does not take the learning rate.
-        """
+        """Make a step; return its loss."""
         self._require_rate()
         (optimizer,) = self._optimizers
         optimizer.zero_grad()

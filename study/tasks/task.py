@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...manifolds import described
 from ..case import Run, Trial
-from ..networks import network_entry
+from ..networks import NETWORKS, Role, network_entry
 from ..register import Register
 from ..surroundings import Surroundings
 
@@ -61,6 +61,7 @@ class Task(abc.ABC):
         question: for the report, what a study of this task asks.
         settings: names of the settings that mean something here; those of a network are its own options.
         defaults: keys of a study that have another default with this task.
+        roles: what its networks are trained to be, with None for those of users; None for whatever there is.
         warms_up: whether the first look at a network is cheap enough to be made twice, so that it is timed fairly.
     """
 
@@ -73,6 +74,7 @@ class Task(abc.ABC):
     question: str
     settings: tuple[str, ...]
     defaults: Mapping[str, Any] = {}
+    roles: tuple[Role | None, ...] | None = None
     warms_up: bool = False
 
     @property
@@ -95,13 +97,18 @@ class Task(abc.ABC):
                     f"{name} is no setting of the {owner}, got {value!r}; leave it out (there are {', '.join(known)})"
                 )
 
-    @abc.abstractmethod
     def require(self, case: TrainingCase) -> None:
-        """Refuse a case that cannot be run, as far as that is known without the data.
+        """Refuse a case that cannot be run, as far as that is known without the data: by default other networks.
 
         Raises:
             ValueError: the network does not fit, or a number is out of range.
         """
+        if self.roles is not None and network_entry(case.network).role not in self.roles:
+            wanted = " or ".join(f"a {role}" for role in self.roles if role is not None)
+            choices = ", ".join(name for name in NETWORKS if network_entry(name).role in self.roles)
+            raise ValueError(
+                f"network of the task {case.task!r} must be {wanted}, got {case.network!r}; choose from {choices}"
+            )
 
     def require_data(self, case: TrainingCase, surroundings: Surroundings) -> str | None:
         """Refuse a case whose data is not there or does not fit; return a checksum of the data.
@@ -130,11 +137,6 @@ class Task(abc.ABC):
         Raises:
             ValueError: the data is not there or damaged, or does not fit.
         """
-
-    def warm_up(self, case: TrainingCase, run: Run, surroundings: Surroundings) -> None:
-        """Look at a network once where that is cheap: the first of its kind would be timed with torch's own set-up."""
-        if self.warms_up:
-            self.begin(case, run, surroundings).look(0)
 
 
 class SupervisedTask(Task):

@@ -18,11 +18,7 @@ from .task import TASKS, SupervisedTask
 
 
 def try_out(cases: Iterable[TrainingCase], surroundings: Surroundings) -> None:
-    """Make one step of each combination of a task, a network, a method and an optimizer of which one is a user's.
-
-    Raises:
-        ValueError: something raised an exception, or gave something else than is needed.
-    """
+    """Make one step of each combination of a task, a network, a method and an optimizer of which one is a user's."""
     tried = set()
     for case in cases:
         method = case.parameterization

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from ... import processes
 from ...data import Examples, batch_indices
+from ...data.digits import digits_splits
 from ...surroundings import Surroundings
 from ..case import TrainingCase
-from ..digits import digits_splits
 from ..supervised import evaluate_classifier
 from ..task import Evaluation, ImageShape, Split, SupervisedTask
 

@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from ....adapters import (
     HRA,
+    MPO,
     OFT,
     PSOFT,
     SODA,
@@ -28,6 +29,7 @@ from ....adapters import (
     StelLA,
     STTPAdapter,
     SVDPAdapter,
+    TiedSTTP,
     adapt,
     adapted_layers,
     published_optimizer,
@@ -70,13 +72,6 @@ def fine_tuned(network: nn.Module, adapter: Adapter, skip: Iterable[str], seed: 
     return network
 
 
-def _ranked(adapter: Callable[[int], Adapter]) -> Callable[..., nn.Module]:
-    def build(network: nn.Module, rank: int, *, skip: tuple[str, ...], seed: int) -> nn.Module:
-        return fine_tuned(network, adapter(rank), skip, seed)
-
-    return build
-
-
 def _probe(network: nn.Module, *, skip: tuple[str, ...]) -> nn.Module:
     network.requires_grad_(False)
     for name in skip:
@@ -84,24 +79,37 @@ def _probe(network: nn.Module, *, skip: tuple[str, ...]) -> nn.Module:
     return network
 
 
+def _ranked(adapter: Callable[[int], Adapter]) -> Callable[..., nn.Module]:
+    def build(network: nn.Module, rank: int, *, skip: tuple[str, ...], seed: int) -> nn.Module:
+        return fine_tuned(network, adapter(rank), skip, seed)
+
+    return build
+
+
+def _tied(adapter: Callable[[int, int, int], Adapter]) -> Callable[..., nn.Module]:
+    """Return what builds one change for all layers, given a rank, heads of the attention, and matrices of a layer."""
+
+    def build(network: nn.Module, rank: int, *, skip: tuple[str, ...], seed: int) -> nn.Module:
+        heads, matrices = getattr(network, "heads", 1), len(getattr(network, "adapted", ("",)))
+        return fine_tuned(network, adapter(rank, heads, matrices), skip, seed)
+
+    return build
+
+
 def _soda(network: nn.Module, *, skip: tuple[str, ...], seed: int) -> nn.Module:
     return fine_tuned(network, SODA(), skip, seed)
 
 
-def _lorta(network: nn.Module, rank: int, *, skip: tuple[str, ...], seed: int) -> nn.Module:
-    heads = getattr(network, "heads", 1)
-    return fine_tuned(network, LoRTA(rank, heads, len(getattr(network, "adapted", (0,)))), skip, seed)
-
-
-def _joint(network: nn.Module, rank: int, *, skip: tuple[str, ...], seed: int) -> nn.Module:
-    return fine_tuned(network, JointLowRank(rank, len(getattr(network, "adapted", (0,)))), skip, seed)
-
-
 # By name: title, what builds it, and the optimizer of its own.
 _ADAPTERS: Final[dict[str, tuple[str, Callable[..., nn.Module], str]]] = {
-    "sttp-adapter": ("STTP adapter", _ranked(STTPAdapter), PUBLISHED),
-    "sttp-adapter-offset": ("STTP adapter, offset", _ranked(lambda rank: STTPAdapter(rank, start=Offset())), PUBLISHED),
-    "svdp-adapter": ("SVDP adapter", _ranked(SVDPAdapter), PUBLISHED),
+    "sttp-adapter": ("STTP adapter", _ranked(STTPAdapter), RIEMANNIAN),
+    "sttp-adapter-offset": (
+        "STTP adapter, offset",
+        _ranked(lambda rank: STTPAdapter(rank, start=Offset())),
+        RIEMANNIAN,
+    ),
+    "svdp-adapter": ("SVDP adapter", _ranked(SVDPAdapter), RIEMANNIAN),
+    "tied-sttp": ("tied STTP", _tied(TiedSTTP), RIEMANNIAN),
     "lora": ("LoRA", _ranked(LoRA), PUBLISHED),
     "lora-preconditioned": ("LoRA, preconditioned", _ranked(LoRA), PRECONDITIONED),
     "pissa": ("PiSSA", _ranked(PiSSA), PUBLISHED),
@@ -111,8 +119,8 @@ _ADAPTERS: Final[dict[str, tuple[str, Callable[..., nn.Module], str]]] = {
     "psoft": ("PSOFT", _ranked(PSOFT), PUBLISHED),
     "stella": ("StelLA", _ranked(StelLA), PUBLISHED),
     "loretta": ("LoRETTA", _ranked(lambda rank: LoRETTA(rank, train_rank=rank)), PUBLISHED),
-    "lorta": ("LoRTA", _lorta, PUBLISHED),
-    "joint": ("joint low rank", _joint, PUBLISHED),
+    "lorta": ("LoRTA", _tied(LoRTA), PUBLISHED),
+    "joint": ("joint low rank", _tied(lambda rank, heads, matrices: JointLowRank(rank, matrices)), PUBLISHED),
     "deep-lora": ("Deep LoRA", _ranked(DeepLoRA), PUBLISHED),
     "soda": ("SODA", _soda, PUBLISHED),
     "spectral-adapter": ("Spectral Adapter", _ranked(SpectralAdapter), PUBLISHED),
@@ -121,6 +129,7 @@ _ADAPTERS: Final[dict[str, tuple[str, Callable[..., nn.Module], str]]] = {
         _ranked(lambda rank: SpectralAdapter(rank, form="rotational")),
         PUBLISHED,
     ),
+    "mpo": ("MPO", _ranked(lambda rank: MPO(rank)), PUBLISHED),
 }
 _BOUNDS: Final[dict[str, tuple[str, Callable[..., nn.Module], Appearance]]] = {
     "full": ("full fine-tuning", lambda network: network, Appearance("#333333", "D", "-")),

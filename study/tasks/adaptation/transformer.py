@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ...data.digits import digits_splits
 from ...random_streams import seeded
-from ..digits import digits_splits
 
 SIDE: Final = 8
 CLASSES: Final = 10

@@ -25,14 +25,7 @@ FOLDER: Final = "folder"
 
 
 def content_of(study: Study, results: Results, presentation: Mapping[str, Any], turns: Sequence[Turn] = ()) -> Content:
-    """Return what the report of a study shows.
-
-    Args:
-        study: what was compared.
-        results: of all finished runs.
-        presentation: how methods, score and settings are shown, as the kind of study made it when the study began.
-        turns: times of steps that were taken in turns; none of an unfinished study.
-    """
+    """Return what the report of a study shows."""
     score = Score.of(presentation)
     curves = curves_of(study, results, presentation, turns)
     drawable = [curve for curve in curves if curve.finished]
