@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -88,6 +88,13 @@ def weightless_network(case: TrainingCase, shape: ImageShape | None) -> nn.Modul
         return plain_network(case, shape)
 
 
+class Change(NamedTuple):
+    """What fine-tuning trains of the layers that it changes: how many numbers, and the dimension that they span."""
+
+    stored: int
+    dimension: int
+
+
 @final
 @dataclass(frozen=True)
 class Start:
@@ -99,14 +106,14 @@ class Start:
         degrees_of_freedom: of all weights that are reparameterized; of plain ones their entries; of a network that is
             fine-tuned of all that is trained.
         error: largest relative Frobenius error of a weight against the one it stands for; None for plain weights.
-        trained: how many numbers are trained of a network that is fine-tuned; None for others.
+        change: of a network that is fine-tuned; None for others.
     """
 
     network: nn.Module
     z: float
     degrees_of_freedom: int
     error: float | None
-    trained: int | None = None
+    change: Change | None = None
 
 
 def first_network(case: TrainingCase, shape: ImageShape | None, seed: int) -> Start:
@@ -161,15 +168,15 @@ def _by_method(case: TrainingCase, method: Method, network: nn.Module, skip: tup
 
 
 def _fine_tuned(case: TrainingCase, method: Method, network: nn.Module, skip: tuple[str, ...], seed: int) -> Start:
-    """Return what a method makes of a trained network."""
+    """Return what a method makes of a trained network. Layers to skip, such as a new head, are no part of the change."""
     total = sum(parameter.numel() for parameter in network.parameters())
     network = method.built(network, case.rank, seed, skip, case.options_of("method"))
     trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
-    dimension = trained
-    if adapted_layers(network):
-        counted = adapter_report(network)
-        dimension += counted.dimension - counted.stored
-    return Start(network, 100 * trained / total, dimension, None, trained)
+    beside = sum(p.numel() for name in skip for p in network.get_submodule(name).parameters() if p.requires_grad)
+    counted = adapter_report(network) if adapted_layers(network) else None
+    redundant = 0 if counted is None else counted.stored - counted.dimension
+    change = Change(trained - beside, trained - beside - redundant)
+    return Start(network, 100 * trained / total, trained - redundant, None, change)
 
 
 @torch.no_grad()

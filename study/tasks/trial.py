@@ -75,11 +75,12 @@ class NetworkTrial(Trial):
     def facts(self) -> dict[str, float | None]:
         """Return Z in percent, degrees of freedom, and how far first weights are from their model.
 
-        Of a network that is fine-tuned also how many numbers are trained.
+        Of a network that is fine-tuned also how many numbers of the layers that are changed are trained, and the
+        dimension of the change.
         """
         start = self._start
-        trained = {} if start.trained is None else {"trained": float(start.trained)}
-        return {"z": start.z, "degrees_of_freedom": start.degrees_of_freedom, "start_error": start.error, **trained}
+        change = {} if start.change is None else start.change._asdict()
+        return {"z": start.z, "degrees_of_freedom": start.degrees_of_freedom, "start_error": start.error, **change}
 
     def finish(self) -> dict[str, float | None]:
         """Return measures on the test split."""
