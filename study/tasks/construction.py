@@ -168,7 +168,7 @@ def _by_method(case: TrainingCase, method: Method, network: nn.Module, skip: tup
 
 
 def _fine_tuned(case: TrainingCase, method: Method, network: nn.Module, skip: tuple[str, ...], seed: int) -> Start:
-    """Return what a method makes of a trained network. Layers to skip, such as a new head, are no part of the change."""
+    """Return what a method makes of a trained network; layers to skip, such as a new head, are no part of a change."""
     total = sum(parameter.numel() for parameter in network.parameters())
     network = method.built(network, case.rank, seed, skip, case.options_of("method"))
     trained = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
