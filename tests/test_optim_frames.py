@@ -151,18 +151,6 @@ def test_weight_decay_does_nothing_to_a_frame(manifold, kind):
     torch.testing.assert_close(first, second, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", [RiemannianAdam, RiemannianSGD])
-def test_maximize_is_descent_on_the_negative(kind):
-    up, down = frame_on(Stiefel(), 6, 2), frame_on(Stiefel(), 6, 2)
-    ascent, descent = kind([up], lr=0.01, maximize=True), kind([down], lr=0.01)
-    for step in range(5):
-        for point, sign, optimizer in ((up, 1, ascent), (down, -1, descent)):
-            optimizer.zero_grad()
-            (sign * cubic(point, step)).backward()
-            optimizer.step()
-    assert torch.equal(up, down)
-
-
 # --- batches ---
 
 
