@@ -10,13 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self, final
 
-from ..manifolds import described, require_integer
+from ..manifolds import require_integer
 from . import optuna_search as _optuna_search  # noqa: F401 which registers its search
 from ._plain import Plain, require_distinct, require_folder_name, require_known, require_plain, tupled
 from .case import Case, Run
 from .design import DESIGNS, Assignment, Design, require_factors
 from .kind import KINDS, Kind
-from .register import Register, foreign_entries, one_definition
+from .register import Register, foreign_entries, object_of, one_definition
 from .search import STRATEGIES, Strategy
 
 SEEDS: Final = (0, 1, 2, 3, 4)
@@ -193,12 +193,7 @@ class Study:
         return study
 
 
-def _require_study(thing: object) -> None:
-    if not isinstance(thing, Study):
-        raise TypeError(f"it must be a Study, got {described(thing)}")
-
-
-STUDIES: Register[Study] = Register("study", _require_study)
+STUDIES: Register[Study] = Register("study", object_of(Study, "a Study"))
 DEFAULT_KIND: Final = "training"
 
 

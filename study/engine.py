@@ -55,7 +55,7 @@ def run_study(
     Raises:
         ValueError: the folder holds something else or results on other data, is damaged, or is in use; the data, or
             what scores need, is missing; or the executor is unknown.
-        RunFailedError: a run raised an exception, workers died, or the folder was removed; what was finished is kept.
+        RunFailedError: a run raised an exception, or workers died; what was finished is kept.
     """
     surroundings = replace(surroundings or Surroundings(), folder=str(Path(output).resolve()))
     processes.begin(surroundings.device)

@@ -28,7 +28,6 @@ from ..layers import write_atomically
 from ._plain import to_json, tupled
 from .case import FORMAT, Run
 from .definition import Study
-from .executors import RunFailedError
 from .foreign import sources
 from .heartbeat import LOCK, clear_heartbeats, sign_lock, stop_heartbeat
 from .kind import KINDS
@@ -44,10 +43,6 @@ ERROR: Final = "error.txt"
 TURNS: Final = "turns.json"
 COMMAND: Final = "command.txt"
 LOCK_SECONDS: Final = 1.0  # longer than a worker of a dead study may look at the lock
-
-
-class FolderLostError(RunFailedError):
-    """The folder of results was removed or replaced while its study was under way."""
 
 
 @final
@@ -68,7 +63,6 @@ class ResultsFolder:
         self.presentation = presentation
         self._data = data
         self._code = code
-        self._lock: tuple[int, int] | None = None
 
     @classmethod
     @contextmanager
@@ -101,7 +95,6 @@ class ResultsFolder:
                 else:
                     folder = cls(path, study, study.of.presentation(study), data, _code_of(study))
                     folder._define()
-                folder._lock = _identity(path / LOCK)
             except filelock.Timeout:
                 raise ValueError(
                     f"output {str(path)!r} is in use by another process; wait for it, or give another folder"
@@ -165,13 +158,7 @@ class ResultsFolder:
         return found
 
     def save(self, result: Result) -> None:
-        """Write the result of a run.
-
-        Raises:
-            FolderLostError: the folder was removed or replaced while this process kept it.
-            OSError: it cannot be written.
-        """
-        self._require_held()
+        """Write the result of a run."""
         folder = self._run_folder(result.run)
         write_content(folder / RESULT, to_json(result.to_dict()))
         (folder / ERROR).unlink(missing_ok=True)
@@ -180,7 +167,6 @@ class ResultsFolder:
 
     def save_error(self, run: Run, text: str) -> Path:
         """Write why a run failed; return where."""
-        self._require_held()
         path = self._run_folder(run) / ERROR
         write_content(path, f"{run.name}\n\n{text}")
         return path
@@ -233,18 +219,6 @@ class ResultsFolder:
                 f"output {str(path)!r} holds {others[0]!r} and no {DEFINITION}; give a new or an empty folder"
             )
 
-    def _require_held(self) -> None:
-        """Refuse to write into a folder that another process may have by now; write a lost definition again."""
-        if self._lock is None:
-            return
-        if _identity(self.path / LOCK) != self._lock:
-            raise FolderLostError(
-                f"output {str(self.path)!r} was removed or replaced while its study was under way; begin the study "
-                f"again"
-            )
-        if not (self.path / DEFINITION).exists():
-            self._define()
-
     def _define(self) -> None:
         study = self.study
         positions = {case: index for index, case in enumerate(study.cases)}
@@ -293,14 +267,6 @@ def write_content(path: Path, content: str | bytes) -> None:
 
 def _code_of(study: Study) -> dict[str, str]:
     return sources([study.to_dict(), [case.to_dict() for case in study.cases]])
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from a later one of its name; None where there is none."""
-    with suppress(OSError):
-        found = path.stat()
-        return found.st_dev, found.st_ino
-    return None
 
 
 def _damaged(path: Path, error: Exception) -> ValueError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ._plain import Plain
 from .case import Case, Run
 from .design import Assignment, Design, Grid
-from .register import Register
+from .register import Register, object_of
 from .search import GridSearch, Order, Strategy
 
 if TYPE_CHECKING:
@@ -99,12 +99,7 @@ class Kind(abc.ABC):
         """
 
 
-def _require_kind(thing: object) -> None:
-    if not isinstance(thing, Kind):
-        raise TypeError(f"it must be an object of a subclass of Kind, got {thing!r}")
-
-
-KINDS: Register[Kind] = Register("kind of study", _require_kind)
+KINDS: Register[Kind] = Register("kind of study", object_of(Kind, "an object of a subclass of Kind"))
 
 
 def named(names: Mapping[str, Callable[[object], Any]], factor: str, given: Any) -> Any:

@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict
 from typing import Any, Final, final
 
@@ -47,7 +48,7 @@ def perform(run: Run, surroundings: Surroundings | None = None) -> Result:
             reset_peak_memory(device)
         base_memory = peak_memory(device)
         loop = _Loop(run, surroundings, cards)
-        with open_board(run, surroundings, loop.folder) as loop.board:
+        with closing(open_board(run, surroundings, loop.folder)) as loop.board:
             loop.run()
         final = {} if loop.diverged_at is not None else _finite(run, loop.trial.finish())
         if loop.folder is not None and processes.rank() == 0:

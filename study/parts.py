@@ -21,6 +21,7 @@ from ..manifolds import (
 from ..manifolds import (
     QR,
     Cayley,
+    Embedded,
     Exponential,
     Geometry,
     Householder,
@@ -224,6 +225,18 @@ def options_among(values: Mapping[str, Plain], takes: Mapping[str, Callable[[str
 def options_of(options: Options, part: str) -> dict[str, Any]:
     """Return the options of a part, such as ``network``, by their names."""
     return {key.partition(".")[2]: value for key, value in options if key.partition(".")[0] == part}
+
+
+def geometry_with(name: str, metric: str | None, retraction: str | None, options: Options) -> Geometry:
+    """Return a geometry with a metric and a retraction by their names, None for its own, and options of all three."""
+    values: dict[str, Any] = {}
+    if metric is not None:
+        values["metric"] = Embedded(**options_of(options, "metric")) if metric == EMBEDDED else metric
+    if retraction is not None:
+        values["retraction"] = made(RETRACTIONS, retraction, **options_of(options, "retraction"))
+    found: Any = made(GEOMETRIES, name, **options_of(options, "geometry"))
+    geometry: Geometry = replace(found, **values) if values else found
+    return geometry
 
 
 def build_optimizer(

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar, cast, final
 
+from ..manifolds import described
 from ._plain import import_object, importable_name, require_known
 
 Thing = TypeVar("Thing")
@@ -212,6 +213,16 @@ def default_look(position: int) -> Appearance:
     """Return the look of the thing at a position among others that have none of their own."""
     turn = position // len(COLOURS)
     return Appearance(COLOURS[position % len(COLOURS)], MARKERS[position % len(MARKERS)], LINES[turn % len(LINES)])
+
+
+def object_of(kind: type, words: str) -> Callable[[object], None]:
+    """Return what refuses all but objects of a class and of its subclasses, which the words name."""
+
+    def check(thing: object) -> None:
+        if not isinstance(thing, kind):
+            raise TypeError(f"it must be {words}, got {described(thing)}")
+
+    return check
 
 
 def callable_thing(thing: object) -> None:

@@ -9,8 +9,7 @@ import pickle
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self, final
+from typing import Any, Final, final
 
 import numpy as np
 import torch
@@ -91,12 +90,8 @@ class Board:
         if images is not None:
             self._writer.add_images("samples", images.cpu(), look.step)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """Write what is not written yet."""
         if self._writer is not None:
             self._writer.close()
 

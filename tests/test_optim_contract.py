@@ -338,5 +338,6 @@ def test_a_step_costs_as_many_kernels_for_many_frames_as_for_one(row, monkeypatc
         counts.append(count.operations)
         reads.append(count.reads)
     assert counts[0] == counts[1]
+    assert counts[0] < 50 or not row.name.startswith("riemannian")
     # Random draws are made from counts of steps, which lie on the CPU wherever the frame is: once a frame, and a stack.
     assert reads == ([2, 31] if "random" in row.name else [0, 0])

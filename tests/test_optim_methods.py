@@ -6,8 +6,9 @@ import itertools
 import geoopt
 import pytest
 import torch
+from optim_draws import draw, follow, frame, generator_of
 from optimizer_registry import GRASSMANN
-from torch import Tensor, nn
+from torch import nn
 
 from sttp.manifolds import QR, Cayley, Exponential, Polar, Stiefel, haar_frame, orthogonality_error
 from sttp.optim import (
@@ -26,28 +27,6 @@ from sttp.optim import (
 from sttp.optim._iterative_cayley import iterative_cayley
 
 FRAMES = (CayleySGD, CayleyAdam, Landing, POGO, RandomSubmanifoldDescent, MomentumStiefelSGD, MomentumStiefelAdam, SPEL)
-
-
-def generator_of(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def draw(*shape: int, seed: int = 0, dtype=torch.float64) -> Tensor:
-    return torch.randn(*shape, dtype=dtype, generator=generator_of(1000 + seed))
-
-
-def frame(*shape: int, manifold: geoopt.Manifold | None = None, seed: int = 0, dtype=torch.float64) -> Tensor:
-    start = haar_frame(*shape, dtype=dtype, generator=generator_of(seed))
-    return geoopt.ManifoldParameter(start, manifold=manifold or Stiefel())
-
-
-def follow(points: list[Tensor], optimizers: list[torch.optim.Optimizer], steps: int = 6) -> None:
-    """Give all points the same random gradients, and step all optimizers."""
-    for step in range(steps):
-        for point in points:
-            point.grad = draw(*point.shape, seed=step, dtype=point.dtype)
-        for optimizer in optimizers:
-            optimizer.step()
 
 
 # --- Cayley ---

@@ -125,25 +125,6 @@ def test_named_parameters_keep_their_names(ours, theirs):
     assert [state["param_groups"][0]["param_names"] for state in states] == [names, names]
 
 
-@pytest.mark.parametrize("kind", [RiemannianAdam, RiemannianSGD])
-def test_a_closure_is_called_once_with_gradients_and_its_loss_returned(kind):
-    network = make_network()
-    optimizer = kind(network.parameters(), lr=1e-3)
-    losses = []
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = loss_of(network, 0)
-        loss.backward()
-        losses.append(loss)
-        return loss
-
-    with torch.no_grad():
-        returned = optimizer.step(closure)
-    assert losses == [returned]
-    assert loss_of(network, 0) < returned
-
-
 @pytest.mark.parametrize(("ours", "theirs"), BOTH)
 def test_gradients_that_come_only_at_some_steps(ours, theirs):
     results = []

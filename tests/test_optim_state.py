@@ -183,26 +183,6 @@ def test_frozen_parameters_and_those_without_gradient_stay(kind, options):
     assert set(optimizer.state) == {moving}
 
 
-# --- scaled losses ---
-
-
-@pytest.mark.parametrize(("kind", "options"), KINDS)
-def test_a_gradient_scaler_changes_nothing_and_skips_overflows(kind, options):
-    plain, scaled = frame(6, 2), frame(6, 2)
-    optimizer, scaled_optimizer = kind([plain], **options), kind([scaled], **options)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
-    for step in range(4):
-        optimizer.zero_grad()
-        scaled_optimizer.zero_grad()
-        scaler.scale(scaled.pow(3).sum() * (float("inf") if step == 1 else 1)).backward()
-        scaler.step(scaled_optimizer)
-        scaler.update()
-        if step != 1:
-            plain.pow(3).sum().backward()
-            optimizer.step()
-    assert torch.equal(plain, scaled)
-
-
 # --- what is refused ---
 
 

@@ -16,7 +16,7 @@ from toy_kind import KINDS, STEPS, ToyKind, ToyTrial, made_up, toy
 from sttp.study import engine, loop
 from sttp.study.engine import redraw, run_study
 from sttp.study.executors import RunFailedError
-from sttp.study.folder import FolderLostError, ResultsFolder, write_content
+from sttp.study.folder import ResultsFolder, write_content
 from sttp.study.schedule import pending_runs
 from sttp.study.surroundings import Surroundings
 from sttp.study.turns import Turn
@@ -310,38 +310,6 @@ def test_runs_without_their_definition_are_refused(copy):
 # --- what happens while a study is under way ---
 
 
-def on_the_third_run(action):
-    def progress(done, expected, run):
-        if done == 3:
-            action()
-
-    return progress
-
-
-def test_a_definition_that_is_deleted_meanwhile_is_written_again(finished, tmp_path):
-    path = tmp_path / "results"
-    outcome = run_study(STUDY, path, "sequential", progress=on_the_third_run((path / "study.json").unlink))
-    assert outcome.finished
-    assert redraw(path).finished
-    assert (path / "results.csv").read_bytes() == (finished[0] / "results.csv").read_bytes()
-
-
-def test_a_folder_that_is_removed_meanwhile_ends_the_study(tmp_path):
-    path = tmp_path / "results"
-    with pytest.raises(FolderLostError, match="was removed or replaced while its study was under way"):
-        run_study(STUDY, path, "sequential", progress=on_the_third_run(lambda: shutil.rmtree(path)))
-    assert not list(path.rglob("result.json"))
-
-    def replaced():
-        path.rename(tmp_path / "away")
-        shutil.copytree(tmp_path / "away", path)
-
-    shutil.rmtree(path, ignore_errors=True)
-    with pytest.raises(FolderLostError):
-        run_study(STUDY, path, "sequential", progress=on_the_third_run(replaced))
-    assert len(list(path.rglob("result.json"))) == 3
-
-
 def _begin(path, size, gate, answers):
     gate.wait()
     try:
@@ -408,7 +376,7 @@ def test_a_full_disk_is_told_with_the_file_and_what_was_finished_stays(tmp_path,
     monkeypatch.setattr(os, "fsync", filling)
     path = tmp_path / "results"
     with pytest.raises(OSError, match=r"make room.*result\.json"):
-        run_study(STUDY, path, "sequential", progress=on_the_third_run(lambda: full.append(1)))
+        run_study(STUDY, path, "sequential", progress=lambda done, *_: full.extend([1] * (done == 3)))
     assert len(list(path.rglob("result.json"))) == 3
     assert not list(path.rglob("*.tmp"))
     with pytest.raises(ValueError, match=r"new' cannot be a folder of results.*make room.*study\.json"):

@@ -16,9 +16,9 @@ from scipy import stats
 from sttp.study.folder import COMMAND, ResultsFolder
 from sttp.study.outcome import Outcome, write_all
 from sttp.study.report.content import Picture, Table
-from sttp.study.report.falling import still_falling
 from sttp.study.report.intervals import Interval, half_widths
 from sttp.study.report.pictures import drawn
+from sttp.study.report.reached import still_falling
 from sttp.study.report.tables import to_csv, to_latex
 from sttp.study.report.text import plain
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar, Final, Self, final
 
-from ...manifolds import Embedded, Geometry
+from ...manifolds import Geometry
 from .._plain import Plain, require_known, to_json, tupled
 from ..case import Case, Run, Trial, equal_distances
-from ..parts import EMBEDDED, GEOMETRIES, METRICS, RETRACTIONS, Options, made, options_of
+from ..parts import GEOMETRIES, METRICS, Options, geometry_with, made
 from ..surroundings import Surroundings
 from .problem import PROBLEMS, Problem, problem_of
 
@@ -114,19 +114,15 @@ def geometry_of(name: str, metric: str, retraction: str, options: Options = ()) 
         TypeError: an option is none of its part.
     """
     require_known("metric", metric, METRICS)
-    damping: Mapping[str, Any] = options_of(options, "metric")
-    geometry: Any = made(GEOMETRIES, name, **options_of(options, "geometry"))
-    parts: dict[str, Any] = {
-        "metric": Embedded(**damping) if metric == EMBEDDED else metric,
-        "retraction": made(RETRACTIONS, retraction, **options_of(options, "retraction")),
-    }
+    geometry = made(GEOMETRIES, name)
     own = {field.name for field in fields(geometry)} if is_dataclass(geometry) else set()
     for part, given in (("metric", metric), ("retraction", retraction)):
         if part not in own and given != DEFAULTS[part]:
             raise ValueError(
                 f"{part} must be {DEFAULTS[part]!r} with the geometry {name!r}, which has none, got {given!r}"
             )
-    return replace(geometry, **{part: value for part, value in parts.items() if part in own})
+    parts = (metric if "metric" in own else None, retraction if "retraction" in own else None)
+    return geometry_with(name, *parts, options)
 
 
 @functools.lru_cache(maxsize=256)

@@ -212,25 +212,25 @@ class Comparison:
                 table[choice] = [found.get(instance, math.nan) for instance in instances]
         return table
 
+    def row(self, choice: Choice) -> dict[str, Any]:
+        """Return a choice in numbers, as plain values."""
+        solved, runs = self.solved(choice)
+        entries = self.entries_of(choice)
+        return {
+            "choice": choice.label,
+            "mean_rank": self.ranks[choice],
+            "solved": solved,
+            "runs": runs,
+            "step_microseconds": finite(self.step_microseconds(choice)),
+            "products": self.products(choice),
+            "orthogonality_error": self.orthogonality_error(choice),
+            "gaps": {entry.problem.name: finite(entry.gap) for entry in entries},
+            "learning_rates": {entry.problem.name: entry.learning_rate for entry in entries},
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        choices = []
-        for choice in self.ordered:
-            solved, runs = self.solved(choice)
-            entries = self.entries_of(choice)
-            choices.append(
-                {
-                    "choice": choice.label,
-                    "mean_rank": self.ranks[choice],
-                    "solved": solved,
-                    "runs": runs,
-                    "step_microseconds": finite(self.step_microseconds(choice)),
-                    "products": self.products(choice),
-                    "orthogonality_error": self.orthogonality_error(choice),
-                    "gaps": {entry.problem.name: finite(entry.gap) for entry in entries},
-                    "learning_rates": {entry.problem.name: entry.learning_rate for entry in entries},
-                }
-            )
+        choices = [self.row(choice) for choice in self.ordered]
         return {"factor": self.plural, "tolerance": self.tolerance, "choices": choices}
 
     def _known(self, choice: Choice) -> list[Entry]:

@@ -182,20 +182,10 @@ def _table(comparison: Comparison, title: str) -> Table:
     columns = (comparison.factor, "mean rank", "solved", *labels, "µs / step", "products / step", "‖XᵀX−I‖")
     rows, links = [], []
     for choice in comparison.ordered:
-        solved, runs = comparison.solved(choice)
-        entries = [comparison.find(choice, problem) for problem in comparison.problems]
-        products = comparison.products(choice)
-        rows.append(
-            (
-                choice.label,
-                f"{comparison.ranks[choice]:.1f}",
-                f"{solved}/{runs}",
-                *map(_gap, entries),
-                _microseconds(comparison, choice),
-                "–" if products is None else f"{products:.0f}",
-                f"{comparison.orthogonality_error(choice):.0e}",
-            )
-        )
+        row, entries = comparison.row(choice), [comparison.find(choice, problem) for problem in comparison.problems]
+        cells = [choice.label, f"{row['mean_rank']:.1f}", f"{row['solved']}/{row['runs']}", *map(_gap, entries)]
+        products = "–" if row["products"] is None else f"{row['products']:.0f}"
+        rows.append((*cells, _microseconds(comparison, choice), products, f"{row['orthogonality_error']:.0e}"))
         links.append(tuple(r.run.identifier for entry in entries if entry is not None for r in entry.results))
     notes = (
         f"Mean rank: over the problems, by the gap at the end; 1 is the best. Solved: runs on problems with a known "

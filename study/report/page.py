@@ -14,8 +14,8 @@ from markupsafe import Markup, escape
 
 from ..schedule import Results, expected_total, pending_runs, planned_runs
 from .content import Section, Table
-from .falling import still_falling
 from .pictures import Drawn
+from .reached import still_falling
 from .tables import to_csv, to_latex
 from .text import plain
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, final
 
 from ...layers import Specification
-from ...manifolds import Riemannian
 from .._plain import Plain, tupled
 from ..case import Case, Run, Trial
-from ..parts import GEOMETRIES, PENALTIES, RETRACTIONS, SPECIFICATIONS, SPECTRA, Options, made, options_of
+from ..parts import PENALTIES, SPECIFICATIONS, SPECTRA, Options, geometry_with, options_of
 from ..settings import SETTINGS, Settings
 from ..surroundings import Surroundings
 from .task import TASKS
@@ -88,13 +87,7 @@ class TrainingCase(Case):
         """The specification of the layers; None for a method that is none of layers."""
         if self.geometry is None or self.rank is None or self.spectrum is None:
             return None
-        geometry = made(GEOMETRIES, self.geometry, **self.options_of("geometry"))
-        if isinstance(geometry, Riemannian):
-            if self.retraction is not None:
-                retraction = made(RETRACTIONS, self.retraction, **self.options_of("retraction"))
-                geometry = replace(geometry, retraction=retraction)
-            if self.metric is not None:
-                geometry = replace(geometry, metric=self.metric)  # type: ignore[arg-type]  # which refuses others
+        geometry = geometry_with(self.geometry, self.metric, self.retraction, self.options)
         kind = SPECIFICATIONS[self.parameterization]
         return kind(self.rank, frames=geometry, spectrum=SPECTRA[self.spectrum])
 

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Self, final
 
 from torch import Tensor, nn
 
-from ...manifolds import described
 from ..case import Run, Trial
 from ..networks import NETWORKS, Role, network_entry
-from ..register import Register
+from ..register import Register, object_of
 from ..surroundings import Surroundings
 
 if TYPE_CHECKING:
@@ -182,9 +181,6 @@ class SupervisedTask(Task):
         return SupervisedTrial(self.bound(case, surroundings), case, run, surroundings)
 
 
-def _require_task(thing: object) -> None:
-    if not isinstance(thing, Task):
-        raise TypeError(f"it must be an object of a subclass of Task, such as Training(...), got {described(thing)}")
-
-
-TASKS: Final[Register[Task]] = Register("task", _require_task)
+TASKS: Final[Register[Task]] = Register(
+    "task", object_of(Task, "an object of a subclass of Task, such as Training(...)")
+)

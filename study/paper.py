@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from ...manifolds import require_number
-from ..definition import STUDIES, Study
-from ..parts import FLAVOURS
-from ..register import Register
-from ..tasks.case import TrainingCase
-from ..tasks.images import KNOWN_SHAPES, LABELLED
-from ..tasks.presentation import PUBLISHED
-from ..tasks.task import ImageShape
+from ..manifolds import require_number
+from .definition import STUDIES, Study
+from .parts import FLAVOURS
+from .register import Register
+from .tasks.case import TrainingCase
+from .tasks.images import KNOWN_SHAPES, LABELLED
+from .tasks.presentation import PUBLISHED
+from .tasks.task import ImageShape
 
 # Steps of the paper's schedules: of the classifier, and of the generator.
 STEPS: Final = 100_000
