@@ -144,6 +144,7 @@ class TrainingKind(Kind):
         row |= dict(case.options)
         row |= {"chosen": chosen, "diverged_at": result.diverged_at}
         row |= {name: result.facts.get(name) for name in ("z", "degrees_of_freedom")}
+        row |= {name: result.facts[name] for name in ("stored", "dimension") if name in result.facts}
         row["training_loss"] = result.final_loss
         seen = {} if result.diverged else result.looks[-1].measures
         for split, measures in (("validation", seen), ("test", result.final)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -35,7 +36,7 @@ from ....adapters import (
     published_optimizer,
 )
 from ...parts import OPTIMIZERS, OfNetwork
-from ...register import Appearance
+from ...register import Appearance, default_look
 from ..method import METHODS, Method
 
 PUBLISHED: Final = "published"
@@ -141,10 +142,14 @@ def _add(name: str, **method: Any) -> None:
     METHODS.add(name, Method(name, fine_tunes=True, **method))
 
 
-for _name, (_title, _build, _own) in _ADAPTERS.items():
-    _add(_name, build=_build, optimizer=_own, title=_title)
+for _position, (_name, (_title, _build, _own)) in enumerate(_ADAPTERS.items()):
+    _look = default_look(_position)
+    _add(_name, build=_build, optimizer=_own, title=_title, look=replace(_look, line="-"))
     if _own == PUBLISHED:
-        _add(_name + WITH_RIEMANNIAN, build=_build, optimizer=RIEMANNIAN, title=f"{_title}, RiemannianAdam")
+        _dashed = replace(_look, line="--")
+        _add(
+            _name + WITH_RIEMANNIAN, build=_build, optimizer=RIEMANNIAN, title=f"{_title}, RiemannianAdam", look=_dashed
+        )
 for _name, (_title, _build, _look) in _BOUNDS.items():
     _add(_name, build=_build, optimizer=ADAMW, title=_title, look=_look)
 

@@ -13,6 +13,7 @@ from ...run_files import SAMPLES
 from ...schedule import Results
 from ...surroundings import RUNS
 from ...turns import Turn
+from .adaptation import CHANGES, adaptation_findings, adaptation_terms, is_adaptation, sizes_figure
 from .curve import Curve, curves_of
 from .figures import accuracy_figure, has_accuracy, loss_figure, orthogonality_figure
 from .findings import findings
@@ -32,7 +33,7 @@ def content_of(study: Study, results: Results, presentation: Mapping[str, Any], 
     return Content(
         subtitle=subtitle(study),
         question=str(presentation["question"]),
-        findings=findings(curves, score),
+        findings=(adaptation_findings if is_adaptation(curves) else findings)(curves, score),
         on_findings=ON_FINDINGS,
         sections=tuple(_sections(study, presentation, curves, drawable, score)),
         frame=lambda: frame(curves, score),
@@ -53,8 +54,11 @@ def _sections(
     study: Study, presentation: Mapping[str, Any], curves: Sequence[Curve], drawable: Sequence[Curve], score: Score
 ) -> list[Section]:
     scored = [curve for curve in drawable if has_accuracy(curve)]
+    what = (CHANGES,), adaptation_terms(curves)
+    if not is_adaptation(curves):
+        what = (LOW_RANK,), terms(study, presentation, curves)
     found = [
-        Section("What was compared", (LOW_RANK,), terms(study, presentation, curves)),
+        Section("What was compared", *what),
         Section("How", (), procedure(study, presentation, curves, score)),
     ]
     if scored:
@@ -67,6 +71,15 @@ def _sections(
 
 
 def _accuracy(curves: Sequence[Curve], score: Score) -> Picture:
+    if is_adaptation(curves):
+        return Picture(
+            "accuracy",
+            "Score against the size of a change",
+            f"Up: the {score.name} on the test split, means over seeds with their 95 % intervals. Across, on log "
+            "scales: left the numbers that a change stores, right the dimension of what they reach. Level lines are "
+            "the bounds.",
+            lambda: sizes_figure(curves, score),
+        )
     return Picture(
         "accuracy",
         "Score against compression",

@@ -87,6 +87,18 @@ class Curve(Reached):
         return self.results[0].facts.get("z")
 
     @property
+    def stored(self) -> int | None:
+        """How many numbers of the layers that it changes a method trains; None of one that is no change."""
+        found = self.results[0].facts.get("stored")
+        return None if found is None else int(found)
+
+    @property
+    def dimension(self) -> int | None:
+        """The dimension of what these numbers reach."""
+        found = self.results[0].facts.get("dimension")
+        return None if found is None else int(found)
+
+    @property
     def scores(self) -> dict[int, float]:
         """Test scores by seed."""
         found = {result.run.seed: result.last("test_score") for result in self.results}

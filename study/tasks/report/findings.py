@@ -78,11 +78,11 @@ def _equal_size(curves: Curves, score: Score) -> Iterator[str]:
     svdp, sttp = min(pairs, key=lambda pair: abs(math.log(_z(pair[0]) / _z(pair[1]))))
     if not 1 / ABOUT_EQUAL < _z(svdp) / _z(sttp) < ABOUT_EQUAL:
         return
-    difference = _paired(_mean_scores(sttp), _mean_scores(svdp))
+    difference = paired(_mean_scores(sttp), _mean_scores(svdp))
     if difference.mean is None:
         return
     yield (
-        f"STTP against SVDP at about equal size, in test {score.name}: {_verdict(difference)} "
+        f"STTP against SVDP at about equal size, in test {score.name}: {verdict(difference)} "
         f"({score.difference(difference)}). STTP at rank {sttp[0].case.rank} keeps Z = {_z(sttp):.1f} % of the "
         f"parameters, SVDP at rank {svdp[0].case.rank} keeps {_z(svdp):.1f} % (each the mean over its geometries)."
     )
@@ -105,7 +105,7 @@ def _foreign(curves: Curves, score: Score) -> Iterator[str]:
     for line, group in by_line([curve for curve in curves if curve.is_foreign]).items():
         pairs = [(ours, reference) for ours in group if (reference := _reference_of(curves, ours)) is not None]
         # A verdict on one seed would have no interval, and there may be many of somebody's methods.
-        pairs = [pair for pair in pairs if _paired(pair[0].scores, pair[1].scores).half_width is not None]
+        pairs = [pair for pair in pairs if paired(pair[0].scores, pair[1].scores).half_width is not None]
         for name in dict.fromkeys(reference.line for _, reference in pairs):
             clauses = _clauses([pair for pair in pairs if pair[1].line == name], score, with_sizes=True)
             yield f"{line} against {name}, in test {score.name}: {clauses}."
@@ -137,11 +137,11 @@ def _factors(curves: Curves, score: Score) -> Iterator[str]:
             shared = [key for key in group if key in first[1] and group[key].scores and first[1][key].scores]
             if shared:
                 ours, theirs = (_mean_scores([found[key] for key in shared]) for found in (group, first[1]))
-                difference = _paired(ours, theirs)
+                difference = paired(ours, theirs)
                 if difference.mean is not None:
                     yield (
                         f"{name} {short(value)} against {short(first[0])}, in test {score.name}, the mean over "
-                        f"{len(shared)} curve{'s' * (len(shared) > 1)}: {_verdict(difference)} "
+                        f"{len(shared)} curve{'s' * (len(shared) > 1)}: {verdict(difference)} "
                         f"({score.difference(difference)})."
                     )
 
@@ -150,11 +150,11 @@ def _clauses(pairs: Sequence[tuple[Curve, Curve]], score: Score, with_sizes: boo
     """Return verdicts on pairs of equal rank in words, each with all pairs that it is true of."""
     verdicts: dict[str, list[str]] = {}
     for ours, theirs in pairs:
-        difference = _paired(ours.scores, theirs.scores)
+        difference = paired(ours.scores, theirs.scores)
         if difference.mean is not None:
             rank = "" if ours.case.rank is None else f"rank {ours.case.rank} "
             sizes = f"; Z = {size(ours.z)} against {size(theirs.z)}" if with_sizes else ""
-            verdicts.setdefault(_verdict(difference), []).append(f"{rank}({score.difference(difference)}{sizes})")
+            verdicts.setdefault(verdict(difference), []).append(f"{rank}({score.difference(difference)}{sizes})")
     at = "" if not pairs or pairs[0][0].case.rank is None else "at "
     return "; ".join(f"{verdict} {at}{', '.join(found)}" for verdict, found in verdicts.items())
 
@@ -189,12 +189,13 @@ def _mean_scores(group: Curves) -> dict[int, float]:
     return {seed: sum(s[seed] for s in scores) / len(scores) for seed in sorted(seeds)}
 
 
-def _paired(first: dict[int, float], second: dict[int, float]) -> Interval:
+def paired(first: dict[int, float], second: dict[int, float]) -> Interval:
     """Return the interval of the differences, seed by seed: equal seeds share batches."""
     return Interval.of(first[seed] - second[seed] for seed in sorted(first.keys() & second.keys()))
 
 
-def _verdict(difference: Interval) -> str:
+def verdict(difference: Interval) -> str:
+    """Return whether a difference is one, in a word or two."""
     if difference.count == 1:
         return "one seed only, which has no interval"
     if not difference.excludes_zero or difference.mean is None:

@@ -15,6 +15,9 @@ from .curve import Curve
 
 Curves = Sequence[Curve]
 
+# Methods whose steps those of others are compared with.
+PACES: Final = ("sttp stiefel", "lora")
+
 # A layer's spectrum has collapsed where its stable rank is below this share of what it was at the start.
 COLLAPSED: Final = 0.5
 
@@ -49,14 +52,14 @@ def _speed(curves: Curves) -> Iterator[str]:
 
 
 def _pace(curves: Curves, curve: Curve) -> Curve | None:
-    """Return the curve whose steps those of another are compared with: `sttp stiefel` of its rank, else `dense`."""
+    """Return the curve whose steps those of another are compared with: that of a pace of its rank, else `dense`."""
     others = [other for other in curves if other is not curve]
     rivals = [other for other in others if _is_pace(other, curve) and not _is_pace(curve, other)]
     return max(rivals or [other for other in others if other.is_dense], key=curve.likeness, default=None)
 
 
 def _is_pace(curve: Curve, other: Curve) -> bool:
-    return curve.method == "sttp stiefel" and curve.case.rank == other.case.rank
+    return curve.method in PACES and curve.case.rank == other.case.rank
 
 
 def _at(ranks: list[int | None]) -> str:

@@ -100,7 +100,10 @@ def _cells(curve: Curve, score: Score, published: Mapping[str, str]) -> dict[str
     """Return the cells of a row by the titles of their columns."""
     case, loss, error = curve.case, curve.training_loss.mean, curve.orthogonality_error
     cells = {"method": curve.line, "rank": NONE if case.rank is None else str(case.rank)}
-    cells["Z %"] = NONE if curve.z is None else f"{curve.z:.2f}"
+    if curve.stored is None:
+        cells["Z %"] = NONE if curve.z is None else f"{curve.z:.2f}"
+    else:
+        cells |= {"numbers": f"{curve.stored:,}", "dimension": f"{curve.dimension:,}"}
     if published:
         cells[PAPER] = published.get(case.title, NONE)
     cells["rate"] = f"{curve.learning_rate:.3g}" + "*" * curve.at_edge
@@ -128,8 +131,10 @@ def _notes(curves: Sequence[Curve], score: Score, has_published: bool) -> tuple[
         times = f"median time of a step with its quartiles, taken in turns on one worker{load}"
     else:
         times = "median time of a step in the runs themselves, which is not to be compared"
-    words = {
-        "Z": "parameters kept",
+    sizes = {"Z": "parameters kept"}
+    if any(curve.stored is not None for curve in curves):
+        sizes = {"numbers": "stored by the change, without the head", "dimension": "of what these numbers reach"}
+    words = sizes | {
         "rate": "the chosen learning rate; a * marks one at the edge of what was tried",
         f"test {score.name}": "mean over seeds ± half of the 95 % interval (Student’s t)",
         "loss": "training loss over the last steps, mean over seeds",
@@ -149,6 +154,8 @@ def _row(curve: Curve, score: Score) -> dict[str, Any]:
     case, test = curve.case, curve.test
     row: dict[str, Any] = {"method": curve.method, "rank": case.rank, "spectrum": case.spectrum, **curve.factors}
     row |= {"z": curve.z, "degrees_of_freedom": curve.results[0].facts.get("degrees_of_freedom")}
+    if curve.stored is not None:
+        row |= {"stored": curve.stored, "dimension": curve.dimension}
     row |= {"learning_rate": curve.learning_rate, "at_edge": curve.at_edge}
     row |= {score.column: test.mean, f"{score.column}_half_width": test.half_width}
     row |= {column(title): curve.measure(f"test_{column(name)}").mean for name, title in score.others.items()}

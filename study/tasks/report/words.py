@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from ...definition import Study
 from ...report.content import listed
 from ...search import GridSearch
+from .adaptation import SAME_START as ADAPTED_START
 from .curve import OURS, Curve, short
 from .table import Score
 
@@ -47,6 +48,11 @@ FLAVOURS: Final = (
     "C, L, R",
     "The spectrum s: constant, all ones; learned and divided by its largest value (Lipschitz); the same with the "
     "D-optimal penalty −Σ log s, which draws small singular values up.",
+)
+SAME_START: Final = (
+    "At one rank, seed and spectrum all SVDP and STTP networks start from the same weights W, those of a fresh "
+    "STTP network, written in each one’s own parameters. The dense network starts from PyTorch’s usual random "
+    "weights."
 )
 LETTERED: Final = ("identity", "lipschitz", "learned", "regularized")
 ON_FINDINGS: Final = (
@@ -105,9 +111,7 @@ def procedure(
         ("Task", str(presentation["description"])),
         (
             "Same start",
-            "At one rank, seed and spectrum all SVDP and STTP networks start from the same weights W, those of a fresh "
-            "STTP network, written in each one’s own parameters. The dense network starts from PyTorch’s usual random "
-            "weights.",
+            SAME_START if any(curve.stored is None for curve in curves) else ADAPTED_START,
         ),
         ("Same data and budget", _budget(study)),
         *_settings(presentation),
