@@ -123,7 +123,7 @@ def test_the_report_is_a_table_for_people(capsys):
     assert "Z = 5.812" in out
 
 
-@pytest.mark.parametrize("name", list(NETWORKS))
+@pytest.mark.parametrize("name", [name for name in NETWORKS if NETWORKS[name].role != "trained"])
 def test_every_network_has_a_report_and_generators_keep_their_first_layer_dense(capsys, name):
     code, out, _ = sttp(capsys, "report", name, "--rank", 64, "--json")
     assert code == 0

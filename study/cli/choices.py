@@ -9,6 +9,7 @@ from typing import Final
 
 STUDIES: Final = (
     "digits",
+    "adapters",
     "paper-fig7",
     "paper-table1",
     "paper-table2",

@@ -17,7 +17,7 @@ from .digits import digits
 from .sngan import RESOLUTIONS, discriminator, generator
 from .wide_resnet import wide_resnet
 
-Role = Literal["classifier", "generator", "discriminator"]
+Role = Literal["classifier", "generator", "discriminator", "trained"]
 
 
 @final
@@ -30,8 +30,8 @@ class NetworkEntry:
             device.
         options: what each option is, by its name; None for the parameters of the function.
         skip: layers that stay dense when the network is reparameterized.
-        role: what it is trained to be; generators and discriminators are halves of GANs. None for whatever the task
-            makes of it.
+        role: what it is trained to be; generators and discriminators are halves of GANs, and what is trained already is
+            to be adapted. None for whatever the task makes of it.
         size: height and width of the images that it is for; None for any.
         partner: name of the other half of its GAN.
     """

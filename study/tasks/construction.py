@@ -43,7 +43,7 @@ def built(
             f"network {name!r} is for images of {entry.size} pixels, and those of the data {settings.data!r} have "
             f"{shape.size}; give another network"
         )
-    needs_classes = shape is not None and (entry.role in ("classifier", None) or settings.conditional)
+    needs_classes = shape is not None and (entry.role in ("classifier", "trained", None) or settings.conditional)
     if shape is not None and needs_classes and shape.classes < 2 and entry.role is not None:
         raise ValueError(
             f"data {settings.data!r} has one class, which leaves nothing to tell apart; give data with two or more, or "

@@ -11,14 +11,14 @@ from .labelled import Adaptation, UprightDigits
 from .methods import NAMES
 from .transformer import digits_transformer
 
-NETWORKS.add("digits-transformer", NetworkEntry(digits_transformer, {}, skip=("head",), role="classifier", size=8))
+NETWORKS.add("digits-transformer", NetworkEntry(digits_transformer, {}, skip=("head",), role="trained", size=8))
 NETWORKS.add(
     "encoder",
     NetworkEntry(
         encoder,
         {"folder": "of a model of transformers", "number_of_classes": "number of logits"},
         skip=("head",),
-        role="classifier",
+        role="trained",
     ),
 )
 TASKS.add("upright-digits", UprightDigits())

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -21,10 +19,13 @@ from ..case import TrainingCase
 from ..task import ImageShape
 from .labelled import SETTINGS, Adaptation, Splits
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 LABEL: Final = "label"
 TOKENS: Final = 24
 MOST: Final = {"validation": 1000, "test": 4000}  # texts, so that runs are mostly training
-FORMATS: Final[dict[str, Callable[[Path], pd.DataFrame]]] = {".parquet": pd.read_parquet, ".csv": pd.read_csv}
+FORMATS: Final = (".parquet", ".csv")
 # Queries and values of attention, as the models of transformers call them.
 ATTENTION: Final = (
     ("*.query", "*.value"),
@@ -144,6 +145,8 @@ class Texts(Adaptation):
 
 @lru_cache(maxsize=2)
 def _read(data: str, model: str, count: int | None, tokens: int) -> Splits:
+    import pandas as pd
+
     tokenizer = HuggingFace(model).tokenizer()
     tables = {name: _table(Path(data), name) for name in ("train", "validation", "test")}
     names = sorted(set(tables["train"][LABEL]), key=str)
@@ -151,7 +154,7 @@ def _read(data: str, model: str, count: int | None, tokens: int) -> Splits:
     for name, table in tables.items():
         column = _column(Path(data), table)
         chosen = table.head(MOST[name] if name in MOST else len(table) if count is None else count)
-        labels = pd.Categorical(chosen[LABEL], categories=names).codes.astype(np.int64)
+        labels = pd.Index(names).get_indexer(chosen[LABEL]).astype(np.int64)
         if (labels < 0).any():
             raise ValueError(f"data={data!r} has labels in {name} that train does not have; mend or remove them")
         made = tokenizer(chosen[column].tolist(), truncation=True, max_length=tokens, padding=False)["input_ids"]
@@ -170,14 +173,18 @@ def _table(folder: Path, split: str) -> pd.DataFrame:
             f"data={str(folder)!r} has no {split}.parquet and no {split}.csv; give a folder with train, "
             f"validation and test"
         )
-    table = FORMATS[paths[0].suffix](paths[0])
+    import pandas as pd  # which is of the extra `study`, and heavy
+
+    table = (pd.read_parquet if paths[0].suffix == ".parquet" else pd.read_csv)(paths[0])
     if LABEL not in table or not len(table) or table[LABEL].isna().any():
         raise ValueError(f"{str(paths[0])!r} must have a column {LABEL!r} with a class in each row, got {list(table)}")
     return table
 
 
 def _column(folder: Path, table: pd.DataFrame) -> str:
-    texts = [name for name in table if name != LABEL and pd.api.types.is_string_dtype(table[name])]
+    from pandas.api.types import is_string_dtype
+
+    texts = [name for name in table if name != LABEL and is_string_dtype(table[name])]
     if not texts:
         raise ValueError(f"data={str(folder)!r} has no column of texts beside {LABEL!r}, got {list(table)}; add one")
     return str(max(texts, key=lambda name: table[name].str.len().mean()))

@@ -32,6 +32,7 @@ class Adaptation(SupervisedTask):
     """
 
     score_name = "accuracy"
+    roles = ("trained", None)
     question = (
         "How much of a trained network must change so that it learns something new? Its weights are frozen, and the "
         "same layers are changed in several ways, everything else being equal."

@@ -48,12 +48,14 @@ class DigitsTransformer(nn.Module):
 
     Attributes:
         adapted: patterns for the layers that adapters change.
+        heads: of the attention.
     """
 
     adapted: ClassVar[tuple[str, ...]] = ("*.query", "*.value")
 
     def __init__(self, base_width: int = 64, depth: int = 4, heads: int = 4) -> None:
         super().__init__()
+        self.heads = heads
         self.rows = nn.Linear(SIDE, base_width)
         self.places = nn.Parameter(0.02 * torch.randn(SIDE, base_width))
         self.blocks = nn.ModuleList(Block(base_width, heads) for _ in range(depth))
