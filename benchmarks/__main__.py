@@ -27,6 +27,7 @@ class Benchmark(StrEnum):
     kills = "kills"
     fits = "fits"
     minilm = "minilm"
+    adapters = "adapters"
 
 
 def main(

@@ -53,7 +53,7 @@ def case_of(values: Assignment) -> TrainingCase | None:
         task=task.name,
         network=str(values["network"]),
         parameterization=chosen.parameterization,
-        spectrum=None if rank is None else chosen.spectrum or spectrum,
+        spectrum=None if rank is None or (chosen.method and chosen.method.fine_tunes) else chosen.spectrum or spectrum,
         rank=rank,  # type: ignore[arg-type]  # which is checked
         optimizer=optimizer,
         steps=values["steps"],  # type: ignore[arg-type]

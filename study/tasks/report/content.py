@@ -31,7 +31,7 @@ def content_of(study: Study, results: Results, presentation: Mapping[str, Any], 
     curves = curves_of(study, results, presentation, turns)
     drawable = [curve for curve in curves if curve.finished]
     return Content(
-        subtitle=subtitle(study),
+        subtitle=subtitle(study, is_adaptation(curves)),
         question=str(presentation["question"]),
         findings=(adaptation_findings if is_adaptation(curves) else findings)(curves, score),
         on_findings=ON_FINDINGS,

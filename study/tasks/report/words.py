@@ -63,14 +63,15 @@ ON_FINDINGS: Final = (
 )
 
 
-def subtitle(study: Study) -> str:
+def subtitle(study: Study, is_adaptation: bool) -> str:
     """Return what was compared, in a sentence."""
     cases = cast("tuple[TrainingCase, ...]", study.cases)
     methods = len({case.method for case in cases})
     ranks = sorted({case.rank for case in cases if case.rank is not None})
     of_rank = f", rank{_s(len(ranks))} {', '.join(map(str, ranks))}" if ranks else ""
     seeds = f"{len(study.seeds)} seed{_s(len(study.seeds))}"
-    ways = f"{methods} way{_s(methods)} to parameterize the layers of one network"
+    what = "change a trained network" if is_adaptation else "parameterize the layers of one network"
+    ways = f"{methods} way{_s(methods)} to {what}"
     return f"Study `{study.name}`: {ways}{of_rank}, {seeds}, runs of {_shared(cases, 'steps')} steps."
 
 
