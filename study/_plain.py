@@ -45,14 +45,6 @@ def require_distinct(argument: str, values: object) -> None:
         raise ValueError(f"{argument} must have no entry twice, got {repeated[0]!r} again; remove one")
 
 
-def require_text(argument: str, value: object) -> None:
-    """Refuse all but strings that are not blank."""
-    if not isinstance(value, str):
-        raise TypeError(f"{argument} must be a string, got {described(value)}")
-    if not value.strip():
-        raise ValueError(f"{argument} must not be blank, got {value!r}; write something")
-
-
 def require_plain(argument: str, value: object) -> None:
     """Refuse all but None, flags, finite numbers, strings, and lists and tables of these."""
     if isinstance(value, Mapping):

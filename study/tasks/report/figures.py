@@ -89,7 +89,9 @@ def loss_figure(curves: Curves) -> Figure:
         for axes, words in zip(pair, ("steps", "seconds of training"), strict=True):
             heading(axes, rank_words(rank))
             if lowest > 0:
-                _logarithmic_loss(axes)
+                logarithmic(axes, "y")
+                axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}" if f"{v:e}"[0] in "25" else ""))
+                axes.tick_params(axis="y", which="minor", labelsize=9)
             if row == len(ranks) - 1:
                 axes.set_xlabel(words)
         pair[0].set_ylabel("training loss")
@@ -179,12 +181,6 @@ def _draw_loss(axes: Axes, curve: Curve, against_seconds: bool) -> float:
         axes.fill_between(abscissa, low, high, color=look.color, alpha=0.16, linewidth=0)
     axes.plot(abscissa, losses.mean(axis=0), color=look.color, linestyle=look.line, linewidth=1.4)
     return float(losses.min())
-
-
-def _logarithmic_loss(axes: Axes) -> None:
-    logarithmic(axes, "y")
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
-    axes.tick_params(axis="y", which="minor", labelsize=9)
 
 
 def _errors(curve: Curve) -> tuple[list[int], np.ndarray]:

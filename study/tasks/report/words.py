@@ -101,6 +101,7 @@ def procedure(
     study: Study, presentation: Mapping[str, Any], curves: Sequence[Curve], score: Score
 ) -> tuple[tuple[str, str], ...]:
     """Return how the comparison was made, by what each sentence is about."""
+    settings = ", ".join(f"`{name} = {short(value)}`" for name, value in presentation["settings"].items())
     return (
         ("Task", str(presentation["description"])),
         (
@@ -110,7 +111,7 @@ def procedure(
             "weights.",
         ),
         ("Same data and budget", _budget(study)),
-        *_settings(presentation),
+        *((("Settings", f"{settings}."),) if settings else ()),
         ("Learning rates" if len(_rates(study)) != 1 else "Learning rate", _search(study, score)),
         ("Test", "Each run reads the test split once, at its end. Nothing is chosen by it."),
         ("Time and memory", _times(curves)),
@@ -126,12 +127,6 @@ def _budget(study: Study) -> str:
         f"{_shared(cases, 'batch_size')} examples, with the optimizer {_shared(cases, 'optimizer', code=True)} for all "
         f"parameters, a learning rate that falls linearly to 0{with_spectra}."
     )
-
-
-def _settings(presentation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    settings = presentation["settings"]
-    if settings:
-        yield "Settings", ", ".join(f"`{name} = {short(value)}`" for name, value in settings.items()) + "."
 
 
 def _search(study: Study, score: Score) -> str:
