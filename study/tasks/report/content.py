@@ -54,7 +54,7 @@ def _sections(
 ) -> list[Section]:
     scored = [curve for curve in drawable if has_accuracy(curve)]
     found = [
-        Section("What was compared", (LOW_RANK,), terms(study, presentation, curves)),
+        Section("What was compared", (LOW_RANK,), terms(study, curves)),
         Section("How", (), procedure(study, presentation, curves, score)),
     ]
     if scored:

@@ -21,6 +21,16 @@ LOW_RANK: Final = (
 )
 PARAMETERIZATIONS: Final = {
     "dense": ("dense", "Plain weight matrices, the network as it is; Z = 100 %."),
+    "sn": (
+        "SN",
+        "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
+        "forward follows (Miyato et al. 2018); Z = 100 %.",
+    ),
+    "sr": (
+        "SR",
+        "Spectral regularization: the same, with normalized singular values that a step may raise and not lower "
+        "(Liu et al. 2019); Z = 100 %.",
+    ),
     "svdp": ("SVDP", "U and V are one large frame each."),
     "sttp": (
         "STTP",
@@ -68,13 +78,11 @@ def subtitle(study: Study) -> str:
     return f"Study `{study.name}`: {ways}{of_rank}, {seeds}, runs of {_shared(cases, 'steps')} steps."
 
 
-def terms(study: Study, presentation: Mapping[str, Any], curves: Sequence[Curve]) -> tuple[tuple[str, str], ...]:
+def terms(study: Study, curves: Sequence[Curve]) -> tuple[tuple[str, str], ...]:
     """Return the words of a study with their meanings."""
     cases = cast("tuple[TrainingCase, ...]", study.cases)
-    used = list(dict.fromkeys(case.parameterization for case in cases))
-    found = [PARAMETERIZATIONS["dense"]] if "dense" in used else []
-    found += [(str(letters), str(words)) for letters, words in presentation["baselines"]]
-    found += [PARAMETERIZATIONS[name] for name in ("svdp", "sttp") if name in used]
+    used = {case.parameterization for case in cases}
+    found = [words for name, words in PARAMETERIZATIONS.items() if name in used]
     ours = {case.geometry for case in cases if case.geometry in OURS.get(case.parameterization, ())}
     found += [(geometry, words) for geometry, words in GEOMETRIES.items() if geometry in ours]
     spectra = {case.spectrum for case in cases if case.spectrum is not None}
