@@ -126,3 +126,10 @@ def tupled(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(tupled(item) for item in value)
     return {key: tupled(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def short(value: Plain) -> str:
+    """Return a plain value as readers see it."""
+    if isinstance(value, list | tuple):
+        return "×".join(map(short, value))
+    return f"{value:g}" if isinstance(value, float) else str(value).rpartition(":")[2]

@@ -44,7 +44,7 @@ def accuracy_figure(curves: Curves, score: Score) -> Figure:
         look = group[0].look
         family = [other for other, rivals in lines.items() if _sizes(rivals) & _sizes(group)]
         shift = SPREAD ** (family.index(line) - (len(family) - 1) / 2)
-        found = [curve.test for curve in group]
+        found = [curve.measure("test_score") for curve in group]
         means = [score.scale * (interval.mean or 0.0) for interval in found]
         bars = [score.scale * (interval.half_width or 0.0) for interval in found]
         axes.errorbar(
@@ -204,7 +204,7 @@ def _mark_ranks(axes: Axes, curves: Curves, score: Score) -> None:
     """Write ranks to the lower right of the lowest means of each compression, where the rising lines leave room."""
     lowest: dict[tuple[str, int], tuple[float, float]] = {}
     for curve in curves:
-        rank, mean = curve.case.rank, curve.test.mean
+        rank, mean = curve.case.rank, curve.measure("test_score").mean
         if rank is not None and mean is not None and not curve.is_foreign:
             key = (curve.case.parameterization, rank)
             lowest[key] = (curve.z or 0.0, min(score.scale * mean, lowest.get(key, (0.0, math.inf))[1]))

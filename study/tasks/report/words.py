@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from ..._plain import short
 from ...definition import Study
 from ...report.content import listed
 from ...search import GridSearch
-from .curve import OURS, Curve, short
+from .curve import OURS, Curve
 from .table import Score
 
 if TYPE_CHECKING:
