@@ -45,14 +45,6 @@ def require_distinct(argument: str, values: object) -> None:
         raise ValueError(f"{argument} must have no entry twice, got {repeated[0]!r} again; remove one")
 
 
-def require_text(argument: str, value: object) -> None:
-    """Refuse all but strings that are not blank."""
-    if not isinstance(value, str):
-        raise TypeError(f"{argument} must be a string, got {described(value)}")
-    if not value.strip():
-        raise ValueError(f"{argument} must not be blank, got {value!r}; write something")
-
-
 def require_plain(argument: str, value: object) -> None:
     """Refuse all but None, flags, finite numbers, strings, and lists and tables of these."""
     if isinstance(value, Mapping):
@@ -134,3 +126,10 @@ def tupled(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return tuple(tupled(item) for item in value)
     return {key: tupled(item) for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+def short(value: Plain) -> str:
+    """Return a plain value as readers see it."""
+    if isinstance(value, list | tuple):
+        return "×".join(map(short, value))
+    return f"{value:g}" if isinstance(value, float) else str(value).rpartition(":")[2]

@@ -53,13 +53,9 @@ def spectral_normalization(
         torch.manual_seed(int(seed))
         for candidate in chosen:
             for layer, parameter in dict(zip(candidate.layers, candidate.parameters, strict=True)).items():
-                spectral_norm(layer, parameter, n_power_iterations=1, dim=_row_dimension(candidate.shape))
+                # The dimension of torch's weight that is the rows of its matrix.
+                spectral_norm(layer, parameter, n_power_iterations=1, dim=int(candidate.shape.transposed))
     return network
-
-
-def _row_dimension(shape: WeightShape) -> int:
-    """Return the dimension of torch's weight that is the rows of its matrix."""
-    return 1 if shape.transposed else 0
 
 
 def _accelerators(network: nn.Module) -> list[int]:

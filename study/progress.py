@@ -39,7 +39,7 @@ class ProgressDisplay:
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("runs,"),
-            _TimeLeft(self._time_left_now),
+            _TimeLeft(lambda: self._time_left(self._done, self._expected)),
             TextColumn("left,"),
             TimeElapsedColumn(),
             TextColumn("gone; {task.description}", markup=False),
@@ -87,9 +87,6 @@ class ProgressDisplay:
             return "–"
         seconds = (time.monotonic() - self._start) / made * max(expected - self._begun - ended, 0)
         return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-    def _time_left_now(self) -> str:
-        return self._time_left(self._done, self._expected)
 
 
 @final

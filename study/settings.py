@@ -8,7 +8,7 @@ from typing import Any, Final, final
 import torch
 
 from ..manifolds import require_flag, require_integer, require_number
-from ._plain import require_known, require_text
+from ._plain import require_known
 
 PRECISIONS: Final[dict[str, torch.dtype | None]] = {"float32": None, "bfloat16": torch.bfloat16}
 
@@ -62,7 +62,6 @@ class Settings:
     inception: bool = False
 
     def __post_init__(self) -> None:
-        require_text("data", self.data)
         require_known("precision", self.precision, PRECISIONS)
         for name in ("size", "images", "width", "depth", "widen_factor", "partner_width"):
             if getattr(self, name) is not None:

@@ -49,7 +49,7 @@ class Row:
     kind: Callable[..., torch.optim.Optimizer]
     options: dict[str, Any] = field(default_factory=dict)
     rate: float = 0.1
-    steps: int = 200
+    steps: int = 120
     decays: bool = False
     feasibility: float = 1e-6
     rough: float = 0.1
@@ -67,27 +67,27 @@ def _retracted(kind: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.O
 
 
 ROWS = (
-    Row("smallest", NormalizedDescent, rate=0.5, steps=700, decays=True, takes_all=True),
+    Row("smallest", NormalizedDescent, rate=0.5, steps=420, decays=True, takes_all=True),
     Row("riemannian-sgd", RiemannianSGD, {"momentum": 0.8}, rate=0.3, takes_all=True),
-    Row("riemannian-adam", RiemannianAdam, rate=0.5, steps=400, decays=True, takes_all=True),
+    Row("riemannian-adam", RiemannianAdam, rate=0.5, steps=240, decays=True, takes_all=True),
     Row("cayley-sgd", CayleySGD, {"momentum": 0.8}, rate=0.3),
-    Row("cayley-adam", CayleyAdam, rate=0.3, steps=300),
-    Row("landing", Landing, rate=0.5, steps=400, feasibility=0.5, closed=1e-6),
-    Row("landing-momentum", Landing, {"momentum": 0.8}, rate=0.2, steps=300, feasibility=0.5, closed=1e-6),
-    Row("pogo", POGO, rate=0.3, steps=300, feasibility=0.06),
-    Row("random-permutation", RandomSubmanifoldDescent, {"size": 5}, rate=0.65, steps=1400),
-    Row("random-haar", RandomSubmanifoldDescent, {"size": 5, "sampling": "haar"}, rate=0.65, steps=1400),
+    Row("cayley-adam", CayleyAdam, rate=0.3, steps=180),
+    Row("landing", Landing, rate=0.5, steps=240, feasibility=0.5, closed=1e-6),
+    Row("landing-momentum", Landing, {"momentum": 0.8}, rate=0.2, steps=180, feasibility=0.5, closed=1e-6),
+    Row("pogo", POGO, rate=0.3, steps=180, feasibility=0.06),
+    Row("random-permutation", RandomSubmanifoldDescent, {"size": 5}, rate=0.65, steps=840),
+    Row("random-haar", RandomSubmanifoldDescent, {"size": 5, "sampling": "haar"}, rate=0.65, steps=840),
     Row("momentum-stiefel-sgd", MomentumStiefelSGD, {"momentum": 0.8}, rate=0.2),
     Row("momentum-stiefel-adam", MomentumStiefelAdam, rate=0.2, steps=400, decays=True),
-    Row("manifold-muon", ManifoldMuon, {"dual_steps": 3}, rate=0.3, steps=400, decays=True),
-    Row("spel", SPEL, rate=0.3, steps=400, decays=True),
+    Row("manifold-muon", ManifoldMuon, {"dual_steps": 3}, rate=0.3, steps=240, decays=True),
+    Row("spel", SPEL, rate=0.3, steps=240, decays=True),
     Row("retracted-sgd", _retracted(torch.optim.SGD), {"momentum": 0.8}, rate=0.3, takes_all=True),
     Row(
         "retracted-adamw",
         _retracted(torch.optim.AdamW),
         {"weight_decay": 0.01},
         rate=0.3,
-        steps=400,
+        steps=240,
         decays=True,
         takes_all=True,
     ),

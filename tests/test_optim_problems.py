@@ -23,17 +23,17 @@ def solve(row: Row, problem: Problem, points: list[geoopt.ManifoldParameter]) ->
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_orthogonal_procrustes(row):
-    problem = procrustes(10, 4, starts=20)
+    problem = procrustes(7, 3, starts=20)
     solve(row, problem, problem.parameters(EUCLIDEAN))
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_leading_eigenvectors(row):
-    problem = brockett(10, 4, starts=20)
+    problem = brockett(7, 3, starts=20)
     solve(row, problem, problem.batch(CANONICAL if CANONICAL in row.manifolds else EUCLIDEAN))
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if GRASSMANN in row.manifolds], ids=lambda row: row.name)
 def test_leading_subspace(row):
-    problem = brockett(8, 3, starts=20, weighted=False)
+    problem = brockett(6, 2, starts=20, weighted=False)
     solve(row, problem, problem.batch(GRASSMANN))

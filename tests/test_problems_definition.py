@@ -17,8 +17,7 @@ from sttp.study.definition import STUDIES, Study, read_study
 from sttp.study.kind import read_run
 from sttp.study.parts import MINIMIZERS, OPTIMIZERS, build_optimizer
 from sttp.study.problems import PROBLEMS, DigitsTraining, Procrustes, Recovery
-from sttp.study.problems.comparison import mean_ranks
-from sttp.study.problems.measures import cost_to, diverged_in, final_gap, performance_ratios, profile, spent
+from sttp.study.problems.measures import cost_to, diverged_in, final_gap, mean_ranks, performance_ratios, profile, spent
 from sttp.study.result import Look, Result, Timing
 from sttp.study.schedule import chosen_runs, expected_total, pending_runs
 from sttp.study.surroundings import Surroundings

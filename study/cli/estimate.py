@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, Final, final
 
 import joblib
@@ -115,7 +116,7 @@ def estimate_study(
     begun = [study.run(case, found and found.rates[0], study.seeds[0]) for case, found in searches.items()]
     measured: dict[Run, dict[str, Any]] = {}
     # One at a time: several at once would measure each other.
-    for made in perform_all(_Measure(surroundings), begun, executor, 1, surroundings.threads):
+    for made in perform_all(partial(_measure, surroundings=surroundings), begun, executor, 1, surroundings.threads):
         if isinstance(made, Failure):
             kind, _, words = made.summary.partition(": ")
             if kind in (ValueError.__name__, TypeError.__name__):  # a refusal, which names what is wrong
@@ -136,52 +137,45 @@ def estimate_study(
     return Estimate(study, rows, min(at_once, sum(counts.values())))
 
 
-@final
-@dataclass(frozen=True)
-class _Measure:
-    """Measures a run in the process where it is called: in whole batches, or along a line through two small ones."""
+def _measure(run: Run, surroundings: Surroundings) -> tuple[Run, dict[str, Any]]:
+    """Measure a run in this process: in whole batches, or along a line through two small ones."""
+    case = run.case
+    if not isinstance(case, TrainingCase):
+        return run, _measured(run, surroundings)
+    pieces = case.settings.accumulation
+    whole = case.batch_size // pieces
+    in_one = replace(case, settings=replace(case.settings, accumulation=1))
 
-    surroundings: Surroundings
+    def measured(batch: int) -> dict[str, Any]:
+        return _measured(replace(run, case=replace(in_one, batch_size=batch)), surroundings)
 
-    def __call__(self, run: Run) -> tuple[Run, dict[str, Any]]:
-        case = run.case
-        if not isinstance(case, TrainingCase):
-            return run, self._measured(run)
-        pieces = case.settings.accumulation
-        whole = case.batch_size // pieces
-        in_one = replace(case, settings=replace(case.settings, accumulation=1))
+    first, second = SMALL_BATCHES
+    small = measured(first) if whole > first else None
+    if small is None or small["step_seconds"] * whole / first < WHOLE_BATCH_SECONDS:
+        found = measured(whole)
+    else:
+        large, share, names = measured(second), (whole - first) / (second - first), ("step_seconds", "memory")
+        grown = {name: small[name] + max(large[name] - small[name], 0) * share for name in names}
+        found = {**small, **grown, "extrapolated": True}
+    return run, found | {"step_seconds": pieces * found["step_seconds"]}
 
-        def measured(batch: int) -> dict[str, Any]:
-            return self._measured(replace(run, case=replace(in_one, batch_size=batch)))
 
-        first, second = SMALL_BATCHES
-        small = measured(first) if whole > first else None
-        if small is None or small["step_seconds"] * whole / first < WHOLE_BATCH_SECONDS:
-            found = measured(whole)
-        else:
-            large, share = measured(second), (whole - first) / (second - first)
-            grown = {
-                name: small[name] + max(large[name] - small[name], 0) * share for name in ("step_seconds", "memory")
-            }
-            found = {**small, **grown, "extrapolated": True}
-        return run, found | {"step_seconds": pieces * found["step_seconds"]}
-
-    def _measured(self, run: Run) -> dict[str, Any]:
-        """Measure a few steps."""
-        reset_peak_memory(self.surroundings.device)
-        trial = run.case.begin(run, self.surroundings)
-        z = trial.facts().get("z")
-        times: list[float] = []
-        while len(times) <= STEPS and sum(times[1:]) < WHOLE_BATCH_SECONDS:
-            start = time.perf_counter()
-            loss = trial.step(len(times))
-            if loss is None:
-                break
-            torch.as_tensor(loss).item()
-            own = trial.step_seconds(len(times))
-            times.append(time.perf_counter() - start if own is None else own)
-        seconds = min(times[1:], default=times[0] if times else 0.0)
-        return {"z": z, "step_seconds": seconds, "memory": float(peak_memory(self.surroundings.device))}
+def _measured(run: Run, surroundings: Surroundings) -> dict[str, Any]:
+    """Measure a few steps."""
+    reset_peak_memory(surroundings.device)
+    trial = run.case.begin(run, surroundings)
+    z = trial.facts().get("z")
+    times: list[float] = []
+    while len(times) <= STEPS and sum(times[1:]) < WHOLE_BATCH_SECONDS:
+        start = time.perf_counter()
+        loss = trial.step(len(times))
+        if loss is None:
+            break
+        torch.as_tensor(loss).item()
+        own = trial.step_seconds(len(times))
+        times.append(time.perf_counter() - start if own is None else own)
+    seconds = min(times[1:], default=times[0] if times else 0.0)
+    return {"z": z, "step_seconds": seconds, "memory": float(peak_memory(surroundings.device))}
 
 
 def in_words(seconds: float) -> str:

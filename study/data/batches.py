@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import starmap
 from typing import Final, NamedTuple, Self, final
 
 import torch
@@ -54,7 +55,15 @@ def batches(
         TypeError: a number is no integer.
     """
     chosen = batch_indices(len(images), batch_size, seed, start=start, device=images.images.device)
-    return _batches(images, chosen, seed, start, augmentation, torch.device(device or images.images.device))
+    where = torch.device(device or images.images.device)
+
+    def batch(position: int, indices: Tensor) -> Batch:
+        taken = _moved(images.images[indices], where)
+        if augmentation is not None:
+            taken = augmentation(taken, generator_of(seed, CHANGE, position))
+        return Batch(taken, _moved(images.labels[indices], where))
+
+    return starmap(batch, enumerate(chosen, start))
 
 
 def batch_indices(
@@ -81,21 +90,6 @@ def _batch_indices(count: int, batch_size: int, seed: int, start: int, device: t
         order = torch.randperm(count, generator=generator_of(seed, ORDER, epoch)).to(device)
         yield from order[: an_epoch * batch_size].split(batch_size)[first:]
         epoch, first = epoch + 1, 0
-
-
-def _batches(
-    images: Images,
-    chosen: Iterator[Tensor],
-    seed: int,
-    start: int,
-    augmentation: Augmentation | None,
-    device: torch.device,
-) -> Iterator[Batch]:
-    for position, indices in enumerate(chosen, start):
-        taken = _moved(images.images[indices], device)
-        if augmentation is not None:
-            taken = augmentation(taken, generator_of(seed, CHANGE, position))
-        yield Batch(taken, _moved(images.labels[indices], device))
 
 
 def _moved(tensor: Tensor, device: torch.device) -> Tensor:

@@ -76,11 +76,6 @@ def layer_spectra(network: nn.Module) -> dict[str, LayerSpectrum]:
     return {name: LayerSpectrum(tuple(descending.tolist())) for name, descending in ordered.items()}
 
 
-def network_spectra(network: nn.Module) -> dict[str, tuple[float, ...]]:
-    """Return the singular values of each weight as a matrix, by its layer, in descending order."""
-    return {name: spectrum.values for name, spectrum in layer_spectra(network).items()}
-
-
 def _decomposed(matrices: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the singular values of matrices, which are taken in one batch for each shape."""
     groups: dict[object, list[str]] = {}

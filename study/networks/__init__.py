@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Literal, final
@@ -28,7 +28,6 @@ class NetworkEntry:
     Attributes:
         function: makes it from options by keyword, all of which have defaults; those of this package work on the meta
             device.
-        options: what each option is, by its name; None for the parameters of the function.
         skip: layers that stay dense when the network is reparameterized.
         role: what it is trained to be; generators and discriminators are halves of GANs, and what is trained already is
             to be adapted. None for whatever the task makes of it.
@@ -37,7 +36,6 @@ class NetworkEntry:
     """
 
     function: Callable[..., nn.Module]
-    options: Mapping[str, str] | None = None
     skip: tuple[str, ...] = ()
     role: Role | None = None
     size: int | None = None
@@ -50,7 +48,7 @@ class NetworkEntry:
 
     def takes(self, option: str) -> bool:
         """Return whether the network has an option of this name."""
-        return option in self._known
+        return option in self.options
 
     def build(self, base_width: int | None = None, **options: Any) -> nn.Module:
         """Build the network.
@@ -65,19 +63,17 @@ class NetworkEntry:
         """
         given = {name: value for name, value in {"base_width": base_width, **options}.items() if value is not None}
         for name in given:
-            if not self._known:
+            if not self.options:
                 raise ValueError(f"network {self.name!r} has no options, got {name}={given[name]!r}; leave it out")
-            require_known("option of the network", name, self._known)
+            require_known("option of the network", name, self.options)
         network = self.function(**given)
         if not isinstance(network, nn.Module):
             raise TypeError(f"network {self.name!r} must return a torch.nn.Module, got {network!r}")
         return network
 
     @property
-    def _known(self) -> Collection[str]:
-        """The names of the options; none where a function's arguments cannot be told."""
-        if self.options is not None:
-            return self.options
+    def options(self) -> tuple[str, ...]:
+        """The names of the function's parameters; none where they cannot be told."""
         try:
             found = inspect.signature(self.function).parameters.values()
         except (TypeError, ValueError):
@@ -85,25 +81,11 @@ class NetworkEntry:
         return tuple(p.name for p in found if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY))
 
 
-_CHANNELS: Final = {"channels": "channels of the images"}
-_CLASSIFIER: Final = {"number_of_classes": "number of logits"} | _CHANNELS
-_DIGITS: Final = {"base_width": "channels after the first convolution, 16 by default"} | _CLASSIFIER
-_WIDE: Final = {
-    "base_width": "channels after the first convolution, 16 by default; the others are in proportion",
-    "depth": "layers on the longest path, 6n + 4",
-    "widen_factor": "how many times wider than an ordinary residual network",
-} | _CLASSIFIER
-_GAN: Final = {
-    "base_width": "channels of the widest layer; the paper's reduced discriminators have 32 of 128 and 64 of 1024",
-    "number_of_classes": "classes by which both networks of a GAN are conditioned, none by default",
-} | _CHANNELS
-
-
 def _sngan(
     function: Callable[..., nn.Module], role: Role, partner: Role, skip: tuple[str, ...] = ()
 ) -> dict[str, NetworkEntry]:
     return {
-        f"sngan{size}-{role}": NetworkEntry(partial(function, size), _GAN, skip, role, size, f"sngan{size}-{partner}")
+        f"sngan{size}-{role}": NetworkEntry(partial(function, size), skip, role, size, f"sngan{size}-{partner}")
         for size in RESOLUTIONS
     }
 
@@ -116,10 +98,10 @@ def _require_network(thing: object) -> None:
 # Functions and classes of others may be here as they are; :func:`network_entry` has an entry for each.
 NETWORKS: Final[Register[NetworkEntry | Callable[..., nn.Module]]] = Register("network", _require_network)
 for _name, _entry in {
-    "digits": NetworkEntry(digits, _DIGITS, role="classifier"),
-    "wrn-28-10": NetworkEntry(wide_resnet, _WIDE, role="classifier"),
-    "wrn-16-2": NetworkEntry(partial(wide_resnet, depth=16, widen_factor=2), _WIDE, role="classifier"),
-    "wrn-10-1": NetworkEntry(partial(wide_resnet, depth=10, widen_factor=1), _WIDE, role="classifier"),
+    "digits": NetworkEntry(digits, role="classifier"),
+    "wrn-28-10": NetworkEntry(wide_resnet, role="classifier"),
+    "wrn-16-2": NetworkEntry(partial(wide_resnet, depth=16, widen_factor=2), role="classifier"),
+    "wrn-10-1": NetworkEntry(partial(wide_resnet, depth=10, widen_factor=1), role="classifier"),
     **_sngan(discriminator, "discriminator", "generator"),
     **_sngan(generator, "generator", "discriminator", skip=("linear",)),
 }.items():

@@ -8,10 +8,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeVar, cast, final
-
-import numpy as np
-import pandas as pd
+from typing import Any, Final, cast, final
 
 from ..definition import Study
 from ..design import Assignment
@@ -22,9 +19,8 @@ from ..result import Result
 from ..schedule import Results
 from ..turns import Turn
 from .case import ProblemCase
-from .measures import SOLVED, cost_to, final_gap, finite, spent, tolerances
+from .measures import SOLVED, cost_to, final_gap, finite, mean_ranks, spent, tolerances
 
-Key = TypeVar("Key")
 PROBLEM: Final = "problem"
 # The factor of a study that changes none by itself.
 COMBINATIONS: Final = "combinations"
@@ -49,12 +45,6 @@ class Words:
     sizes: str
     is_known: bool
     is_deterministic: bool
-
-    @property
-    def unit(self) -> int | None:
-        """Operations of a product of n × p with p × p on Procrustes, whose cost has none of its own; None elsewhere."""
-        values = json.loads(self.text)
-        return 2 * values["n"] * values["p"] ** 2 if values["kind"] == "procrustes" else None
 
 
 @final
@@ -100,9 +90,10 @@ class Entry(Reached):
     @property
     def products(self) -> float | None:
         """Products of n × p with p × p a step or iteration; None but on Procrustes, whose cost has none of its own."""
-        unit = self.problem.unit
-        if unit is None:
+        values = json.loads(self.problem.text)
+        if values["kind"] != "procrustes":
             return None
+        unit = 2 * values["n"] * values["p"] ** 2  # operations of such a product
         totals = [(result.series("operations"), result.steps) for result in self.results]
         return statistics.fmean(found[-1] / max(steps, 1) / unit for found, steps in totals if found)
 
@@ -236,12 +227,6 @@ class Comparison:
     def _known(self, choice: Choice) -> list[Entry]:
         entries = self.entries_of(choice)
         return [entry for entry in entries if entry.problem.is_known] or entries
-
-
-def mean_ranks(scores: Mapping[Key, Mapping[str, float]]) -> dict[Key, float]:
-    """Return each solver's mean rank over the problems it was run on, 1 being the best; ties share their mean."""
-    ranks = pd.DataFrame([dict(found) for found in scores.values()]).rank().mean(axis=1)
-    return {key: float(rank) for key, rank in zip(scores, ranks, strict=True) if not np.isnan(rank)}
 
 
 EntryOf = Callable[[ProblemCase, Choice], Entry | None]

@@ -1,4 +1,4 @@
-"""What is read from results on problems: gaps, costs, and performance profiles (Dolan and Moré 2002)."""
+"""What is read from results on problems: gaps, costs, performance profiles (Dolan and Moré 2002) and mean ranks."""
 
 from __future__ import annotations
 
@@ -99,3 +99,11 @@ def profile(ratios: np.ndarray, abscissa: np.ndarray) -> np.ndarray:
     if not known.size:
         return np.zeros(len(abscissa))
     return (known[None, :] <= abscissa[:, None]).mean(axis=1)
+
+
+def mean_ranks(scores: Mapping[Key, Mapping[str, float]]) -> dict[Key, float]:
+    """Return each solver's mean rank over the problems it was run on, 1 being the best; ties share their mean."""
+    import pandas as pd  # of the extra `study`
+
+    ranks = pd.DataFrame([dict(found) for found in scores.values()]).rank().mean(axis=1)
+    return {key: float(rank) for key, rank in zip(scores, ranks, strict=True) if not np.isnan(rank)}

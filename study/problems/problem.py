@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...manifolds import Geometry, require_integer
-from .._plain import Plain, require_known
+from .._plain import Plain, require_known, short
 from ..register import Register
 from .instance import CostInstance, Instance, Variable
 
@@ -63,7 +63,7 @@ class Problem(abc.ABC):
     def name(self) -> str:
         """The problem in a few words, different for all problems."""
         values = ((key, value) for key, value in _fields_of(self).items() if key != "seed" or value)
-        return f"{self.kind} {', '.join(f'{key} {_short(value)}' for key, value in values)}".strip()
+        return f"{self.kind} {', '.join(f'{key} {short(value)}' for key, value in values)}".strip()
 
     @property
     def label(self) -> str:
@@ -190,9 +190,3 @@ def problem_of(values: Mapping[str, Any]) -> Problem:
 
 def _fields_of(problem: Problem) -> dict[str, Any]:
     return asdict(problem) if is_dataclass(problem) else {}
-
-
-def _short(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return "×".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -57,12 +57,15 @@ def content_of(
     comparisons = comparisons_of(study, results, presentation, turns)
     shown = [comparison for comparison in comparisons if comparison.problems]
     problems, seeds = presentation["problems"], len(study.seeds)
+    draw = partial(orthogonality_figure, tuple(shown))
+    picture = Picture("orthogonality", "Orthogonality", ORTHOGONALITY, draw)
+    general = [Section("Orthogonality", pictures=(picture,))] if shown else []
     return Content(
         subtitle=f"{len(problems)} problem{'s' * (len(problems) != 1)}, {seeds} start{'s' * (seeds != 1)} each.",
         question=_question(study),
         findings=findings(shown),
         on_findings=ON_FINDINGS,
-        sections=(_problems(presentation), _procedure(study), *(_section(c, study) for c in shown), *_general(shown)),
+        sections=(_problems(presentation), _procedure(study), *(_section(c, study) for c in shown), *general),
         frame=lambda: frame_of(entries_of(study, results, presentation, turns)),
         names={name: title for name, title in presentation["titles"].items() if name != title},
         values={"comparisons": [comparison.to_dict() for comparison in shown]},
@@ -212,12 +215,3 @@ def _microseconds(comparison: Comparison, choice: Choice) -> str:
         low, high = turn.spread
         return f"{time:.0f} ({1e6 * low:.0f}–{1e6 * high:.0f})"
     return "–" if math.isnan(time) else f"{time:.0f}"
-
-
-def _general(comparisons: Sequence[Comparison]) -> list[Section]:
-    if not comparisons:
-        return []
-    picture = Picture(
-        "orthogonality", "Orthogonality", ORTHOGONALITY, partial(orthogonality_figure, tuple(comparisons))
-    )
-    return [Section("Orthogonality", pictures=(picture,))]

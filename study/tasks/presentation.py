@@ -19,12 +19,6 @@ from .task import TASKS
 # Functions of a study of this name that return published numbers: Z as text, by the titles of cases.
 PUBLISHED: Final[Register[Callable[[Study], Mapping[str, str]]]] = Register("published table", callable_thing)
 _LETTERS: Final = {"identity": "C", "lipschitz": "L", "regularized": "R"}
-_BASELINES: Final = {
-    "sn": "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
-    "forward follows (Miyato et al. 2018); Z = 100 %.",
-    "sr": "Spectral regularization: the same, with normalized singular values that a step may raise and not lower "
-    "(Liu et al. 2019); Z = 100 %.",
-}
 
 
 def presentation_of(study: Study) -> dict[str, Plain]:
@@ -36,7 +30,6 @@ def presentation_of(study: Study) -> dict[str, Plain]:
         others |= {"_".join(name.split()): name for name in (INCEPTION_SCORE, FID, KID)}
     published = dict(PUBLISHED[study.name](study)) if study.name in PUBLISHED else {}
     data = {} if cases[0].task == "digits" or "data" not in task.settings else {"data": settings.data}
-    parameterizations = {case.parameterization for case in cases}
     return {
         "score_name": task.score_name,
         "score_scale": task.score_scale,
@@ -49,7 +42,6 @@ def presentation_of(study: Study) -> dict[str, Plain]:
         "methods": _presented_methods(study),
         "published": published,
         "settings": data | settings.changed,
-        "baselines": [[name.upper(), words] for name, words in _BASELINES.items() if name in parameterizations],
     }
 
 

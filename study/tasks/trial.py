@@ -18,7 +18,7 @@ from ...optim import d_optimal
 from .. import processes
 from ..case import Run, Trial, equal_distances
 from ..loop import RateRefusedError
-from ..metrics.spectra import network_spectra
+from ..metrics import layer_spectra
 from ..parts import ANY_RATE, build_optimizer
 from ..result import Look
 from ..settings import PRECISIONS
@@ -70,7 +70,8 @@ class NetworkTrial(Trial):
         errors = [weight.orthogonality_error().item() for weight in spectral_weights(self.network).values()]
         measures = validation.measures("validation")
         measures["orthogonality_error"] = max(errors, default=None)
-        return Look(step, measures, network_spectra(self.network))
+        spectra = {name: spectrum.values for name, spectrum in layer_spectra(self.network).items()}
+        return Look(step, measures, spectra)
 
     def facts(self) -> dict[str, float | None]:
         """Return Z in percent, degrees of freedom, and how far first weights are from their model.

@@ -62,15 +62,13 @@ def _require_anew(network: nn.Module, again: nn.Module, owner: str) -> None:
     if any(id(parameter) in first for parameter in again.parameters()):
         raise ValueError(f"{owner} must be another one each time, got the same parameters again; build it in there")
     before, after = network.state_dict(), again.state_dict()
-    if before.keys() != after.keys() or not all(_same(before[name], after[name]) for name in before):
+    if before.keys() != after.keys() or any(
+        isinstance(value, Tensor) and not torch.equal(value, after[name]) for name, value in before.items()
+    ):
         raise ValueError(
             f"{owner} must be the same at equal seeds, got other weights; draw from the global generator of torch, "
             f"NumPy or Python, which are seeded"
         )
-
-
-def _same(one: Any, other: Any) -> bool:
-    return not isinstance(one, Tensor) or torch.equal(one, other)
 
 
 def _loss(task: SupervisedTask, case: TrainingCase, network: nn.Module, batch: Any, owner: str) -> Tensor:

@@ -56,7 +56,7 @@ def _sections(
     scored = [curve for curve in drawable if has_accuracy(curve)]
     what = (CHANGES,), adaptation_terms(curves)
     if not is_adaptation(curves):
-        what = (LOW_RANK,), terms(study, presentation, curves)
+        what = (LOW_RANK,), terms(study, curves)
     found = [
         Section("What was compared", *what),
         Section("How", (), procedure(study, presentation, curves, score)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast, final
 
-from ..._plain import Plain, tupled
+from ..._plain import Plain, short, tupled
 from ...definition import Study
 from ...register import Appearance, default_look
 from ...report.intervals import Interval
@@ -105,11 +105,6 @@ class Curve(Reached):
         return {seed: score for seed, score in found.items() if score is not None}
 
     @property
-    def test(self) -> Interval:
-        """Test score over the seeds that did not diverge."""
-        return Interval.of(self.scores.values())
-
-    @property
     def training_loss(self) -> Interval:
         """Training loss at the end over the seeds that did not diverge."""
         return Interval.of(result.final_loss for result in self.results if result.final_loss is not None)
@@ -150,7 +145,7 @@ class Curve(Reached):
             "z": self.z,
             "learning_rate": self.learning_rate,
             "learning_rate_at_edge": self.at_edge,
-            "test": asdict(self.test),
+            "test": asdict(self.measure("test_score")),
             "validation": asdict(self.measure("validation_score")),
             "training_loss": asdict(self.training_loss),
             "diverged": self.diverged,
@@ -167,9 +162,12 @@ def curves_of(
     """Return the curves of all cases that have a learning rate, in the study's order."""
     cases = cast("tuple[TrainingCase, ...]", study.cases)
     methods = presentation["methods"]
-    titles, factors = titles_of(cases, methods), factors_of(cases)
+    titles = {case: str(methods.get(case.method, {}).get("title") or case.method) for case in cases}
+    factors = factors_of(cases)
     lines = lines_of(cases, titles, factors)
-    looks = looks_of(cases, lines, methods)
+    first = {lines[case]: methods.get(case.method, {}) for case in reversed(cases)}
+    places = enumerate(dict.fromkeys(lines.values()))
+    looks = {line: look_of(first[line]) or default_look(position) for position, line in places}
     by_run = {turn.run: turn for turn in turns}
     curves = []
     for case in cases:
@@ -199,11 +197,6 @@ def size(z: float | None) -> str:
     return "unknown" if z is None else f"{z:.1f} %"
 
 
-def titles_of(cases: Sequence[TrainingCase], methods: Mapping[str, Any]) -> dict[TrainingCase, str]:
-    """Return the title of each case's method; several methods may have one title."""
-    return {case: str(methods.get(case.method, {}).get("title") or case.method) for case in cases}
-
-
 def factors_of(cases: Sequence[TrainingCase]) -> dict[str, dict[TrainingCase, Plain]]:
     """Return what differs among cases beside their methods and ranks, by name."""
     values = {case: _flat(case.to_dict()) for case in cases}
@@ -230,24 +223,6 @@ def lines_of(
         words = [f"{name} {short(value)}" for name in differing if (value := columns[name][case]) is not None]
         found[case] = ", ".join([titles[case], *words])
     return found
-
-
-def looks_of(
-    cases: Sequence[TrainingCase], lines: Mapping[TrainingCase, str], methods: Mapping[str, Any]
-) -> dict[str, Appearance]:
-    """Return the look of each line: that of its method, or one by its position where it is presented without one."""
-    first = {lines[case]: case for case in reversed(cases)}
-    return {
-        line: look_of(methods.get(first[line].method, {})) or default_look(position)
-        for position, line in enumerate(dict.fromkeys(lines[case] for case in cases))
-    }
-
-
-def short(value: Plain) -> str:
-    """Return a plain value as readers see it."""
-    if isinstance(value, list | tuple):
-        return "×".join(map(short, value))
-    return f"{value:g}" if isinstance(value, float) else str(value).rpartition(":")[2]
 
 
 def _flat(values: Mapping[str, Any]) -> dict[str, Plain]:

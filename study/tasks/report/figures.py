@@ -44,7 +44,7 @@ def accuracy_figure(curves: Curves, score: Score) -> Figure:
         look = group[0].look
         family = [other for other, rivals in lines.items() if _sizes(rivals) & _sizes(group)]
         shift = SPREAD ** (family.index(line) - (len(family) - 1) / 2)
-        found = [curve.test for curve in group]
+        found = [curve.measure("test_score") for curve in group]
         means = [score.scale * (interval.mean or 0.0) for interval in found]
         bars = [score.scale * (interval.half_width or 0.0) for interval in found]
         axes.errorbar(
@@ -89,7 +89,9 @@ def loss_figure(curves: Curves) -> Figure:
         for axes, words in zip(pair, ("steps", "seconds of training"), strict=True):
             heading(axes, rank_words(rank))
             if lowest > 0:
-                _logarithmic_loss(axes)
+                logarithmic(axes, "y")
+                axes.yaxis.set_minor_formatter(FuncFormatter(lambda v, _: f"{v:g}" if f"{v:e}"[0] in "25" else ""))
+                axes.tick_params(axis="y", which="minor", labelsize=9)
             if row == len(ranks) - 1:
                 axes.set_xlabel(words)
         pair[0].set_ylabel("training loss")
@@ -181,12 +183,6 @@ def _draw_loss(axes: Axes, curve: Curve, against_seconds: bool) -> float:
     return float(losses.min())
 
 
-def _logarithmic_loss(axes: Axes) -> None:
-    logarithmic(axes, "y")
-    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
-    axes.tick_params(axis="y", which="minor", labelsize=9)
-
-
 def _errors(curve: Curve) -> tuple[list[int], np.ndarray]:
     """Return steps, and the largest error over seeds after each."""
     found: dict[int, float] = {}
@@ -208,7 +204,7 @@ def _mark_ranks(axes: Axes, curves: Curves, score: Score) -> None:
     """Write ranks to the lower right of the lowest means of each compression, where the rising lines leave room."""
     lowest: dict[tuple[str, int], tuple[float, float]] = {}
     for curve in curves:
-        rank, mean = curve.case.rank, curve.test.mean
+        rank, mean = curve.case.rank, curve.measure("test_score").mean
         if rank is not None and mean is not None and not curve.is_foreign:
             key = (curve.case.parameterization, rank)
             lowest[key] = (curve.z or 0.0, min(score.scale * mean, lowest.get(key, (0.0, math.inf))[1]))

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from ..._plain import Plain
+from ..._plain import Plain, short
 from ...report.intervals import Interval
-from .curve import Curve, by_line, short, size
+from .curve import Curve, by_line, size
 from .remarks import remarks
 from .table import Score
 
@@ -39,7 +39,7 @@ def _reference(curves: Curves, score: Score) -> Iterator[str]:
     dense = [curve for curve in curves if curve.is_dense and curve.scores]
     for curve in dense:
         which = "" if len(dense) == 1 else f" ({curve.line})"
-        yield f"The dense network{which} reaches a test {score.name} of {score.scaled(curve.test)}."
+        yield f"The dense network{which} reaches a test {score.name} of {score.scaled(curve.measure('test_score'))}."
 
 
 def _comparisons(curves: Curves, score: Score) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, Literal
 
 from ...metrics.spectra import LayerSpectrum
 from ...report.content import listed
@@ -79,7 +79,7 @@ def _collapse(curves: Curves) -> Iterator[str]:
     found = []
     for curve in curves:
         for result in [result for result in curve.results[:1] if result.looks]:
-            first, last = (_stable_ranks(result.looks[k]) for k in (0, -1))
+            first, last = (_of_layers(result.looks[k], "stable_rank") for k in (0, -1))
             layers = [layer for layer in last if layer in first and last[layer] < COLLAPSED * first[layer]]
             if layers:
                 found.append(f"{curve.line} ({len(layers)} of {len(last)} layers: {', '.join(layers)})")
@@ -96,7 +96,7 @@ def _smallest_values(curves: Curves) -> Iterator[str]:
     clauses = []
     for curve in (curve for curve in curves if curve.case.spectrum != "identity"):
         for result in [result for result in curve.results[:1] if result.looks and result.looks[-1].spectra]:
-            first, last = (_smallest(result.looks[k]) for k in (0, -1))
+            first, last = (_of_layers(result.looks[k], "smallest") for k in (0, -1))
             layer = min(last, key=lambda name: last[name])
             start = f", at the start {first[layer]:.2f}" if layer in first else ""
             clauses.append(f"{curve.line} {last[layer]:.2f} ({layer}{start})")
@@ -104,12 +104,8 @@ def _smallest_values(curves: Curves) -> Iterator[str]:
         yield f"The smallest sᵢ / s₁ of any layer at the end: {'; '.join(clauses)}."
 
 
-def _stable_ranks(look: Look) -> dict[str, float]:
-    return {name: LayerSpectrum(tuple(values)).stable_rank for name, values in look.spectra.items()}
-
-
-def _smallest(look: Look) -> dict[str, float]:
-    return {name: LayerSpectrum(tuple(values)).smallest for name, values in look.spectra.items()}
+def _of_layers(look: Look, measure: Literal["stable_rank", "smallest"]) -> dict[str, float]:
+    return {name: getattr(LayerSpectrum(tuple(values)), measure) for name, values in look.spectra.items()}
 
 
 def _feasibility(curves: Curves) -> Iterator[str]:

@@ -107,7 +107,7 @@ def _cells(curve: Curve, score: Score, published: Mapping[str, str]) -> dict[str
     if published:
         cells[PAPER] = published.get(case.title, NONE)
     cells["rate"] = f"{curve.learning_rate:.3g}" + "*" * curve.at_edge
-    cells[f"test {score.name} {score.unit}".rstrip()] = score.text(curve.test)
+    cells[f"test {score.name} {score.unit}".rstrip()] = score.text(curve.measure("test_score"))
     cells |= {title: curve.measure(f"test_{column(name)}").text(1.0, 3) for name, title in score.others.items()}
     cells["loss"] = NONE if loss is None else f"{loss:.3f}"
     cells["ms/step"] = _milliseconds(curve)
@@ -151,7 +151,7 @@ def _notes(curves: Sequence[Curve], score: Score, has_published: bool) -> tuple[
 
 
 def _row(curve: Curve, score: Score) -> dict[str, Any]:
-    case, test = curve.case, curve.test
+    case, test = curve.case, curve.measure("test_score")
     row: dict[str, Any] = {"method": curve.method, "rank": case.rank, "spectrum": case.spectrum, **curve.factors}
     row |= {"z": curve.z, "degrees_of_freedom": curve.results[0].facts.get("degrees_of_freedom")}
     if curve.stored is not None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from ..._plain import short
 from ...definition import Study
 from ...report.content import listed
 from ...search import GridSearch
 from .adaptation import SAME_START as ADAPTED_START
-from .curve import OURS, Curve, short
+from .curve import OURS, Curve
 from .table import Score
 
 if TYPE_CHECKING:
@@ -22,6 +23,16 @@ LOW_RANK: Final = (
 )
 PARAMETERIZATIONS: Final = {
     "dense": ("dense", "Plain weight matrices, the network as it is; Z = 100 %."),
+    "sn": (
+        "SN",
+        "Spectral normalization: plain weights, divided by their largest singular value, which one power iteration a "
+        "forward follows (Miyato et al. 2018); Z = 100 %.",
+    ),
+    "sr": (
+        "SR",
+        "Spectral regularization: the same, with normalized singular values that a step may raise and not lower "
+        "(Liu et al. 2019); Z = 100 %.",
+    ),
     "svdp": ("SVDP", "U and V are one large frame each."),
     "sttp": (
         "STTP",
@@ -75,13 +86,11 @@ def subtitle(study: Study, is_adaptation: bool) -> str:
     return f"Study `{study.name}`: {ways}{of_rank}, {seeds}, runs of {_shared(cases, 'steps')} steps."
 
 
-def terms(study: Study, presentation: Mapping[str, Any], curves: Sequence[Curve]) -> tuple[tuple[str, str], ...]:
+def terms(study: Study, curves: Sequence[Curve]) -> tuple[tuple[str, str], ...]:
     """Return the words of a study with their meanings."""
     cases = cast("tuple[TrainingCase, ...]", study.cases)
-    used = list(dict.fromkeys(case.parameterization for case in cases))
-    found = [PARAMETERIZATIONS["dense"]] if "dense" in used else []
-    found += [(str(letters), str(words)) for letters, words in presentation["baselines"]]
-    found += [PARAMETERIZATIONS[name] for name in ("svdp", "sttp") if name in used]
+    used = {case.parameterization for case in cases}
+    found = [words for name, words in PARAMETERIZATIONS.items() if name in used]
     ours = {case.geometry for case in cases if case.geometry in OURS.get(case.parameterization, ())}
     found += [(geometry, words) for geometry, words in GEOMETRIES.items() if geometry in ours]
     spectra = {case.spectrum for case in cases if case.spectrum is not None}
@@ -108,6 +117,7 @@ def procedure(
     study: Study, presentation: Mapping[str, Any], curves: Sequence[Curve], score: Score
 ) -> tuple[tuple[str, str], ...]:
     """Return how the comparison was made, by what each sentence is about."""
+    settings = ", ".join(f"`{name} = {short(value)}`" for name, value in presentation["settings"].items())
     return (
         ("Task", str(presentation["description"])),
         (
@@ -115,7 +125,7 @@ def procedure(
             SAME_START if any(curve.stored is None for curve in curves) else ADAPTED_START,
         ),
         ("Same data and budget", _budget(study)),
-        *_settings(presentation),
+        *((("Settings", f"{settings}."),) if settings else ()),
         ("Learning rates" if len(_rates(study)) != 1 else "Learning rate", _search(study, score)),
         ("Test", "Each run reads the test split once, at its end. Nothing is chosen by it."),
         ("Time and memory", _times(curves)),
@@ -131,12 +141,6 @@ def _budget(study: Study) -> str:
         f"{_shared(cases, 'batch_size')} examples, with the optimizer {_shared(cases, 'optimizer', code=True)} for all "
         f"parameters, a learning rate that falls linearly to 0{with_spectra}."
     )
-
-
-def _settings(presentation: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    settings = presentation["settings"]
-    if settings:
-        yield "Settings", ", ".join(f"`{name} = {short(value)}`" for name, value in settings.items()) + "."
 
 
 def _search(study: Study, score: Score) -> str:
