@@ -11,16 +11,8 @@ from .labelled import Adaptation, UprightDigits
 from .methods import NAMES
 from .transformer import digits_transformer
 
-NETWORKS.add("digits-transformer", NetworkEntry(digits_transformer, {}, skip=("head",), role="trained", size=8))
-NETWORKS.add(
-    "encoder",
-    NetworkEntry(
-        encoder,
-        {"folder": "of a model of transformers", "number_of_classes": "number of logits"},
-        skip=("head",),
-        role="trained",
-    ),
-)
+NETWORKS.add("digits-transformer", NetworkEntry(digits_transformer, skip=("head",), role="trained", size=8))
+NETWORKS.add("encoder", NetworkEntry(encoder, skip=("head",), role="trained"))
 TASKS.add("upright-digits", UprightDigits())
 TASKS.add("texts", Texts())
 

@@ -84,11 +84,11 @@ def sizes_figure(curves: Curves, score: Score) -> Figure:
     for axes, measure in zip(panels, ("stored", "dimension"), strict=True):
         for group in by_line(curves).values():
             look = group[0].look
-            means = [score.scale * (curve.test.mean or 0.0) for curve in group]
+            means = [score.scale * (curve.measure("test_score").mean or 0.0) for curve in group]
             if _is_bound(group[0]):
                 axes.axhline(means[0], color=look.color, linestyle=look.line, linewidth=1.2)
                 continue
-            bars = [score.scale * (curve.test.half_width or 0.0) for curve in group]
+            bars = [score.scale * (curve.measure("test_score").half_width or 0.0) for curve in group]
             axes.errorbar(
                 [getattr(curve, measure) for curve in group],
                 means,
@@ -112,7 +112,7 @@ def sizes_figure(curves: Curves, score: Score) -> Figure:
 
 def _bounds(curves: Curves, score: Score) -> Iterator[str]:
     found = {curve.method: curve for curve in curves if _is_bound(curve) and curve.scores}
-    words = [f"{curve.line} {score.scaled(curve.test)}" for curve in found.values()]
+    words = [f"{curve.line} {score.scaled(curve.measure('test_score'))}" for curve in found.values()]
     if words:
         yield f"Bounds, in test {score.name}: {', '.join(words)}."
 
