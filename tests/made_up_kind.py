@@ -103,7 +103,6 @@ class MadeUpKind(Kind):
                 {"case": c.title, "rank": c.rank, "z": _z(c), "accuracy": scores(c).mean, "ms": 3.5} for c in reported
             ),
             csv={"extra.csv": lambda: pd.DataFrame({"a": [1]})},
-            notes=("Only three seeds.",),
             measures={"accuracy": ("test_score", "validation_score")},
         )  # fmt: skip
 

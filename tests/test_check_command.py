@@ -42,15 +42,20 @@ def test_ours_pass_and_the_default_of_geoopt_is_shown_failing(check, dtype):
 
 
 def test_json_is_for_programs(check):
-    code, out, _ = check("--json")
+    code, out, _ = check("--json", *SOME)
     answer = json.loads(out)
     assert code == 0
     assert answer["passed"]
     assert (answer["dtype"], answer["device"]) == ("float64", "cpu")
     verdicts = {row["name"]: row["passed"] for row in answer["manifolds"]}
     assert [name for name, passed in verdicts.items() if not passed] == ["geoopt-stiefel"]
-    assert list(verdicts) == [row.name for row in check_rows.known_rows()]
+    assert len(verdicts) == 2 + 3
     assert answer["manifolds"][0]["checks"][0]["findings"][0]["verdict"] == "passed"
+
+
+def test_without_names_all_are_checked():
+    every = [row.name for row in check_rows.known_rows()]
+    assert [row.name for row in check_rows.requested_rows(())] == every
 
 
 def test_a_failure_of_ours_is_exit_code_one(check, monkeypatch):

@@ -22,6 +22,8 @@ from sttp.study.report.reached import still_falling
 from sttp.study.report.tables import to_csv, to_latex
 from sttp.study.report.text import plain
 
+pytestmark = pytest.mark.usefixtures("coarse_pictures")
+
 HOSTILE = "<script>alert(1)</script>[red]&\x1b[31mred\x07 $\\frac$"
 
 

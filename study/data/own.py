@@ -17,7 +17,7 @@ from .._plain import shown
 from ..random_streams import seeded
 from .folder import SPLIT_SEED, TEST_SHARE, stratified_split
 from .image_data import checksum_of
-from .table import read_table
+from .table import Table, read_table
 
 # What is taken from the training examples to choose by; nothing is ever chosen on the test split.
 VALIDATION_SHARE: Final = 0.1
@@ -91,14 +91,6 @@ class OwnData:
         tensors = [tensor for part in (self.training, self.validation, self.test) for tensor in part]
         described = [self.classes, self.class_names, [[*map(str, (t.dtype, tuple(t.shape)))] for t in tensors]]
         return checksum_of(described, tensors)
-
-
-class _Raw(NamedTuple):
-    """One split as it came; targets that are names are an array of text, or of integers in a CSV file."""
-
-    inputs: Tensor
-    targets: Tensor | np.ndarray
-    columns: tuple[str, ...] = ()
 
 
 def own_data(train: Any, validation: Any = None, test: Any = None, *, target: str | None = None) -> OwnData:
@@ -207,14 +199,14 @@ def _floats(values: Tensor | np.ndarray) -> Tensor:
     return torch.as_tensor(values).to(torch.get_default_dtype())
 
 
-def _read(name: str, value: Any, target: str | None) -> _Raw:
+def _read(name: str, value: Any, target: str | None) -> Table:
     """Return one split, whatever it is given as."""
     if isinstance(value, str | os.PathLike):
         path = Path(value).expanduser()
         if not path.is_file():
             raise ValueError(f"{name}={str(value)!r} is no file; give {KINDS}")
         if path.suffix.lower() == ".csv":
-            return _Raw(*read_table(f"{name}: {shown(path)}", path, target))
+            return read_table(f"{name}: {shown(path)}", path, target)
     if target is not None:
         raise ValueError(f"target={target!r} names a column of a CSV file, and {name} is none; leave it out")
     if isinstance(value, str | os.PathLike):
@@ -230,7 +222,7 @@ def _read(name: str, value: Any, target: str | None) -> _Raw:
             f"{what} must have as many inputs as targets, and one at least, got {len(inputs)} and {len(targets)}"
         )
     assert isinstance(inputs, Tensor)  # names are targets alone
-    return _Raw(inputs, targets)
+    return Table(inputs, targets)
 
 
 def _numbers(what: str, values: Any, classes: bool) -> Tensor | np.ndarray:

@@ -20,11 +20,11 @@ FEW: Final = 5  # lines that an error names
 
 
 class Table(NamedTuple):
-    """Inputs ``(n, columns)``; targets ``(n,)``, numbers as a tensor or names as an array; the columns' names."""
+    """Inputs ``(n, ...)``; targets, numbers as a tensor or names as an array; of a CSV file the columns' names."""
 
     inputs: Tensor
     targets: Tensor | np.ndarray
-    columns: tuple[str, ...]
+    columns: tuple[str, ...] = ()
 
 
 def read_table(place: str, path: Path, target: str | None) -> Table:

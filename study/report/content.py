@@ -86,7 +86,6 @@ class Content:
         frame: for programs, ``outcome.table``: a row a case that has results, in the study's order.
         csv: other tables for programs, by their file's name.
         values: plain values for ``--json``.
-        notes: what a reader should be warned of, in sentences.
         measures: other names of measures, such as ``accuracy``, with the names in results that they stand for; the
             first that a result has counts.
         looks: of the lines of ``outcome.plot``, by the part of the titles that the cases of a line share.
@@ -101,7 +100,6 @@ class Content:
     frame: Callable[[], pd.DataFrame]
     csv: Mapping[str, Callable[[], pd.DataFrame]] = field(default_factory=dict)
     values: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
     measures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     looks: Mapping[str, Appearance] = field(default_factory=dict)
     names: Mapping[str, str] = field(default_factory=dict)

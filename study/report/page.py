@@ -47,7 +47,7 @@ def render_page(outcome: Outcome, folder: ResultsFolder, pictures: Sequence[Draw
         title=study.title or study.name,
         name=study.name,
         content=content,
-        notes=[*content.notes, *([] if falling is None else [falling])],
+        notes=[] if falling is None else [falling],
         sections=[_section(section, [next(left) for _ in section.pictures]) for section in content.sections],
         finished=len(planned_runs(study, results)) - len(pending_runs(study, results)),
         expected=expected_total(study, results),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, final
@@ -37,32 +38,33 @@ CLASSIFIERS: Final = "classifiers"
 
 
 @final
+@dataclass(frozen=True)
 class GeneratedScores:
     """Scores generated images by a classifier of the data set, which is trained when the first ones come.
 
-    Args:
+    Attributes:
         splits: the data set; the classifier learns from its labelled images.
         folder: of the results, where the classifier is kept for the next run; None for nowhere.
         device: where images are looked at.
         inception: whether images are scored on the features of Inception as well, at the end of a run.
     """
 
-    def __init__(self, splits: ImageSplits, folder: str | None, device: str, inception: bool = False) -> None:
-        self._splits = splits
-        self._cache = None if folder is None else Path(folder) / CLASSIFIERS
-        self._device = device
-        self._inception = inception
+    splits: ImageSplits
+    folder: str | None
+    device: str
+    inception: bool = False
 
     def __call__(self, images: Tensor, split: Split) -> Evaluation:
         """Return the classifier score, as loss the classifier Fréchet distance, and all other scores."""
         if not bool(images.isfinite().all()):
             return Evaluation(0.0, math.nan)
         generated = from_symmetric(images)
-        classifier = _classifier(self._splits, self._cache, self._device)
-        scores = classifier_scores(classifier, generated, _seen(self._splits, split, self._cache, self._device))
+        cache = None if self.folder is None else Path(self.folder) / CLASSIFIERS
+        classifier = _classifier(self.splits, cache, self.device)
+        scores = classifier_scores(classifier, generated, _seen(self.splits, split, cache, self.device))
         others = {CLASSIFIER_KERNEL_DISTANCE: scores[CLASSIFIER_KERNEL_DISTANCE]}
-        if self._inception and split == "test":
-            others |= inception_scores(generated, self._splits.test.images, device=self._device)
+        if self.inception and split == "test":
+            others |= inception_scores(generated, self.splits.test.images, device=self.device)
         return Evaluation(scores[CLASSIFIER_SCORE], scores[CLASSIFIER_FRECHET_DISTANCE], others)
 
 
