@@ -13,7 +13,7 @@ from ..layers import manifold_parameter
 from ..manifolds import Cayley, Stiefel, balanced_modes, require_integer, require_number
 from ..optim import MomentumStiefelAdam
 from ._adapter import FrozenWeight, WeightAdapter, trained_parameters
-from ._change import Change, Product, cast_like
+from ._change import Change, Product, cast_back, cast_like
 from ._register import register_adapter
 from ._rotations import turned_dimension
 
@@ -57,7 +57,7 @@ class TurnedSpectrum(Change):
     def forward(self, vectors: Tensor, base: Product) -> Tensor:
         """Return x R V diag(max(σ + δ, 0)) Uᵀ, without the base."""
         turned = self._turned(cast_like(vectors, self), transposed=False)
-        return (((turned @ self.right) * self.spectrum()) @ self.left.mT).to(vectors.dtype)
+        return cast_back(((turned @ self.right) * self.spectrum()) @ self.left.mT, vectors)
 
     def _turned(self, vectors: Tensor, transposed: bool) -> Tensor:
         """Return x R, or x Rᵀ, for x of shape ``(..., columns)``."""

@@ -265,6 +265,20 @@ def test_half_precision_is_for_the_base_and_no_frames(row, dtype):
 
 
 @every_adapter
+def test_under_autocast_outputs_are_those_of_the_base_in_its_precision(row):
+    torch.manual_seed(0)
+    layer = nn.Linear(COLUMNS, ROWS)
+    network = adapt(nn.Sequential(layer), row.adapter, generator=generator())
+    vectors = torch.randn(3, COLUMNS)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, plain = network(vectors), layer(vectors)
+    assert output.dtype == plain.dtype
+    assert row.adapter.defect is not None or torch.allclose(output, plain, atol=0.05)
+    output.float().sum().backward()
+    assert all(p.grad is None or p.grad.dtype == torch.float32 for p in trained(network))
+
+
+@every_adapter
 def test_the_published_optimizer_descends_and_moves_all_that_is_trained(row):
     _, network = adapted_linear(row)
     network.append(nn.Linear(ROWS, 3).double())
