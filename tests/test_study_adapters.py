@@ -151,7 +151,9 @@ def command(folders, output, *more, data="data"):
 
 
 def test_an_encoder_of_texts_is_adapted(folders, tmp_path, capsys, blank_pictures):
+    encoder._pretrained.cache_clear()
     assert command(folders, tmp_path / "out") == 0
+    assert encoder._pretrained.cache_info().misses == 1  # however often it is built, it is read once
     capsys.readouterr()
     study = json.loads((tmp_path / "out" / "study.json").read_text(encoding="utf-8"))
     assert study["study"]["task"] == "texts"

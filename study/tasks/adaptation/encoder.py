@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from functools import lru_cache
 from pathlib import Path
@@ -82,10 +83,15 @@ def pretrained_encoder(folder: str = "", number_of_classes: int = 2) -> nn.Modul
     """
     if not folder:
         raise ValueError("network.folder is missing; give the folder of a model of transformers, as --model does")
-    source = HuggingFace(folder)
-    network = source.build() if torch.get_default_device().type == "meta" else source.read()
+    is_weightless = torch.get_default_device().type == "meta"
+    network = HuggingFace(folder).build() if is_weightless else copy.deepcopy(_pretrained(folder))
     network = getattr(network, getattr(network, "base_model_prefix", ""), network)
     return Encoder(network, number_of_classes).train()
+
+
+@lru_cache(maxsize=1)
+def _pretrained(folder: str) -> nn.Module:
+    return HuggingFace(folder).read()
 
 
 @final
