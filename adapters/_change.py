@@ -118,3 +118,8 @@ def cast_like(vectors: Tensor, change: Change) -> Tensor:
     if torch.is_autocast_enabled(vectors.device.type):
         return vectors
     return vectors.to(next(change.parameters()).dtype)
+
+
+def cast_back(output: Tensor, vectors: Tensor) -> Tensor:
+    """Return an output in the precision of the vectors that it comes from; autocast's, where it is on."""
+    return output if torch.is_autocast_enabled(vectors.device.type) else output.to(vectors.dtype)

@@ -30,8 +30,9 @@ class Magnitudes(Change):
 
     @property
     def dimension(self) -> int:
-        """That of ΔW, and one more for each row."""
-        return self.low_rank.dimension + len(self.magnitudes)
+        """That of ΔW, and one more for each row, as far as there are so many entries."""
+        rows, columns = len(self.magnitudes), self.low_rank.A.shape[1]
+        return min(self.low_rank.dimension + rows, rows * columns)
 
     def merged(self, weight: Tensor) -> Tensor:
         """Return W."""

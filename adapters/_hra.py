@@ -14,22 +14,22 @@ from ._adapter import FrozenWeight, WeightAdapter
 from ._change import Change
 from ._lora import uniform_like
 from ._register import register_adapter
-from ._rotations import Rotated
+from ._rotations import Rotated, turned_dimension
 
 
 @final
 class Reflections(Rotated):
     """R = ∏_j (I − 2 u_j u_jᵀ / ‖u_j‖²), applied one after another."""
 
-    def __init__(self, vectors: Tensor) -> None:
+    def __init__(self, vectors: Tensor, rows: int) -> None:
         super().__init__()
-        self.vectors = nn.Parameter(vectors)
+        self.vectors, self.rows = nn.Parameter(vectors), rows
 
     @property
     def dimension(self) -> int:
-        """r(i − r) + r(r − 1)/2: an orthogonal map of a subspace of dimension r."""
+        """r(i − r) + r(r − 1)/2: an orthogonal map of a subspace of dimension r, at most the rows of W0."""
         columns, rank = self.vectors.shape
-        return rank * (columns - rank) + rank * (rank - 1) // 2
+        return turned_dimension(min(rank, self.rows), columns)
 
     def rotate(self, vectors: Tensor) -> Tensor:
         """Return x Rᵀ."""
@@ -66,7 +66,7 @@ class HRA(WeightAdapter):
             raise ValueError(f"rank must be at most the {weight.columns} columns, got {self.rank}")
         half = self.rank // 2
         drawn = uniform_like(weight.matrix, weight.columns, half, 1 / math.sqrt(half), generator)
-        return Reflections(drawn.repeat_interleave(2, dim=1))
+        return Reflections(drawn.repeat_interleave(2, dim=1), weight.rows)
 
 
 def _reflected(vectors: Tensor, units: Tensor) -> Tensor:

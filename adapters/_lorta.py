@@ -37,8 +37,15 @@ class TiedSlice(LowRank):
 
     @property
     def dimension(self) -> int:
-        """That of the whole tensor: a factor of each term moves freely among its five vectors."""
-        return self.stored - 4 * self.tensor.inputs.shape[1]
+        """That of the whole tensor: a factor of each term moves freely among its five vectors.
+
+        The matrices below each other have rank r, whose set may be a smaller one, as for a single matrix of one head.
+        """
+        tensor = self.tensor
+        columns, rank = tensor.inputs.shape
+        rows = math.prod(len(part) for part in (tensor.outputs, tensor.heads, tensor.matrices, tensor.layers))
+        most = min(rank, rows, columns)
+        return min(self.stored - 4 * rank, most * (rows + columns - most))
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """Return the outputs' factor, of all heads below each other, and A."""

@@ -21,7 +21,7 @@ from ..manifolds import (
     without_autocast,
 )
 from ._adapter import FrozenWeight, WeightAdapter
-from ._change import Additive, Change, Product, cast_like
+from ._change import Additive, Change, Product, cast_back, cast_like
 from ._operator import OperatorShape, Truncation, operator_modes
 from ._register import register_adapter
 from ._since_start import AsPublished, FromBase, RandomStart
@@ -125,7 +125,7 @@ class OperatorWeight(Change):
 
     def forward(self, vectors: Tensor, base: Product) -> Tensor:
         """Return x Wᵀ, without the base."""
-        return (cast_like(vectors, self) @ self.operator.matrix().mT).to(vectors.dtype)
+        return cast_back(cast_like(vectors, self) @ self.operator.matrix().mT, vectors)
 
 
 @final

@@ -12,21 +12,21 @@ from ..manifolds import require_integer
 from ._adapter import FrozenWeight, WeightAdapter
 from ._change import Change
 from ._register import register_adapter
-from ._rotations import Rotated, cayley, skew_of
+from ._rotations import Rotated, cayley, skew_of, turned_dimension
 
 
 @final
 class BlockRotation(Rotated):
     """R block-diagonal, each block the Cayley transform of a skew matrix of size b."""
 
-    def __init__(self, entries: Tensor, block: int) -> None:
+    def __init__(self, entries: Tensor, block: int, rows: int) -> None:
         super().__init__()
-        self.entries, self.block = nn.Parameter(entries), block
+        self.entries, self.block, self.rows = nn.Parameter(entries), block, rows
 
     @property
     def dimension(self) -> int:
-        """(columns/b) b(b − 1)/2."""
-        return self.entries.numel()
+        """(columns/b) b(b − 1)/2; less where a block has fewer rows than columns."""
+        return len(self.entries) * turned_dimension(self.rows, self.block)
 
     def rotations(self) -> Tensor:
         """Return the blocks of R, of shape ``(columns/b, b, b)``."""
@@ -69,4 +69,4 @@ class OFT(WeightAdapter):
             sizes = [size for size in range(2, weight.columns + 1) if weight.columns % size == 0]
             raise ValueError(f"block must divide the {weight.columns} columns, got {self.block}; take one of {sizes}")
         entries = weight.matrix.new_zeros(weight.columns // self.block, self.block * (self.block - 1) // 2)
-        return BlockRotation(entries, self.block)
+        return BlockRotation(entries, self.block, weight.rows)

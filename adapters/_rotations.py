@@ -24,6 +24,15 @@ def cayley(skew: Tensor) -> Tensor:
     return torch.linalg.solve(eye - skew, eye + skew)
 
 
+def turned_dimension(rows: int, columns: int) -> int:
+    """Return the dimension of the set of W R, W a general matrix ``(rows, columns)`` and R any rotation.
+
+    It is that of the rotations but where W has fewer rows, which then are a frame.
+    """
+    rank = min(rows, columns)
+    return columns * rank - rank * (rank + 1) // 2
+
+
 class Rotated(Change):
     """W(θ) = W0 R(θ) with an orthogonal R: the singular values of the weight stay what they are."""
 

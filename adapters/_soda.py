@@ -13,8 +13,9 @@ from ..layers import manifold_parameter
 from ..manifolds import Cayley, Stiefel, balanced_modes, require_integer, require_number
 from ..optim import MomentumStiefelAdam
 from ._adapter import FrozenWeight, WeightAdapter, trained_parameters
-from ._change import Change, Product, cast_like
+from ._change import Change, Product, cast_back, cast_like
 from ._register import register_adapter
+from ._rotations import turned_dimension
 
 
 @final
@@ -41,8 +42,9 @@ class TurnedSpectrum(Change):
 
     @property
     def dimension(self) -> int:
-        """Σ n_j(n_j − 1)/2 + min(rows, columns)."""
-        return sum(len(Q) * (len(Q) - 1) // 2 for Q in self.rotations) + len(self.values)
+        """Σ n_j(n_j − 1)/2 + min(rows, columns); less where there are too few rows for all rotations to count."""
+        rotations = sum(turned_dimension(len(Q), len(Q)) for Q in self.rotations)
+        return min(rotations, turned_dimension(*self.right.mT.shape)) + len(self.values)
 
     def spectrum(self) -> Tensor:
         """Return max(σ + δ, 0): the singular values of W."""
@@ -55,7 +57,7 @@ class TurnedSpectrum(Change):
     def forward(self, vectors: Tensor, base: Product) -> Tensor:
         """Return x R V diag(max(σ + δ, 0)) Uᵀ, without the base."""
         turned = self._turned(cast_like(vectors, self), transposed=False)
-        return (((turned @ self.right) * self.spectrum()) @ self.left.mT).to(vectors.dtype)
+        return cast_back(((turned @ self.right) * self.spectrum()) @ self.left.mT, vectors)
 
     def _turned(self, vectors: Tensor, transposed: bool) -> Tensor:
         """Return x R, or x Rᵀ, for x of shape ``(..., columns)``."""

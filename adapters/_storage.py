@@ -21,7 +21,7 @@ from ._adapted_layer import AdaptedLayer, Attachment
 from ._adapter import Adapter
 from ._change import Change
 from ._register import adapter_of, describe
-from ._targets import Target, targets
+from ._targets import Target, every_target, require_adaptable
 
 TENSORS: Final = "adapter.safetensors"
 DESCRIPTION: Final = "adapter.json"
@@ -97,7 +97,8 @@ def load(network: nn.Module, directory: str | os.PathLike[str], name: str = "def
         require_free(network, chosen, name)
         weights = [target.frozen() for target in chosen]
         bases += [weight.matrix for weight in weights]
-        parts.append((chosen, adapter.changes(weights, None), adapter))
+        # The values that are drawn are not those that count.
+        parts.append((chosen, adapter.changes(weights, torch.Generator()), adapter))
     if _digest(bases) != description["base"]:
         raise ValueError(
             f"network is another base than that of {str(directory)!r}: layers have equal shapes but other weights; "
@@ -132,7 +133,7 @@ def _read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _targets_named(network: nn.Module, places: list[str], shapes: dict[str, list[int]]) -> list[Target]:
-    found = {name: target for target in targets(network) for name in target.names}
+    found = {name: target for target in every_target(network) for name in target.names}
     for place in places:
         if place not in found:
             raise ValueError(f"network has no layer {place!r} as the saved one has; pass the network it was made from")
@@ -142,7 +143,9 @@ def _targets_named(network: nn.Module, places: list[str], shapes: dict[str, list
                 f"layer {place!r} has a weight of shape {shape}, the saved one {shapes[place]}; pass the network it "
                 f"was made from"
             )
-    return [found[place] for place in places]
+    chosen = [found[place] for place in places]
+    require_adaptable(network, chosen)
+    return chosen
 
 
 def _state(changes: dict[str, Change]) -> dict[str, Tensor]:

@@ -52,7 +52,7 @@ def targets(network: nn.Module, only: Iterable[str] = (), skip: Iterable[str] = 
     """
     require_instance("network", network, nn.Module, "a torch.nn.Module")
     kept, left = _patterns("only", only), _patterns("skip", skip)
-    found = _all(network)
+    found = every_target(network)
     names = [name for target in found for name in target.names]
     for argument, patterns in (("only", kept), ("skip", left)):
         for pattern in patterns:
@@ -66,13 +66,12 @@ def targets(network: nn.Module, only: Iterable[str] = (), skip: Iterable[str] = 
     ]
     if not chosen:
         raise ValueError(f"network has nothing to adapt with only={kept!r} and skip={left!r}; {_choice(names)}")
-    modules = dict(network.named_modules(remove_duplicate=False))
-    for target in chosen:
-        _require_adaptable(modules, target)
+    require_adaptable(network, chosen)
     return chosen
 
 
-def _all(network: nn.Module) -> list[Target]:
+def every_target(network: nn.Module) -> list[Target]:
+    """Return all weights of a network that are of a kind with changes, in its order."""
     modules = dict(network.named_modules(remove_duplicate=False))
     adapted = {name: module for name, module in modules.items() if isinstance(module, AdaptedLayer)}
     inside = tuple(f"{name}." if name else "" for name in adapted)
@@ -101,19 +100,27 @@ def frozen_matrix_of(layer: SpectralLayer) -> Tensor:
         return layer.spectral.weight_shape.to_weight(frozen_matrix(layer, layer.spectral.weight_shape))
 
 
-def _require_adaptable(modules: dict[str, nn.Module], target: Target) -> None:
-    for name in target.names:
-        layer = modules.get(name)
-        for option in ("max_norm", "sparse"):
-            if getattr(layer, option, None):
-                raise ValueError(
-                    f"layer {name!r} has {option}={getattr(layer, option)}, which no adapted weight can have; skip it"
-                )
-    if not target.weight.is_floating_point():
-        raise ValueError(
-            f"layer {target.names[0]!r} has a quantized weight, {described(target.weight)}; load the network in "
-            f"float32 or bfloat16, or skip the layer"
-        )
+def require_adaptable(network: nn.Module, chosen: list[Target]) -> None:
+    """Refuse weights that no change can have.
+
+    Raises:
+        ValueError: one is quantized, or an option of its layer changes it.
+    """
+    modules = dict(network.named_modules(remove_duplicate=False))
+    for target in chosen:
+        for name in target.names:
+            layer = modules.get(name)
+            for option in ("max_norm", "sparse"):
+                if getattr(layer, option, None):
+                    raise ValueError(
+                        f"layer {name!r} has {option}={getattr(layer, option)}, which no adapted weight can have; "
+                        f"skip it"
+                    )
+        if not target.weight.is_floating_point():
+            raise ValueError(
+                f"layer {target.names[0]!r} has a quantized weight, {described(target.weight)}; load the network in "
+                f"float32 or bfloat16, or skip the layer"
+            )
 
 
 def _patterns(argument: str, given: Iterable[str]) -> tuple[str, ...]:

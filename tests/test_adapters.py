@@ -10,6 +10,11 @@ from torch import nn
 from torch.func import functional_call, jacrev
 
 from sttp.adapters import (
+    HRA,
+    OFT,
+    SODA,
+    DoRA,
+    LoRTA,
     adapt,
     adapted_layers,
     detach,
@@ -90,11 +95,25 @@ def test_a_start_that_is_not_the_base_is_stated(row):
 
 @every_adapter
 def test_counts_are_the_published_ones_and_the_rank_of_the_jacobian(row):
-    layer, network = adapted_linear(row)
+    _, network = adapted_linear(row)
     assert report(network).stored == sum(p.numel() for p in trained(network)) == row.stored
+    assert jacobian_rank(network) == report(network).dimension == row.dimension
+
+
+@pytest.mark.parametrize(
+    "adapter", [OFT(8), HRA(6), SODA((8,)), DoRA(4), LoRTA(2, heads=1, matrices=1), LoRTA(4, heads=2, matrices=1)]
+)
+def test_the_dimension_is_no_larger_where_the_weight_has_few_rows(adapter):
+    torch.manual_seed(0)
+    network = adapt(nn.Sequential(nn.Linear(8, 4).double()), adapter)
+    assert jacobian_rank(network) == report(network).dimension
+
+
+def jacobian_rank(network):
+    """Return the number of directions in which the one weight moves, at a general point."""
     move(network, 0.05)
     (adapted,) = adapted_layers(network).values()
-    change, weight = adapted.changes["default"], layer.weight.detach()
+    change, weight = adapted.changes["default"], adapted.base.weight.detach()
     parameters = {name: p for name, p in change.named_parameters() if p.requires_grad}
 
     def weight_of(steps):
@@ -103,7 +122,7 @@ def test_counts_are_the_published_ones_and_the_rank_of_the_jacobian(row):
 
     zeros = {name: torch.zeros_like(p) for name, p in parameters.items()}
     jacobian = torch.cat([part.flatten(2).flatten(0, 1) for part in jacrev(weight_of)(zeros).values()], dim=1)
-    assert torch.linalg.matrix_rank(jacobian, rtol=1e-9) == report(network).dimension == row.dimension
+    return torch.linalg.matrix_rank(jacobian, rtol=1e-9)
 
 
 def tangent(parameter, step):
@@ -243,6 +262,20 @@ def test_half_precision_is_for_the_base_and_no_frames(row, dtype):
         assert network.to(dtype)(torch.randn(3, COLUMNS, dtype=dtype)).isfinite().all()
     on_manifolds = any(isinstance(p, geoopt.ManifoldParameter) for p in network.parameters())
     assert adapted.changes["default"].has_frames or not on_manifolds
+
+
+@every_adapter
+def test_under_autocast_outputs_are_those_of_the_base_in_its_precision(row):
+    torch.manual_seed(0)
+    layer = nn.Linear(COLUMNS, ROWS)
+    network = adapt(nn.Sequential(layer), row.adapter, generator=generator())
+    vectors = torch.randn(3, COLUMNS)
+    with torch.autocast("cpu", torch.bfloat16):
+        output, plain = network(vectors), layer(vectors)
+    assert output.dtype == plain.dtype
+    assert row.adapter.defect is not None or torch.allclose(output, plain, atol=0.05)
+    output.float().sum().backward()
+    assert all(p.grad is None or p.grad.dtype == torch.float32 for p in trained(network))
 
 
 @every_adapter

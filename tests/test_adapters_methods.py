@@ -311,3 +311,14 @@ def test_a_learning_rate_means_to_a_spectral_adapter_what_it_means_to_lora(adapt
         optimizer.step()
         moved.append(torch.linalg.norm(layer.weight - layer.matrix(())).detach())
     assert 1 / 3 < moved[1] / moved[0] < 3
+
+
+def test_a_file_is_loaded_beside_layers_that_have_no_change_and_draws_nothing(tmp_path):
+    network = nn.Sequential(nn.Embedding(9, 8, max_norm=1.0), nn.Linear(8, 8))
+    base = copy.deepcopy(network)
+    save(adapt(network, STTPAdapter(2, start=Offset()), only="1"), tmp_path)
+    state = torch.get_rng_state()
+    load(base, tmp_path)
+    assert torch.equal(torch.get_rng_state(), state)
+    indices = torch.tensor([1, 3])
+    assert torch.equal(base(indices), network(indices))

@@ -11,7 +11,7 @@ from torch import nn
 from sttp.study import METHODS, STUDIES, Method, Surroundings, Training, compare
 from sttp.study.cli import run
 from sttp.study.engine import run_study
-from sttp.study.tasks.adaptation import methods
+from sttp.study.tasks.adaptation import encoder, methods
 from sttp.study.tasks.adaptation.transformer import digits_transformer
 
 CHOSEN = ["full", "probe", "sttp-adapter", "lora", "lora riemannian-adam", "lorta", "soda", "lora-preconditioned"]
@@ -151,7 +151,9 @@ def command(folders, output, *more, data="data"):
 
 
 def test_an_encoder_of_texts_is_adapted(folders, tmp_path, capsys, blank_pictures):
+    encoder._pretrained.cache_clear()
     assert command(folders, tmp_path / "out") == 0
+    assert encoder._pretrained.cache_info().misses == 1  # however often it is built, it is read once
     capsys.readouterr()
     study = json.loads((tmp_path / "out" / "study.json").read_text(encoding="utf-8"))
     assert study["study"]["task"] == "texts"
@@ -167,6 +169,9 @@ def test_an_encoder_of_texts_is_adapted(folders, tmp_path, capsys, blank_picture
         (lambda folder: (folder / "train.csv").write_text("text,kind\na,b\n"), "label"),
         (lambda folder: (folder / "train.csv").write_text("number,label\n1,2\n"), "column of texts"),
         (lambda folder: (folder / "test.csv").write_text("text,label\na film,new\n"), "labels in test"),
+        (lambda folder: (folder / "test.csv").write_text("title,label\na film,good\n"), "column 'text'"),
+        (lambda folder: (folder / "train.csv").write_text("text,label\na film,good\n,bad\n"), "each row of train"),
+        (lambda folder: (folder / "train.csv").write_text("text,label\na film,good\n"), "one class"),
     ],
 )
 def test_texts_that_cannot_be_used_are_refused_before_there_is_a_folder(folders, tmp_path, capsys, damage, words):
@@ -179,6 +184,22 @@ def test_texts_that_cannot_be_used_are_refused_before_there_is_a_folder(folders,
     assert command(tmp_path, tmp_path / "out") != 0
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_all_splits_have_the_columns_and_the_classes_of_the_training_texts(folders, tmp_path, blank_pictures):
+    """Where those of another column are longer in the test split, and the first texts are of one class."""
+    import shutil
+
+    shutil.copytree(folders / "model", tmp_path / "model")
+    (tmp_path / "data").mkdir()
+    table = pd.read_csv(folders / "data" / "train.csv").sort_values("label")
+    for split in ("train", "validation", "test"):
+        table.assign(other="x" if split == "train" else "a very very very very good book").to_csv(
+            tmp_path / "data" / f"{split}.csv", index=False
+        )
+    found = encoder._read(str(tmp_path / "data"), str(tmp_path / "model"), None, 24)
+    assert {*map(tuple, found["training"].inputs.tolist())} == {*map(tuple, found["test"].inputs.tolist())}
+    assert command(tmp_path, tmp_path / "out", "--set", "images=8", "--set", "steps=1") == 0
 
 
 def test_a_model_wants_texts_and_texts_a_folder(folders, tmp_path, capsys):

@@ -6,13 +6,13 @@ from typing import Final
 
 from ...networks import NETWORKS, NetworkEntry
 from ..task import TASKS
-from .encoder import Texts, encoder
+from .encoder import Texts, pretrained_encoder
 from .labelled import Adaptation, UprightDigits
 from .methods import NAMES
 from .transformer import digits_transformer
 
 NETWORKS.add("digits-transformer", NetworkEntry(digits_transformer, skip=("head",), role="trained", size=8))
-NETWORKS.add("encoder", NetworkEntry(encoder, skip=("head",), role="trained"))
+NETWORKS.add("encoder", NetworkEntry(pretrained_encoder, skip=("head",), role="trained"))
 TASKS.add("upright-digits", UprightDigits())
 TASKS.add("texts", Texts())
 

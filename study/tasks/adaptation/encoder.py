@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from functools import lru_cache
 from pathlib import Path
@@ -70,7 +71,7 @@ class Encoder(nn.Module):
         return logits
 
 
-def encoder(folder: str = "", number_of_classes: int = 2) -> nn.Module:
+def pretrained_encoder(folder: str = "", number_of_classes: int = 2) -> nn.Module:
     """Return a pretrained encoder with a fresh head.
 
     Args:
@@ -82,19 +83,24 @@ def encoder(folder: str = "", number_of_classes: int = 2) -> nn.Module:
     """
     if not folder:
         raise ValueError("network.folder is missing; give the folder of a model of transformers, as --model does")
-    source = HuggingFace(folder)
-    network = source.build() if torch.get_default_device().type == "meta" else source.read()
+    is_weightless = torch.get_default_device().type == "meta"
+    network = HuggingFace(folder).build() if is_weightless else copy.deepcopy(_pretrained(folder))
     network = getattr(network, getattr(network, "base_model_prefix", ""), network)
     return Encoder(network, number_of_classes).train()
+
+
+@lru_cache(maxsize=1)
+def _pretrained(folder: str) -> nn.Module:
+    return HuggingFace(folder).read()
 
 
 @final
 class Texts(Adaptation):
     """Texts in classes, from a folder with ``train``, ``validation`` and ``test``, each in parquet or CSV.
 
-    The column ``label`` has the classes, and the column of the longest texts is read by the tokenizer of the network's
-    folder. Of validation and test the first 1,000 and 4,000 are taken. The setting ``images`` is the number of training
-    texts, from the first, and ``size`` the most tokens of a text, 24 by default.
+    The column ``label`` has the classes, and the column of the longest texts in ``train`` is read by the tokenizer of
+    the network's folder. Of validation and test the first 1,000 and 4,000 are taken. The setting ``images`` is the
+    number of training texts, from the first, and ``size`` the most tokens of a text, 24 by default.
     """
 
     settings = (*SETTINGS, "images", "size")
@@ -128,7 +134,8 @@ class Texts(Adaptation):
 
     def image_shape(self, case: TrainingCase, surroundings: Surroundings) -> ImageShape:
         """Return the number of tokens as size, and of classes."""
-        classes = 1 + int(self.splits(case, surroundings)["training"].targets.max())
+        # The first texts need not have all classes.
+        classes = 1 + max(int(split.targets.max()) for split in self.splits(case, surroundings).values())
         return ImageShape(channels=1, size=case.settings.size or TOKENS, classes=classes)
 
     def splits(self, case: TrainingCase, surroundings: Surroundings) -> Splits:
@@ -150,9 +157,13 @@ def _read(data: str, model: str, count: int | None, tokens: int) -> Splits:
     tokenizer = HuggingFace(model).tokenizer()
     tables = {name: _table(Path(data), name) for name in ("train", "validation", "test")}
     names = sorted(set(tables["train"][LABEL]), key=str)
+    column = _column(Path(data), tables["train"])
+    if len(names) < 2:
+        raise ValueError(f"data={data!r} has one class in train, {names[0]!r}; give texts in two or more")
     splits = {}
     for name, table in tables.items():
-        column = _column(Path(data), table)
+        if column not in table or table[column].isna().any():
+            raise ValueError(f"data={data!r} must have a text in each row of {name}, in the column {column!r} as train")
         chosen = table.head(MOST[name] if name in MOST else len(table) if count is None else count)
         labels = pd.Index(names).get_indexer(chosen[LABEL]).astype(np.int64)
         if (labels < 0).any():
