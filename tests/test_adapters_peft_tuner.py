@@ -617,7 +617,7 @@ class Bend(LowRank):
 
 @register_adapter
 @dataclass(frozen=True)
-class RankOne(WeightAdapter):
+class TunersRankOne(WeightAdapter):
     size: float = 1.0
 
     def change(self, weight, generator):
@@ -630,7 +630,7 @@ def test_an_adapter_from_outside(tmp_path):
         @register_config("my_rank_one")
         @dataclass
         class RankOneConfig(ChangeConfig):
-            kind = RankOne
+            kind = TunersRankOne
             size: float = 2.0
 
     model, inputs = tuned("plain", RankOneConfig)
@@ -640,9 +640,9 @@ def test_an_adapter_from_outside(tmp_path):
     with pytest.raises(ValueError, match="'lora'"):
         register_config("lora")(RankOneConfig)
     with pytest.raises(TypeError, match="ChangeConfig"):
-        register_config("other")(RankOne)
+        register_config("other")(TunersRankOne)
     with pytest.raises(TypeError, match="register_config"):
-        dataclass(type("Bare", (ChangeConfig,), {"kind": RankOne}))()
+        dataclass(type("Bare", (ChangeConfig,), {"kind": TunersRankOne}))()
     with pytest.raises(ValueError, match="lower case"):
         register_config("Other")
     with pytest.raises(ValueError, match="no layer"):
