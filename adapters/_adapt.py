@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..layers import (
     MultiheadAttention,
@@ -18,7 +18,7 @@ from ..layers import (
     spectral_weights,
 )
 from ..manifolds import described, require_instance
-from ._adapted_layer import AdaptedLayer, Attachment, frozen_matrix, with_weight
+from ._adapted_layer import AdaptedLayer, Attachment, with_weight
 from ._adapter import Adapter, FrozenWeight
 from ._change import Change
 from ._spectral_merge import merged_spectral
@@ -293,10 +293,3 @@ def _close_attention(network: nn.Module) -> nn.Module:
                 made[id(module)] = module.dense(packed)
             network = _set(network, name, made[id(module)])
     return network
-
-
-def frozen_of(layer: AdaptedLayer) -> Tensor:
-    """Return W0 of an adapted layer as a matrix, whether it is merged or not."""
-    base = layer._unmerged[0] if layer.is_merged else layer.base
-    with torch.no_grad():
-        return frozen_matrix(base, layer.weight_shape)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..layers import write_atomically
 from ..manifolds import require_instance
-from ._adapt import attach_changes, frozen_of, require_adapted, require_free, require_name
+from ._adapt import attach_changes, require_adapted, require_free, require_name
 from ._adapted_layer import AdaptedLayer, Attachment
 from ._adapter import Adapter
 from ._change import Change
@@ -57,7 +57,7 @@ def save(network: nn.Module, directory: str | os.PathLike[str], name: str = "def
         "format": FORMAT,
         "groups": [{"adapter": describe(adapter), "layers": places} for adapter, places in groups.values()],
         "shapes": {place: list(layers[place].weight_shape.shape) for _, places in groups.values() for place in places},
-        "base": _digest([frozen_of(layers[place]) for _, places in groups.values() for place in places]),
+        "base": _digest([layers[place].matrix(()) for _, places in groups.values() for place in places]),
     }
     text = json.dumps(description, indent=1)
     folder = Path(directory)

@@ -5,6 +5,7 @@ import copy
 import geoopt
 import pytest
 import torch
+from adapter_networks import move, trained
 from adapter_registry import COLUMNS, ROWS, ROWS_OF_ADAPTERS
 from torch import nn
 from torch.func import functional_call, jacrev
@@ -44,23 +45,6 @@ def adapted_linear(row, seed=0):
     torch.manual_seed(seed)
     layer = nn.Linear(COLUMNS, ROWS).double()
     return layer, adapt(nn.Sequential(layer), row.adapter, generator=generator(seed))
-
-
-def trained(network):
-    return [parameter for parameter in network.parameters() if parameter.requires_grad]
-
-
-@torch.no_grad()
-def move(network, size=0.3, seed=1):
-    """Take all trained parameters elsewhere, frames along their manifold."""
-    torch.manual_seed(seed)
-    for parameter in trained(network):
-        step = size * torch.randn_like(parameter)
-        if isinstance(parameter, geoopt.ManifoldParameter):
-            tangent = parameter.manifold.proju(parameter, step)
-            parameter.copy_(parameter.manifold.retr(parameter, tangent))
-        else:
-            parameter.add_(step)
 
 
 def networks():

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from adapter_networks import linear, move, the_layer
 from torch import nn
 
 from sttp.adapters import (
@@ -32,24 +33,6 @@ from sttp.adapters import (
 )
 from sttp.layers import STTP, SpectralLayer, reparameterize
 from sttp.optim import LBFGS, RiemannianAdam, minimize
-
-
-def linear(rows=12, columns=8):
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(columns, rows)).double()
-
-
-def the_layer(network):
-    (layer,) = adapted_layers(network).values()
-    return layer
-
-
-@torch.no_grad()
-def move(network, size=0.3):
-    torch.manual_seed(1)
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            parameter.add_(size * torch.randn_like(parameter))
 
 
 def test_a_rotation_is_one_and_keeps_singular_values():

@@ -7,6 +7,7 @@ from dataclasses import MISSING, dataclass, fields
 import geoopt
 import pytest
 import torch
+from adapter_networks import move, trained
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -106,23 +107,6 @@ def output(network, inputs):
     with torch.no_grad():
         found = network(**inputs)
     return found if isinstance(found, torch.Tensor) else found.logits
-
-
-def trained(network):
-    return [parameter for parameter in network.parameters() if parameter.requires_grad]
-
-
-@torch.no_grad()
-def move(network, size=0.3, seed=2):
-    """Take all trained parameters elsewhere, frames along their manifold."""
-    torch.manual_seed(seed)
-    for parameter in trained(network):
-        step = size * torch.randn_like(parameter)
-        if isinstance(parameter, geoopt.ManifoldParameter):
-            parameter.copy_(parameter.manifold.retr(parameter, parameter.manifold.proju(parameter, step)))
-        else:
-            parameter.add_(step)
-    return network
 
 
 def train(network, inputs, steps=3, lr=0.05):

@@ -2,20 +2,11 @@
 
 import pytest
 import torch
+from adapter_networks import linear, the_layer
 from torch import nn
 
-from sttp.adapters import AsPublished, StelLA, adapt, adapted_layers, published_optimizer
+from sttp.adapters import AsPublished, StelLA, adapt, published_optimizer
 from sttp.optim import Retracted
-
-
-def linear(rows=12, columns=8):
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(columns, rows)).double()
-
-
-def the_layer(network):
-    (layer,) = adapted_layers(network).values()
-    return layer
 
 
 @pytest.mark.parametrize("diagonal", [True, False])

@@ -1,6 +1,7 @@
 """One tensor for the matrices of all layers: the CP tensor of LoRTA, and the train that holds it."""
 
 import torch
+from adapter_networks import move
 from torch import nn
 
 from sttp.adapters import LoRTA, TiedSTTP, Weights, adapt, adapted_layers, report
@@ -10,14 +11,6 @@ from sttp.manifolds import Riemannian
 def projections():
     torch.manual_seed(0)
     return nn.ModuleDict({f"{k}{name}": nn.Linear(8, 12) for k in range(3) for name in "qv"}).double()
-
-
-@torch.no_grad()
-def move(network, size=0.3):
-    torch.manual_seed(1)
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            parameter.add_(size * torch.randn_like(parameter))
 
 
 def test_lorta_is_tied_and_two_factors_at_zero_are_a_saddle():

@@ -4,7 +4,7 @@ import runpy
 from pathlib import Path
 
 import pytest
-import torch
+from adapter_networks import save_encoder
 
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
@@ -21,14 +21,7 @@ pytestmark = [
 def folders(tmp_path_factory):
     """Return folders of an encoder, of texts that a word gives away, and for the adapter."""
     folder = tmp_path_factory.mktemp("finetune")
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=16, initializer_range=0.3, hidden_dropout_prob=0.0,
-    )  # fmt: skip
-    transformers.BertModel(config).save_pretrained(folder / "model")
-    (folder / "vocab.txt").write_text("\n".join(WORDS))
-    transformers.BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder / "model")
+    save_encoder(folder / "model", WORDS, initializer_range=0.3, hidden_dropout_prob=0.0)
     (folder / "data").mkdir()
     for split in ("train", "test"):
         texts = [

@@ -6,6 +6,7 @@ import json
 import pandas as pd
 import pytest
 import torch
+from adapter_networks import save_encoder
 from torch import nn
 
 from sttp.study import METHODS, STUDIES, Method, Surroundings, Training, compare
@@ -122,17 +123,10 @@ def test_a_network_of_ones_own_is_fine_tuned(tmp_path, blank_pictures):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """Return the folders of a tiny encoder and of texts in two classes."""
-    transformers = pytest.importorskip("transformers")
+    pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("texts")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "film", "book", "very", "a"]
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=16,
-    )  # fmt: skip
-    transformers.BertModel(config).save_pretrained(folder / "model")
-    (folder / "vocab.txt").write_text("\n".join(words))
-    transformers.BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder / "model")
+    save_encoder(folder / "model", words)
     (folder / "data").mkdir()
     rows = [(f"a {kind} {thing}", kind, "x") for kind in words[4:6] for thing in ("film", "very very book")] * 4
     table = pd.DataFrame(rows, columns=["text", "label", "other"])

@@ -45,11 +45,13 @@ def read_data(text: str) -> DataChoice:
     return DataChoice(found, text)
 
 
-def read_texts(text: str) -> DataChoice:
-    """Read the folder of labelled texts; their task has no other data, and so no name for it."""
-    if not Path(text).expanduser().is_dir():
-        raise ValueError(f"data must be a folder of labelled texts beside --model, got {text!r}")
-    return DataChoice("digits", text)
+def folder_of_texts(model: str, data: str | None) -> str:
+    """Return the folder of labelled texts to which a model is adapted: no data set of the register."""
+    if data is None:
+        raise ValueError(f"model={model!r} needs labelled texts to be adapted to; give their folder by --data")
+    if not Path(data).expanduser().is_dir():
+        raise ValueError(f"data must be a folder of labelled texts beside --model, got {data!r}")
+    return data
 
 
 def _name_of(path: Path) -> str:
@@ -78,7 +80,7 @@ def requested_study(
         size: what images of a folder are resized to.
         scale: of the paper's experiments, 1 by default.
         changes: such as ``steps=100``, the value as in a TOML file.
-        model: folder of a pretrained encoder of texts, which is adapted to the data.
+        model: folder of a pretrained encoder, which is adapted to texts.
 
     Raises:
         ValueError: a name or key is unknown, or a value out of range.
@@ -86,8 +88,6 @@ def requested_study(
     """
     values = dict(read_change(change) for change in changes)
     if model is not None:
-        if data is None:
-            raise ValueError(f"model={model!r} needs labelled texts to be adapted to; give their folder by --data")
         values = {**WITH_MODEL, "network.folder": model, **values}
     if name in EXPERIMENTS:
         for key in ("data", "size"):

@@ -84,17 +84,20 @@ def study(
     from ..surroundings import Surroundings
     from .estimate import estimate_study
     from .printing import print_estimate, print_outcome
-    from .request import read_data, read_texts, requested_study, require_downloads
+    from .request import folder_of_texts, read_data, requested_study, require_downloads
 
     load_wings()
     import_modules(imports)
     where = executor_of(executor, scheduler=scheduler)
-    chosen = None if data is None else read_data(data) if model is None else read_texts(data)
+    chosen = read_data(data) if data is not None and model is None else None
+    directory = None if chosen is None else chosen.directory
+    if model is not None:
+        directory = folder_of_texts(model, data)
     requested = requested_study(name, chosen, size, scale, changes or (), model)
     if download:
         require_downloads(requested)
     surroundings = Surroundings(
-        data=None if chosen is None else chosen.directory,
+        data=directory,
         download=download,
         device=device,
         threads=threads,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -63,19 +63,19 @@ OPTIMIZERS.add(PUBLISHED, OfNetwork(_published), title="published")
 OPTIMIZERS.add(PRECONDITIONED, OfNetwork(PreconditionedLoRA))
 
 
-def fine_tuned(network: nn.Module, adapter: Adapter, skip: Iterable[str], seed: int) -> nn.Module:
+def fine_tuned(network: nn.Module, adapter: Adapter, skip: tuple[str, ...], seed: int) -> nn.Module:
     """Adapt the layers that a network names as ``adapted``, all where it names none; train what is skipped in full."""
-    heads = tuple(skip)
     generator = torch.Generator().manual_seed(seed)
-    adapt(network, adapter, only=getattr(network, "adapted", ()), skip=heads, generator=generator)
-    for name in heads:
-        network.get_submodule(name).requires_grad_(True)
-    return network
+    adapt(network, adapter, only=getattr(network, "adapted", ()), skip=skip, generator=generator)
+    return _with_trained(network, skip)
 
 
 def _probe(network: nn.Module, *, skip: tuple[str, ...]) -> nn.Module:
-    network.requires_grad_(False)
-    for name in skip:
+    return _with_trained(network.requires_grad_(False), skip)
+
+
+def _with_trained(network: nn.Module, names: tuple[str, ...]) -> nn.Module:
+    for name in names:
         network.get_submodule(name).requires_grad_(True)
     return network
 

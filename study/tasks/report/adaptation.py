@@ -8,9 +8,8 @@ from typing import Final
 from matplotlib.figure import Figure
 
 from ...report.axes import logarithmic
-from ...report.intervals import Interval
 from .curve import Curve, by_line
-from .figures import paneled
+from .figures import draw_means, paneled
 from .findings import paired, verdict
 from .remarks import remarks
 from .table import Score
@@ -30,30 +29,30 @@ SAME_START: Final = (
     "All networks start from the same trained weights, and at one seed with the same head. Each method has its own "
     "published optimizer, or RiemannianAdam where its name says so."
 )
-# What each method is, by the names of definitions.
+# What each method is, by its name in definitions.
 TERMS: Final = {
-    "full": ("full fine-tuning", "All weights are trained: a bound from above on what adapters store."),
-    "probe": ("linear probe", "The head alone is trained: a bound from below."),
-    "sttp-adapter": ("STTP adapter", "W + c U diag(s) Vᵀ, with U and V tensor trains of frames on Stiefel manifolds."),
-    "sttp-adapter-offset": ("STTP adapter, offset", "The same from s ≠ 0, which is taken off again."),
-    "svdp-adapter": ("SVDP adapter", "The same with one frame a side."),
-    "tied-sttp": ("tied STTP", "One spectral tensor train for the matrices of all layers."),
-    "lora": ("LoRA", "W + B A, B = 0 at the start (Hu et al. 2022)."),
-    "lora-preconditioned": ("LoRA, preconditioned", "LoRA by Riemannian preconditioned Adam (Zhang & Pilanci 2024)."),
-    "pissa": ("PiSSA", "LoRA from the largest singular pairs of W (Meng et al. 2024)."),
-    "dora": ("DoRA", "LoRA, and the lengths of the rows of W (Liu et al. 2024)."),
-    "oft": ("OFT", "W R, R block-diagonal and orthogonal, by the exact Cayley map (Qiu et al. 2023)."),
-    "hra": ("HRA", "W times Householder reflections (Yuan et al. 2024)."),
-    "psoft": ("PSOFT", "The largest singular pairs of W, rotated and rescaled."),
-    "stella": ("StelLA", "W + U S Vᵀ with U, V on Stiefel manifolds, less that at the start."),
-    "loretta": ("LoRETTA", "LoRA whose factors are tensor trains of free cores (Yang et al. 2024)."),
-    "lorta": ("LoRTA", "One CP tensor for the matrices of all layers (Hounie et al. 2024)."),
-    "joint": ("joint low rank", "W_j + L_j Vᵀ, V shared by the matrices of a layer."),
-    "deep-lora": ("Deep LoRA", "W + W₃ W₂ W₁ (Yaras et al. 2024)."),
-    "soda": ("SODA", "The spectrum of W moved, its inputs rotated by a Kronecker product (Zhang et al. 2024)."),
-    "spectral-adapter": ("Spectral Adapter", "The largest singular pairs of W moved (Zhang & Pilanci 2024)."),
-    "spectral-rotation": ("Spectral Adapter, rotated", "These pairs rotated among each other, and rescaled."),
-    "mpo": ("MPO", "W as a matrix product operator whose outer cores are trained (Liu et al. 2021)."),
+    "full": "All weights are trained: a bound from above on what adapters store.",
+    "probe": "The head alone is trained: a bound from below.",
+    "sttp-adapter": "W + c U diag(s) Vᵀ, with U and V tensor trains of frames on Stiefel manifolds.",
+    "sttp-adapter-offset": "The same from s ≠ 0, which is taken off again.",
+    "svdp-adapter": "The same with one frame a side.",
+    "tied-sttp": "One spectral tensor train for the matrices of all layers.",
+    "lora": "W + B A, B = 0 at the start (Hu et al. 2022).",
+    "lora-preconditioned": "LoRA by Riemannian preconditioned Adam (Zhang & Pilanci 2024).",
+    "pissa": "LoRA from the largest singular pairs of W (Meng et al. 2024).",
+    "dora": "LoRA, and the lengths of the rows of W (Liu et al. 2024).",
+    "oft": "W R, R block-diagonal and orthogonal, by the exact Cayley map (Qiu et al. 2023).",
+    "hra": "W times Householder reflections (Yuan et al. 2024).",
+    "psoft": "The largest singular pairs of W, rotated and rescaled.",
+    "stella": "W + U S Vᵀ with U, V on Stiefel manifolds, less that at the start.",
+    "loretta": "LoRA whose factors are tensor trains of free cores (Yang et al. 2024).",
+    "lorta": "One CP tensor for the matrices of all layers (Hounie et al. 2024).",
+    "joint": "W_j + L_j Vᵀ, V shared by the matrices of a layer.",
+    "deep-lora": "W + W₃ W₂ W₁ (Yaras et al. 2024).",
+    "soda": "The spectrum of W moved, its inputs rotated by a Kronecker product (Zhang et al. 2024).",
+    "spectral-adapter": "The largest singular pairs of W moved (Zhang & Pilanci 2024).",
+    "spectral-rotation": "These pairs rotated among each other, and rescaled.",
+    "mpo": "W as a matrix product operator whose outer cores are trained (Liu et al. 2021).",
 }
 
 
@@ -63,9 +62,11 @@ def is_adaptation(curves: Curves) -> bool:
 
 
 def adaptation_terms(curves: Curves) -> tuple[tuple[str, str], ...]:
-    """Return the methods with what they are."""
-    used = dict.fromkeys(curve.case.parameterization.partition(" ")[0] for curve in curves)
-    return tuple(TERMS[name] for name in used if name in TERMS)
+    """Return the methods with what they are, each once whatever its optimizer."""
+    first: dict[str, Curve] = {}
+    for curve in curves:
+        first.setdefault(curve.case.parameterization.partition(" ")[0], curve)
+    return tuple((curve.title, TERMS[name]) for name, curve in first.items() if name in TERMS)
 
 
 def adaptation_findings(curves: Curves, score: Score) -> tuple[str, ...]:
@@ -83,26 +84,11 @@ def sizes_figure(curves: Curves, score: Score) -> Figure:
     figure, panels = paneled(2, curves, height=2.6)
     for axes, measure in zip(panels, ("stored", "dimension"), strict=True):
         for group in by_line(curves).values():
-            look = group[0].look
-            means = [score.scale * (curve.measure("test_score").mean or 0.0) for curve in group]
             if _is_bound(group[0]):
-                axes.axhline(means[0], color=look.color, linestyle=look.line, linewidth=1.2)
-                continue
-            bars = [score.scale * (curve.measure("test_score").half_width or 0.0) for curve in group]
-            axes.errorbar(
-                [getattr(curve, measure) for curve in group],
-                means,
-                yerr=bars if any(bars) else None,
-                color=look.color,
-                linestyle=look.line,
-                linewidth=1.3,
-                elinewidth=1,
-                capsize=2,
-                marker=look.marker,
-                markersize=6,
-                markeredgecolor="white",
-                markeredgewidth=0.5,
-            )
+                look, mean = group[0].look, group[0].measure("test_score").mean or 0.0
+                axes.axhline(score.scale * mean, color=look.color, linestyle=look.line, linewidth=1.2)
+            else:
+                draw_means(axes, [getattr(curve, measure) for curve in group], group, score)
         logarithmic(axes, "x")
         axes.set_xlabel("stored numbers" if measure == "stored" else "dimension")
     panels[1].sharey(panels[0])
@@ -128,28 +114,24 @@ def _at_a_share(curves: Curves, score: Score) -> Iterator[str]:
             if difference.mean is not None:
                 clauses.append(
                     f"{ours.name} ({ours.stored:,} numbers) against {theirs.name} ({theirs.stored:,}): "
-                    f"{_words(difference, score)}"
+                    f"{verdict(difference)} ({score.difference(difference)})"
                 )
     if clauses:
-        yield (f"With at most 1/{SHARE} of LoRA’s numbers, in test {score.name}: {'; '.join(clauses)}.")
+        yield f"With at most 1/{SHARE} of LoRA’s numbers, in test {score.name}: {'; '.join(clauses)}."
 
 
 def _at_equal_rank(curves: Curves, score: Score) -> Iterator[str]:
     """Sort all methods by how they do against LoRA of equal rank."""
     for theirs in _of(curves, REFERENCE):
-        sorted_: dict[str, list[str]] = {}
+        by_verdict: dict[str, list[str]] = {}
         for ours in curves:
             is_rival = ours.case.rank in (None, theirs.case.rank) and not _is_bound(ours) and ours is not theirs
             difference = paired(ours.scores, theirs.scores)
             if is_rival and difference.half_width is not None:
-                sorted_.setdefault(verdict(difference), []).append(f"{ours.line} ({score.difference(difference)})")
-        clauses = [f"{words}: {', '.join(lines)}" for words, lines in sorted_.items()]
+                by_verdict.setdefault(verdict(difference), []).append(f"{ours.line} ({score.difference(difference)})")
+        clauses = [f"{words}: {', '.join(lines)}" for words, lines in by_verdict.items()]
         if clauses:
             yield f"Against {theirs.name}, in test {score.name}: {'; '.join(clauses)}."
-
-
-def _words(difference: Interval, score: Score) -> str:
-    return f"{verdict(difference)} ({score.difference(difference)})"
 
 
 def _of(curves: Curves, method: str) -> list[Curve]:

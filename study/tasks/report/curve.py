@@ -89,14 +89,12 @@ class Curve(Reached):
     @property
     def stored(self) -> int | None:
         """How many numbers of the layers that it changes a method trains; None of one that is no change."""
-        found = self.results[0].facts.get("stored")
-        return None if found is None else int(found)
+        return self._count("stored")
 
     @property
     def dimension(self) -> int | None:
         """The dimension of what these numbers reach."""
-        found = self.results[0].facts.get("dimension")
-        return None if found is None else int(found)
+        return self._count("dimension")
 
     @property
     def scores(self) -> dict[int, float]:
@@ -154,6 +152,10 @@ class Curve(Reached):
             "peak_memory_mib": self.peak_memory,
             "orthogonality_error": self.orthogonality_error,
         }
+
+    def _count(self, fact: str) -> int | None:
+        found = self.results[0].facts.get(fact)
+        return None if found is None else int(found)
 
 
 def curves_of(

@@ -44,23 +44,7 @@ def accuracy_figure(curves: Curves, score: Score) -> Figure:
         look = group[0].look
         family = [other for other, rivals in lines.items() if _sizes(rivals) & _sizes(group)]
         shift = SPREAD ** (family.index(line) - (len(family) - 1) / 2)
-        found = [curve.measure("test_score") for curve in group]
-        means = [score.scale * (interval.mean or 0.0) for interval in found]
-        bars = [score.scale * (interval.half_width or 0.0) for interval in found]
-        axes.errorbar(
-            [(curve.z or 0.0) * shift for curve in group],
-            means,
-            yerr=bars if any(bars) else None,
-            color=look.color,
-            linestyle=look.line,
-            linewidth=1.6,
-            elinewidth=1.1,
-            capsize=2.5,
-            marker=look.marker,
-            markersize=7,
-            markeredgecolor="white",
-            markeredgewidth=0.5,
-        )
+        means = draw_means(axes, [(curve.z or 0.0) * shift for curve in group], group, score)
         if group[0].is_dense:
             axes.axhline(means[0], color=look.color, linestyle=look.line, linewidth=1, alpha=0.6)
     logarithmic(axes, "x")
@@ -73,6 +57,28 @@ def accuracy_figure(curves: Curves, score: Score) -> Figure:
         axes.set_ylim(max(low, -2.0), min(high, 102.0))
     _mark_ranks(axes, curves, score)
     return figure
+
+
+def draw_means(axes: Axes, abscissae: Sequence[float], group: Curves, score: Score) -> list[float]:
+    """Draw a line through the means of a line's curves over seeds, with their intervals; return the means."""
+    look, found = group[0].look, [curve.measure("test_score") for curve in group]
+    means = [score.scale * (interval.mean or 0.0) for interval in found]
+    bars = [score.scale * (interval.half_width or 0.0) for interval in found]
+    axes.errorbar(
+        abscissae,
+        means,
+        yerr=bars if any(bars) else None,
+        color=look.color,
+        linestyle=look.line,
+        linewidth=1.6,
+        elinewidth=1.1,
+        capsize=2.5,
+        marker=look.marker,
+        markersize=7,
+        markeredgecolor="white",
+        markeredgewidth=0.5,
+    )
+    return means
 
 
 def loss_figure(curves: Curves) -> Figure:

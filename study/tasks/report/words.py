@@ -10,6 +10,7 @@ from ...definition import Study
 from ...report.content import listed
 from ...search import GridSearch
 from .adaptation import SAME_START as ADAPTED_START
+from .adaptation import is_adaptation
 from .curve import OURS, Curve
 from .table import Score
 
@@ -122,7 +123,7 @@ def procedure(
         ("Task", str(presentation["description"])),
         (
             "Same start",
-            SAME_START if any(curve.stored is None for curve in curves) else ADAPTED_START,
+            ADAPTED_START if is_adaptation(curves) else SAME_START,
         ),
         ("Same data and budget", _budget(study)),
         *((("Settings", f"{settings}."),) if settings else ()),
