@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from ...report.axes import logarithmic
 from .curve import Curve, by_line
@@ -19,6 +20,9 @@ Curves = Sequence[Curve]
 REFERENCE: Final = "lora"
 OURS: Final = "sttp-adapter"
 SHARE: Final = 5  # the number of times that an adapter of ours is to be smaller than LoRA
+WIDE: Final = (
+    30  # ratio of its ends from which on an axis names powers of ten alone: panels are narrow, and numbers long
+)
 CHANGES: Final = (
     "All weights of a trained network are frozen. An adapter changes some of them: W(θ) in place of W, where θ alone "
     "is trained, and W(θ) = W at the start. What it costs is counted twice: the numbers θ that are stored, and the "
@@ -90,6 +94,9 @@ def sizes_figure(curves: Curves, score: Score) -> Figure:
             else:
                 draw_means(axes, [getattr(curve, measure) for curve in group], group, score)
         logarithmic(axes, "x")
+        low, high = axes.get_xlim()
+        if high > WIDE * low:
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel("stored numbers" if measure == "stored" else "dimension")
     panels[1].sharey(panels[0])
     panels[0].set_ylabel(f"test {score.title}")
